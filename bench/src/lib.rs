@@ -1,0 +1,1 @@
+//! Load generator, machine roofline, comparisons beside peers.

@@ -1,0 +1,1 @@
+//! Black-box suites on any endpoint, real clients, repository checks.

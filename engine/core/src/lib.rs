@@ -1,0 +1,12 @@
+//! Pure decisions of the engine, on-disk formats and the ports (traits) through which the crates
+//! that do I/O meet. No tokio, clock, randomness or I/O: `now` and entropy come in.
+#![deny(unsafe_code)]
+
+pub mod stripes;
+pub mod seal;
+pub mod erasure;
+pub mod placement;
+pub mod format;
+pub mod digest;
+pub mod meta;
+pub mod ports;

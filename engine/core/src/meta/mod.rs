@@ -1,0 +1,64 @@
+//! Values of the replicated metadata: rows (what tables hold), commands (what changes them),
+//! queries (what reads them). Pure data; `engine/meta` applies and answers, `engine/node` proposes.
+//!
+//! **Format.** All of it is written with postcard behind a version byte ([`encode`], [`decode`]).
+//! Enum variants and struct fields are only ever appended under a new version, never re-ordered.
+
+mod bucket;
+mod command;
+mod control;
+mod object;
+mod query;
+
+pub use bucket::{BucketDocument, BucketRef, BucketRow, Versioning};
+pub use command::{
+    Answer, Change, Command, Condition, CreateUpload, Delete, EtagMatch, NewPart,
+    NewPlace, PutPart, PutVersion, Refusal, CompleteUpload,
+};
+pub use control::{
+    AccessKeyRow, AccessKeyState, AccountRow, BucketName as BucketNameRow, BucketState, KeyVersionId,
+    KmsKeyRow, Bootstrap, ControlChange,
+};
+pub use object::{
+    Body, Encryption, ManifestEntry, PartKey, PartRow, Place, Slot, Stripe, UploadPartRow, UploadRow,
+    VersionAttributes, VersionKind, VersionRow, MANIFEST_CHUNK_ENTRIES, STRIPE_CHUNK,
+};
+pub use query::{
+    BodyStart, ControlQuery, ControlReply, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedVersion,
+    PartFound, Query, Reply, UploadsPage, PartsPage, VersionsPage, ListedUpload,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The version this build writes.
+pub const META_VERSION: u8 = 1;
+
+/// Stored bytes that this build cannot read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer build.
+    #[error("written in metadata version {0}; this build reads up to {META_VERSION}")]
+    Newer(u8),
+    /// Not what any build wrote.
+    #[error("malformed metadata: {0}")]
+    Malformed(String),
+}
+
+/// The bytes of `value`: version byte, then postcard.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "postcard to a growing Vec fails only on unsized maps; ours are sized")]
+    postcard::to_extend(value, vec![META_VERSION]).expect("metadata value serialises")
+}
+
+/// What [`encode`] wrote; refuses newer versions, trailing bytes and anything malformed.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    match bytes.split_first() {
+        Some((&META_VERSION, rest)) => {
+            let (value, left) =
+                postcard::take_from_bytes(rest).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+            if left.is_empty() { Ok(value) } else { Err(DecodeError::Malformed("trailing bytes".into())) }
+        }
+        Some((&version, _)) if version > META_VERSION => Err(DecodeError::Newer(version)),
+        _ => Err(DecodeError::Malformed("no version".into())),
+    }
+}

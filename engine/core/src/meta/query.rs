@@ -1,0 +1,368 @@
+//! Linearizable reads and their replies.
+
+use super::{
+    AccessKeyRow, AccountRow, BucketNameRow, BucketRef, BucketRow, KmsKeyRow, ManifestEntry, PartRow, Refusal,
+    Stripe, UploadPartRow, UploadRow, VersionRow,
+};
+use engine_types::{AccountId, BucketId, DataId, ObjectKey, Stamp, UploadId, VersionId};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// A page of a listing. Strings, not [`ObjectKey`]s: prefixes and markers may be anything.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// Only keys that begin with it.
+    pub prefix: String,
+    /// Roll up keys that share what lies between prefix and delimiter; empty: none.
+    pub delimiter: String,
+    /// Strictly after this key. If it ends with the delimiter it is (or may be) a common prefix:
+    /// everything below it is skipped.
+    pub after: Option<String>,
+    /// Most entries + prefixes; 1-1,000.
+    pub limit: u32,
+}
+
+/// Reads of a data partition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Query {
+    /// Control's.
+    Control(ControlQuery),
+    /// A bucket's row.
+    Bucket(BucketId),
+    /// A version (none: the current one) with the start of its body where `body`.
+    Version {
+        /// Bucket.
+        bucket: BucketRef,
+        /// Key.
+        key: ObjectKey,
+        /// Which.
+        version: Option<VersionId>,
+        /// Also where its bytes are.
+        body: bool,
+    },
+    /// One part with stripes from `first` on, up to one chunk.
+    Part {
+        /// Bucket.
+        bucket: BucketId,
+        /// Key.
+        key: ObjectKey,
+        /// Part.
+        data: DataId,
+        /// First stripe wanted.
+        first: u32,
+    },
+    /// Manifest entries from chunk `chunk`.
+    Manifest {
+        /// Bucket.
+        bucket: BucketId,
+        /// Key.
+        key: ObjectKey,
+        /// Upload that made it.
+        upload: UploadId,
+        /// Which chunk of [`super::MANIFEST_CHUNK_ENTRIES`].
+        chunk: u32,
+    },
+    /// Current versions.
+    List(BucketRef, ListQuery),
+    /// All versions; `version_after` with `after`: strictly after that version of that key.
+    ListVersions {
+        /// Bucket.
+        bucket: BucketRef,
+        /// Page.
+        page: ListQuery,
+        /// Version marker.
+        version_after: Option<VersionId>,
+    },
+    /// Open uploads; `upload_after` with `after`.
+    ListUploads {
+        /// Bucket.
+        bucket: BucketRef,
+        /// Page.
+        page: ListQuery,
+        /// Upload marker.
+        upload_after: Option<UploadId>,
+    },
+    /// An upload.
+    Upload {
+        /// Bucket.
+        bucket: BucketRef,
+        /// Key.
+        key: ObjectKey,
+        /// Which.
+        upload: UploadId,
+    },
+    /// Parts of an upload with number > `after`, up to `limit`.
+    ListParts {
+        /// Bucket.
+        bucket: BucketRef,
+        /// Key.
+        key: ObjectKey,
+        /// Which.
+        upload: UploadId,
+        /// After this number.
+        after: u16,
+        /// Most entries, ≤ 10,000.
+        limit: u32,
+    },
+    /// Dead things older than a stamp, up to `limit`, after a cursor.
+    Dead {
+        /// Cursor: bucket, key, id.
+        after: Option<(BucketId, ObjectKey, [u8; 16])>,
+        /// Died before.
+        before: Stamp,
+        /// Most entries.
+        limit: u32,
+    },
+    /// Is this data id referenced or dead? (Orphan look-up.)
+    DataKnown {
+        /// Bucket.
+        bucket: BucketId,
+        /// Key.
+        key: ObjectKey,
+        /// Part.
+        data: DataId,
+    },
+    /// The partition's stamp and watermark.
+    Clock,
+    /// Parts in key order with their stripes (scrub, repair, explain): after a cursor.
+    ScanParts {
+        /// Cursor: bucket, key, data.
+        after: Option<(BucketId, ObjectKey, DataId)>,
+        /// Most parts.
+        limit: u32,
+    },
+    /// Counters by scope: see `engine-tenancy`; encoded keys and values.
+    Counters,
+}
+
+/// Reads of control.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ControlQuery {
+    /// A bucket name.
+    Bucket(String),
+    /// Names of an account's buckets, live ones: with prefix, after a name, up to `limit`.
+    Buckets {
+        /// Owner.
+        owner: AccountId,
+        /// Prefix.
+        prefix: String,
+        /// Strictly after.
+        after: Option<String>,
+        /// Most names, 1-10,000.
+        limit: u32,
+    },
+    /// Names that are being created or deleted (roll-forward worker).
+    UnsettledBuckets,
+    /// An access key and its account.
+    AccessKey(String),
+    /// All access keys.
+    AccessKeys,
+    /// By number.
+    Account(AccountId),
+    /// By canonical id.
+    AccountByCanonicalId(String),
+    /// By e-mail.
+    AccountByEmail(String),
+    /// All accounts.
+    Accounts,
+    /// The layout.
+    Layout,
+    /// A named key.
+    KmsKey(String),
+    /// All named keys.
+    KmsKeys,
+    /// Cluster id, if bootstrapped.
+    Cluster,
+}
+
+/// Answers to [`ControlQuery`]; `None` inside: there is none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ControlReply {
+    /// To `Bucket`.
+    Bucket(Option<BucketNameRow>),
+    /// To `Buckets`, `UnsettledBuckets`; `bool`: more follow.
+    Buckets(Vec<(engine_types::BucketName, BucketNameRow)>, bool),
+    /// To `AccessKey`.
+    AccessKey(Option<(AccessKeyRow, AccountRow)>),
+    /// To `AccessKeys`.
+    AccessKeys(Vec<AccessKeyRow>),
+    /// To `Account…`.
+    Account(Option<AccountRow>),
+    /// To `Accounts`.
+    Accounts(Vec<AccountRow>),
+    /// To `Layout`.
+    Layout(Option<crate::placement::Layout>),
+    /// To `KmsKey`.
+    KmsKey(Option<KmsKeyRow>),
+    /// To `KmsKeys`.
+    KmsKeys(Vec<KmsKeyRow>),
+    /// To `Cluster`.
+    Cluster(Option<engine_types::ClusterId>),
+}
+
+/// A part and some of its stripes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartFound {
+    /// Its id.
+    pub data: DataId,
+    /// Its row.
+    pub row: PartRow,
+    /// Sealed bytes, where inline.
+    pub inline: Option<ByteBuf>,
+    /// Stripes from the first asked for, up to a chunk's end.
+    pub stripes: Vec<Stripe>,
+}
+
+/// Where a body begins.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum BodyStart {
+    /// One part.
+    Part(PartFound),
+    /// First chunk of a manifest.
+    Manifest(Vec<ManifestEntry>),
+}
+
+/// A version found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FoundVersion {
+    /// Its row.
+    pub row: VersionRow,
+    /// It is the current one.
+    pub latest: bool,
+    /// Where its bytes begin, if asked for.
+    pub body: Option<BodyStart>,
+}
+
+/// Keys and rolled-up prefixes in one byte order.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ListPage {
+    /// Current versions.
+    pub objects: Vec<(ObjectKey, VersionRow)>,
+    /// Common prefixes.
+    pub prefixes: Vec<String>,
+    /// Last key or prefix of the page, where more follow: the next page's `after`.
+    pub next: Option<String>,
+}
+
+/// One version in a listing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListedVersion {
+    /// Key.
+    pub key: ObjectKey,
+    /// Row.
+    pub row: VersionRow,
+    /// Is current.
+    pub latest: bool,
+}
+
+/// A page of versions.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct VersionsPage {
+    /// Key order, newest first within a key.
+    pub versions: Vec<ListedVersion>,
+    /// Common prefixes.
+    pub prefixes: Vec<String>,
+    /// Next markers, where more follow.
+    pub next: Option<(String, Option<VersionId>)>,
+}
+
+/// One open upload in a listing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListedUpload {
+    /// Key.
+    pub key: ObjectKey,
+    /// Id.
+    pub upload: UploadId,
+    /// Row.
+    pub row: UploadRow,
+}
+
+/// A page of uploads: key order, then by age.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UploadsPage {
+    /// Uploads.
+    pub uploads: Vec<ListedUpload>,
+    /// Common prefixes.
+    pub prefixes: Vec<String>,
+    /// Next markers, where more follow.
+    pub next: Option<(String, Option<UploadId>)>,
+}
+
+/// An upload and a page of its parts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartsPage {
+    /// The upload.
+    pub upload: UploadRow,
+    /// Number and part.
+    pub parts: Vec<(u16, UploadPartRow)>,
+    /// More follow.
+    pub more: bool,
+}
+
+/// What a dead row points at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum DeadThing {
+    /// A part, by its data id.
+    Part(DataId),
+    /// A manifest and its parts.
+    Manifest(UploadId),
+    /// A copy replaced by `MoveStripe`: its slot.
+    Copy(super::Slot),
+}
+
+/// Something replaced or deleted, whose bytes are still on drives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeadRow {
+    /// What.
+    pub thing: DeadThing,
+    /// Since when.
+    pub since: Stamp,
+    /// Applied at this index: readers pinned below it may still read.
+    pub index: u64,
+}
+
+/// Answers to [`Query`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Control`.
+    Control(ControlReply),
+    /// Not there, stale and so on.
+    Refused(Refusal),
+    /// The current version is a delete marker (its id).
+    Marker(VersionId, Stamp),
+    /// To `Bucket`.
+    Bucket(Option<Box<BucketRow>>),
+    /// To `Version`.
+    Version(Box<FoundVersion>),
+    /// To `Part`; none: freed.
+    Part(Option<Box<PartFound>>),
+    /// To `Manifest`.
+    Manifest(Vec<ManifestEntry>),
+    /// To `List`.
+    List(ListPage),
+    /// To `ListVersions`.
+    Versions(VersionsPage),
+    /// To `ListUploads`.
+    Uploads(UploadsPage),
+    /// To `Upload`.
+    Upload(Box<UploadRow>),
+    /// To `ListParts`.
+    Parts(Box<PartsPage>),
+    /// To `Dead`: bucket, key, row.
+    Dead(Vec<(BucketId, ObjectKey, DeadRow)>),
+    /// To `DataKnown`.
+    Known(bool),
+    /// To `Clock`.
+    Clock {
+        /// Stamp of the last applied entry.
+        stamp: Stamp,
+        /// Watermark.
+        watermark: Stamp,
+        /// Last applied index.
+        applied: u64,
+    },
+    /// To `ScanParts`.
+    ScannedParts(Vec<(BucketId, ObjectKey, PartFound)>),
+    /// To `Counters`.
+    Counters(Vec<(Vec<u8>, Vec<u8>)>),
+}

@@ -1,0 +1,1 @@
+//! Shards in segments, drive marks and the one file layer.

@@ -1,0 +1,4 @@
+//! Replicated metadata: every change is a command → raft log → pure apply → tables.
+#![deny(unsafe_code)]
+
+pub mod rows;

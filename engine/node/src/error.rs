@@ -1,0 +1,70 @@
+//! What callers of the engine can get wrong or have to wait for: few kinds, by what to do.
+
+use bytes::Bytes;
+use engine_core::meta::Refusal;
+use futures::stream::BoxStream;
+
+/// A request body, pulled as it is stored; not longer than announced.
+pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// Why a body ended early or must not be stored: the caller's own error, handed back unchanged in
+/// [`EngineError::Body`] (downcast it).
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Errors of the engine. Nothing is stored when one is returned, except as said.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The metadata refused: no such key, precondition and so on.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The body's own error, or the verdict of [`crate::PutRequest::verify`].
+    #[error("body: {0}")]
+    Body(BodyError),
+    /// Fewer or more bytes than announced.
+    #[error("body ended at {got} of {announced} bytes")]
+    Length {
+        /// As announced.
+        announced: u64,
+        /// As come.
+        got: u64,
+    },
+    /// More than one PUT or part may hold.
+    #[error("object too large")]
+    TooLarge,
+    /// A part named in Complete is not there or has another tag or checksum.
+    #[error("part {0} not found or changed")]
+    InvalidPart(u16),
+    /// Parts not in ascending order.
+    #[error("parts out of order")]
+    InvalidPartOrder,
+    /// A part other than the last is below 5 MiB.
+    #[error("part {0} is too small")]
+    PartTooSmall(u16),
+    /// The object's checksum, as sent with Complete, is not that of its parts.
+    #[error("checksum does not match")]
+    ChecksumMismatch,
+    /// The size sent with Complete (`x-amz-mp-object-size`) is not that of the parts.
+    #[error("size does not match")]
+    SizeMismatch,
+    /// SSE-C: no key or another key was sent.
+    #[error("customer key missing or wrong")]
+    CustomerKey,
+    /// No such named key, or it is disabled or destroyed.
+    #[error("key {0} is not available")]
+    KeyUnavailable(String),
+    /// Too few drives, no majority: 503 with the reason; try again later.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// Too much at once: slow down.
+    #[error("overloaded")]
+    SlowDown,
+    /// No room: deletes still work.
+    #[error("storage is full")]
+    Full,
+    /// More shards are damaged or lost than the code can bear.
+    #[error("data lost: {0}")]
+    DataLost(String),
+    /// A bug or damage: a human must look.
+    #[error("internal: {0}")]
+    Internal(String),
+}

@@ -1,0 +1,1 @@
+//! Every rule about limits, quotas, rates, prices and the ledger; pure.

@@ -1,0 +1,545 @@
+//! Wildcards and policy variables.
+//!
+//! A [`Template`] is parsed once into literals, `*`, `?` and variables. Matching goes left to right
+//! and never returns to an earlier `*`: the shortest match of what lies between two stars is always
+//! as good as any longer one. Runs without `?` are found by the standard library's linear search;
+//! with `?` the work is at most pattern length × text length. No input makes it exponential.
+//!
+//! What a variable stands for is inserted as literal text: a user named `*` matches only `*`.
+
+use std::borrow::Cow;
+
+use crate::request::Context;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Literal(String),
+    /// `?`: exactly one character.
+    One,
+    /// `*`: any number of characters, also none, also `/`.
+    Any,
+    /// `${key}` or `${key, 'default'}`; the key in lower case.
+    Variable { key: String, default: Option<String> },
+}
+
+/// Which parts of the syntax mean something in this place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Syntax {
+    pub(crate) wildcards: bool,
+    pub(crate) variables: bool,
+}
+
+/// A parsed pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    tokens: Vec<Token>,
+}
+
+/// A template with its variables filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    Text(Cow<'a, str>),
+    One,
+    Any,
+}
+
+/// A variable without a value in this request: the template matches nothing, and a negated test
+/// must not pass for that reason alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unresolved;
+
+impl Template {
+    /// Parses `text`. Errors say what is wrong with a variable, in one sentence.
+    pub(crate) fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
+        let mut template = Self { tokens: Vec::new() };
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            if syntax.variables && rest.starts_with("${") {
+                let (token, tail) = variable(rest)?;
+                template.push(token);
+                rest = tail;
+                continue;
+            }
+            rest = &rest[first.len_utf8()..];
+            match first {
+                '*' if syntax.wildcards => template.push(Token::Any),
+                '?' if syntax.wildcards => template.push(Token::One),
+                other => template.push(Token::Literal(other.to_string())),
+            }
+        }
+        Ok(template)
+    }
+
+    /// Parses text whose every character is itself but `*` and `?`, ignoring ASCII case.
+    pub(crate) fn caseless(text: &str) -> Self {
+        let mut template = Self { tokens: Vec::new() };
+        for char in text.chars() {
+            template.push(match char {
+                '*' => Token::Any,
+                '?' => Token::One,
+                other => Token::Literal(other.to_ascii_lowercase().to_string()),
+            });
+        }
+        template
+    }
+
+    fn push(&mut self, token: Token) {
+        match (self.tokens.last_mut(), token) {
+            (Some(Token::Literal(last)), Token::Literal(more)) => last.push_str(&more),
+            // `**` is `*`: no empty runs to look for.
+            (Some(Token::Any), Token::Any) => {}
+            (_, token) => self.tokens.push(token),
+        }
+    }
+
+    /// No wildcard and no variable: it can match one text only.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.tokens.iter().all(|token| matches!(token, Token::Literal(_)))
+    }
+
+    pub(crate) fn has_variables(&self) -> bool {
+        self.tokens.iter().any(|token| matches!(token, Token::Variable { .. }))
+    }
+
+    /// Just `*`.
+    pub(crate) fn is_any(&self) -> bool {
+        self.tokens == [Token::Any]
+    }
+
+    /// Does it match the whole of `text`?
+    pub(crate) fn matches(&self, text: &str, context: &Context) -> Result<bool, Unresolved> {
+        match self.tokens.as_slice() {
+            [] => Ok(text.is_empty()),
+            [Token::Any] => Ok(true),
+            [Token::Literal(literal)] => Ok(literal == text),
+            [Token::Literal(literal), Token::Any] => Ok(text.starts_with(literal.as_str())),
+            _ => Ok(glob(&self.resolve(context)?, text)),
+        }
+    }
+
+    /// The text it stands for; wildcards stand for themselves.
+    pub(crate) fn render<'a>(&'a self, context: &'a Context) -> Result<Cow<'a, str>, Unresolved> {
+        let mut whole = Cow::Borrowed("");
+        for piece in self.resolve(context)? {
+            match piece {
+                Piece::Text(text) if whole.is_empty() => whole = text,
+                Piece::Text(text) => whole.to_mut().push_str(&text),
+                Piece::One => whole.to_mut().push('?'),
+                Piece::Any => whole.to_mut().push('*'),
+            }
+        }
+        Ok(whole)
+    }
+
+    fn resolve<'a>(&'a self, context: &'a Context) -> Result<Vec<Piece<'a>>, Unresolved> {
+        let mut pieces: Vec<Piece<'a>> = Vec::with_capacity(self.tokens.len());
+        for token in &self.tokens {
+            let text = match token {
+                Token::Any => {
+                    pieces.push(Piece::Any);
+                    continue;
+                }
+                Token::One => {
+                    pieces.push(Piece::One);
+                    continue;
+                }
+                Token::Literal(literal) => literal.as_str(),
+                Token::Variable { key, default } => {
+                    context.single(key).or(default.as_deref()).ok_or(Unresolved)?
+                }
+            };
+            // Neighbours are joined, so that a run without `?` stays one linear search.
+            match pieces.last_mut() {
+                Some(Piece::Text(last)) => last.to_mut().push_str(text),
+                _ => pieces.push(Piece::Text(Cow::Borrowed(text))),
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Could it, for some values of its variables, match exactly `text`?
+    pub(crate) fn could_match(&self, text: &str) -> bool {
+        let last = self.expanded().len();
+        self.states_after(text).get(last).copied().unwrap_or(false)
+    }
+
+    /// Could it, for some values of its variables, match some text that begins with `prefix`?
+    pub(crate) fn could_match_start(&self, prefix: &str) -> bool {
+        self.states_after(prefix).contains(&true)
+    }
+
+    /// One entry a character; `None` is a star (or a variable, which may be anything).
+    fn expanded(&self) -> Vec<Option<Option<char>>> {
+        let mut steps = Vec::new();
+        for token in &self.tokens {
+            match token {
+                Token::Literal(literal) => steps.extend(literal.chars().map(|c| Some(Some(c)))),
+                Token::One => steps.push(Some(None)),
+                Token::Any | Token::Variable { .. } => steps.push(None),
+            }
+        }
+        steps
+    }
+
+    /// Which positions of the pattern can be reached once `text` is consumed. Only for parsing.
+    fn states_after(&self, text: &str) -> Vec<bool> {
+        let steps = self.expanded();
+        let mut reached = vec![false; steps.len() + 1];
+        reached[0] = true;
+        let skip_stars = |reached: &mut Vec<bool>| {
+            for (index, step) in steps.iter().enumerate() {
+                if reached[index] && step.is_none() {
+                    reached[index + 1] = true;
+                }
+            }
+        };
+        skip_stars(&mut reached);
+        for char in text.chars() {
+            let mut next = vec![false; steps.len() + 1];
+            for (index, step) in steps.iter().enumerate().filter(|(index, _)| reached[*index]) {
+                match step {
+                    None => next[index] = true,
+                    Some(Some(wanted)) if *wanted != char => {}
+                    Some(_) => next[index + 1] = true,
+                }
+            }
+            skip_stars(&mut next);
+            reached = next;
+        }
+        reached
+    }
+}
+
+/// Parses `${…}` at the start of `text`; answers the token and what follows.
+fn variable(text: &str) -> Result<(Token, &str), String> {
+    let body = text.strip_prefix("${").unwrap_or(text);
+    let Some(end) = body.find('}') else {
+        return Err("a policy variable is not closed: expected `}`".into());
+    };
+    let (inside, tail) = (&body[..end], &body[end + 1..]);
+    if matches!(inside, "*" | "?" | "$") {
+        return Ok((Token::Literal(inside.to_owned()), tail));
+    }
+    let (name, default) = match inside.split_once(',') {
+        None => (inside, None),
+        Some((name, quoted)) => {
+            let default = quoted.trim().strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            let Some(default) = default.filter(|default| !default.contains('\'')) else {
+                return Err("the default of a policy variable stands in single quotes".into());
+            };
+            (name.trim(), Some(default.to_owned()))
+        }
+    };
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, ':' | '/' | '-' | '_' | '.' | '+' | '=' | '@' | ' ');
+    if !name.contains(':') || name.trim() != name || !name.chars().all(plain) {
+        return Err(format!("`${{{inside}}}` is not a policy variable"));
+    }
+    Ok((Token::Variable { key: name.to_lowercase(), default }, tail))
+}
+
+/// Does the pattern match the whole of `text`?
+pub(crate) fn glob(pieces: &[Piece<'_>], text: &str) -> bool {
+    let mut runs = pieces.split(|piece| matches!(piece, Piece::Any));
+    let first = runs.next().unwrap_or_default();
+    let Some(mut rest) = strip_run(first, text) else { return false };
+    let Some(mut run) = runs.next() else { return rest.is_empty() };
+    for next in runs {
+        match find_run(run, rest) {
+            Some(tail) => rest = tail,
+            None => return false,
+        }
+        run = next;
+    }
+    ends_with_run(run, rest)
+}
+
+/// What is left of `text` after a run (no stars) at its start.
+fn strip_run<'t>(run: &[Piece<'_>], text: &'t str) -> Option<&'t str> {
+    run.iter().try_fold(text, |rest, piece| match piece {
+        Piece::Text(literal) => rest.strip_prefix(literal.as_ref()),
+        Piece::One | Piece::Any => {
+            let mut chars = rest.chars();
+            chars.next().map(|_| chars.as_str())
+        }
+    })
+}
+
+/// What is left of `text` after the first place where the run matches.
+fn find_run<'t>(run: &[Piece<'_>], text: &'t str) -> Option<&'t str> {
+    match run {
+        [] => return Some(text),
+        [Piece::Text(literal)] => {
+            return text.find(literal.as_ref()).map(|place| &text[place + literal.len()..]);
+        }
+        _ => {}
+    }
+    text.char_indices().find_map(|(place, _)| strip_run(run, &text[place..]))
+}
+
+fn ends_with_run(run: &[Piece<'_>], text: &str) -> bool {
+    if let [Piece::Text(literal)] = run {
+        return text.ends_with(literal.as_ref());
+    }
+    let chars: usize = run
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(literal) => literal.chars().count(),
+            Piece::One | Piece::Any => 1,
+        })
+        .sum();
+    if chars == 0 {
+        return true;
+    }
+    match text.char_indices().rev().nth(chars - 1) {
+        Some((place, _)) => strip_run(run, &text[place..]) == Some(""),
+        None => false,
+    }
+}
+
+/// A pattern over ARNs: its six fields are compared one by one, so that `*` in the region cannot
+/// swallow the account. The last field is the rest, colons included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ArnPattern {
+    /// `*`.
+    All,
+    Fields(Box<[Template; ARN_FIELDS]>),
+    /// A variable stands for more than the last field (`${aws:PrincipalArn}`).
+    Whole(Template),
+}
+
+pub(crate) const ARN_FIELDS: usize = 6;
+
+/// Splits text like `arn:aws:s3:::bucket/key`; missing fields are not made up.
+fn arn_fields(text: &str) -> Vec<&str> {
+    text.splitn(ARN_FIELDS, ':').collect()
+}
+
+impl ArnPattern {
+    /// A `Resource` element. A short ARN is completed with `*`, as AWS does; variables may stand
+    /// only in the last field.
+    pub(crate) fn resource(text: &str, variables: bool) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::All);
+        }
+        let fields = arn_fields(text);
+        if fields[0] != "arn" || fields.len() < 3 {
+            return Err("Resource must be in ARN format or \"*\"".into());
+        }
+        let (last, early) = (fields.get(ARN_FIELDS - 1), fields.iter().take(ARN_FIELDS - 1));
+        if variables && early.clone().any(|field| field.contains("${")) {
+            return Err("a policy variable may stand only in the last field of an ARN".into());
+        }
+        let plain = Syntax { wildcards: true, variables: false };
+        let mut templates = Vec::with_capacity(ARN_FIELDS);
+        for field in early {
+            templates.push(Template::parse(field, plain)?);
+        }
+        if let Some(last) = last {
+            templates.push(Template::parse(last, Syntax { wildcards: true, variables })?);
+        }
+        templates.resize(ARN_FIELDS, Template { tokens: vec![Token::Any] });
+        Ok(Self::from_fields(templates))
+    }
+
+    /// A value of an ARN condition operator.
+    pub(crate) fn condition(text: &str, variables: bool) -> Result<Self, String> {
+        let syntax = Syntax { wildcards: true, variables };
+        let whole = Template::parse(text, syntax)?;
+        if whole.is_any() {
+            return Ok(Self::All);
+        }
+        let fields = arn_fields(text);
+        let early_variable = fields.iter().take(ARN_FIELDS - 1).any(|field| field.contains("${"));
+        if variables && early_variable {
+            return Ok(Self::Whole(whole));
+        }
+        if fields.len() < ARN_FIELDS {
+            return Err("an ARN has six fields separated by colons".into());
+        }
+        let templates: Result<Vec<_>, _> =
+            fields.iter().map(|field| Template::parse(field, syntax)).collect();
+        Ok(Self::from_fields(templates?))
+    }
+
+    fn from_fields(templates: Vec<Template>) -> Self {
+        match <[Template; ARN_FIELDS]>::try_from(templates) {
+            Ok(fields) => Self::Fields(Box::new(fields)),
+            // Unreachable: both callers pass six. A pattern without tokens matches no ARN.
+            Err(_) => Self::Whole(Template { tokens: Vec::new() }),
+        }
+    }
+
+    pub(crate) fn matches(&self, arn: &str, context: &Context) -> Result<bool, Unresolved> {
+        match self {
+            Self::All => Ok(true),
+            Self::Whole(template) => template.matches(arn, context),
+            Self::Fields(templates) => {
+                let fields = arn_fields(arn);
+                if fields.len() != ARN_FIELDS {
+                    return Ok(false);
+                }
+                for (template, field) in templates.iter().zip(fields) {
+                    if !template.matches(field, context)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    pub(crate) fn is_fixed(&self) -> bool {
+        match self {
+            Self::All | Self::Whole(_) => false,
+            Self::Fields(templates) => templates.iter().all(Template::is_fixed),
+        }
+    }
+
+    /// The account field, where it is fixed and not empty.
+    pub(crate) fn fixed_account(&self) -> bool {
+        match self {
+            Self::All | Self::Whole(_) => false,
+            Self::Fields(templates) => templates[4].is_fixed() && !templates[4].tokens.is_empty(),
+        }
+    }
+
+    /// The last field, if the fields before it can be those of an S3 ARN.
+    fn s3_last(&self) -> Option<&Template> {
+        let Self::Fields(templates) = self else { return None };
+        let head = ["arn", "aws", "s3", "", ""];
+        let fits = templates.iter().zip(head).all(|(template, field)| template.could_match(field));
+        fits.then_some(&templates[ARN_FIELDS - 1])
+    }
+
+    /// Could it match the bucket's own ARN?
+    pub(crate) fn covers_bucket(&self, bucket: &str) -> bool {
+        matches!(self, Self::All) || self.s3_last().is_some_and(|last| last.could_match(bucket))
+    }
+
+    /// Could it match the ARN of some object in the bucket?
+    pub(crate) fn covers_objects(&self, bucket: &str) -> bool {
+        let prefix = format!("{bucket}/");
+        matches!(self, Self::All)
+            || self.s3_last().is_some_and(|last| last.could_match_start(&prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FULL: Syntax = Syntax { wildcards: true, variables: true };
+
+    /// The definition, exponential and obvious.
+    fn naive(pattern: &[char], text: &[char]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some(('*', rest)) => (0..=text.len()).any(|skip| naive(rest, &text[skip..])),
+            Some(('?', rest)) => !text.is_empty() && naive(rest, &text[1..]),
+            Some((char, rest)) => text.first() == Some(char) && naive(rest, &text[1..]),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn wildcards_equal_the_definition(pattern in "[abé?*]{0,9}", text in "[abé]{0,9}") {
+            let template = Template::parse(&pattern, FULL).unwrap();
+            let context = Context::default();
+            let expected = naive(
+                &pattern.chars().collect::<Vec<_>>(),
+                &text.chars().collect::<Vec<_>>(),
+            );
+            prop_assert_eq!(template.matches(&text, &context), Ok(expected));
+            prop_assert_eq!(template.could_match(&text), expected);
+            prop_assert_eq!(Template::caseless(&pattern).matches(&text, &context), Ok(expected));
+        }
+
+        #[test]
+        fn a_start_that_matches_could_match(pattern in "[ab?*/]{0,8}", text in "[ab/]{0,8}", cut in 0usize..9) {
+            let template = Template::parse(&pattern, FULL).unwrap();
+            if template.matches(&text, &Context::default()) == Ok(true) {
+                prop_assert!(template.could_match_start(&text[..cut.min(text.len())]));
+            }
+        }
+
+        #[test]
+        fn templates_never_panic(text in any::<String>(), more in "[$\\{\\}a:,' *?]{0,20}") {
+            for text in [text, more] {
+                if let Ok(template) = Template::parse(&text, FULL) {
+                    let _ = template.matches(&text, &Context::default());
+                }
+                if let Ok(pattern) = ArnPattern::resource(&text, true) {
+                    let _ = pattern.matches(&text, &Context::default());
+                }
+                let _ = ArnPattern::condition(&text, true);
+            }
+        }
+    }
+
+    #[test]
+    fn many_stars_finish() {
+        // 2^60 steps for a matcher that returns to every star.
+        let template = Template::parse(&"*a?".repeat(60), FULL).unwrap();
+        let text = "a".repeat(4000) + "b";
+        assert_eq!(template.matches(&text, &Context::default()), Ok(true));
+        let template = Template::parse(&("*a?".repeat(60) + "c"), FULL).unwrap();
+        assert_eq!(template.matches(&text, &Context::default()), Ok(false));
+    }
+
+    #[test]
+    fn variables() {
+        let mut context = Context::default();
+        context.add("aws:UserName", "al*ce");
+        context.add("aws:PrincipalTag/Team", "red");
+        let matches = |pattern: &str, text: &str| {
+            Template::parse(pattern, FULL).unwrap().matches(text, &context)
+        };
+        assert_eq!(matches("home/${aws:username}/*", "home/al*ce/x"), Ok(true));
+        assert_eq!(matches("home/${aws:username}/*", "home/alice/x"), Ok(false));
+        assert_eq!(matches("${aws:principaltag/team}${*}?", "red*x"), Ok(true));
+        assert_eq!(matches("${aws:principaltag/team}${*}?", "redyx"), Ok(false));
+        assert_eq!(matches("${?}${$}{a}", "?${a}"), Ok(true));
+        assert_eq!(matches("${aws:x, 'company-wide'}", "company-wide"), Ok(true));
+        assert_eq!(matches("${aws:username,'d'}", "al*ce"), Ok(true));
+        assert_eq!(matches("${aws:x}", ""), Err(Unresolved));
+        for bad in ["${aws:x", "${}", "${x}", "${aws:x, d}", "${aws:x,'a'b'}", "${aws:a{b}"] {
+            assert!(Template::parse(bad, FULL).is_err(), "{bad}");
+        }
+        let literal = Syntax { wildcards: true, variables: false };
+        let old = Template::parse("${aws:username}", literal).unwrap();
+        assert_eq!(old.matches("${aws:username}", &context), Ok(true));
+    }
+
+    #[test]
+    fn a_variable_with_two_values_is_unresolved() {
+        let mut context = Context::default();
+        context.add("aws:TagKeys", "a");
+        context.add("aws:TagKeys", "b");
+        let template = Template::parse("${aws:TagKeys}", FULL).unwrap();
+        assert_eq!(template.matches("a", &context), Err(Unresolved));
+    }
+
+    #[test]
+    fn arns_field_by_field() {
+        let context = Context::default();
+        let matches = |pattern: &str, arn: &str| {
+            ArnPattern::resource(pattern, true).unwrap().matches(arn, &context).unwrap()
+        };
+        assert!(matches("arn:aws:s3:::b/*", "arn:aws:s3:::b/x:y/z"));
+        assert!(matches("arn:aws:s3", "arn:aws:s3:::b"));
+        assert!(matches("*", "arn:aws:s3:::b"));
+        assert!(!matches("arn:aws:s3:::B", "arn:aws:s3:::b"));
+        assert!(!matches("arn:aws:sns:*:b", "arn:aws:sns:eu:1:b"));
+        assert!(!matches("arn:aws:s3:::b/*", "b/x"));
+        assert!(ArnPattern::resource("bucket/*", true).is_err());
+        assert!(ArnPattern::resource("arn:aws:s3::${aws:username}:b", true).is_err());
+        assert!(ArnPattern::resource("arn:aws:s3::${aws:username}:b", false).is_ok());
+        assert!(ArnPattern::condition("arn:aws:s3:::*", true).is_ok());
+        assert!(ArnPattern::condition("arn:aws:s3*", true).is_err());
+        let whole = ArnPattern::condition("${aws:PrincipalArn}", true).unwrap();
+        assert_eq!(whole.matches("arn:aws:s3:::b", &context), Err(Unresolved));
+    }
+}
