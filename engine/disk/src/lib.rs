@@ -1,1 +1,36 @@
 //! Shards in segments, drive marks and the one file layer.
+//!
+//! In reading order: [`file`] (every system call that touches a drive), [`mark`] and [`drives`]
+//! (what a path must say of itself before it is used), then the shard store: [`SegmentStore`] over
+//! segments, index, log of frees, recovery and reclaiming.
+//!
+//! Threads of one open store: one appender (all writes and frees, in order), one reclaimer (holes,
+//! dead segments, the view of free room); reads run on tokio's blocking threads, a few at a time.
+//! Of a crash it loses at most records that nobody was told of.
+#![deny(unsafe_code)]
+
+mod aligned;
+mod append;
+pub mod drives;
+pub mod file;
+mod free_log;
+mod index;
+mod log_file;
+pub mod mark;
+mod options;
+mod read;
+mod reclaim;
+mod recover;
+mod room;
+mod segment;
+mod space;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use drives::{Drive, EmptyPath, Opened, open_drives};
+pub use file::{DriveDir, OpenError, Root};
+pub use mark::{DriveState, Mark, MarkError};
+pub use options::Options;
+pub use recover::Recovery;
+pub use store::{SegmentStore, SegmentUse};

@@ -2,3 +2,6 @@
 #![deny(unsafe_code)]
 
 pub mod rows;
+
+pub mod log;
+pub mod raft;

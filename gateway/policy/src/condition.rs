@@ -13,12 +13,13 @@
 
 use std::net::IpAddr;
 
+use crate::arn::ArnPattern;
 use crate::condition_keys;
 use crate::document::Effect;
 use crate::error::{At, PolicyError};
 use crate::json::Json;
 use crate::literal::{Decimal, Moment, Network, base64};
-use crate::pattern::{ArnPattern, Syntax, Template};
+use crate::pattern::{Syntax, Template};
 use crate::request::Context;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,12 @@ impl Operator {
         if comparison == Comparison::Null && (if_exists || set.is_some()) {
             return None;
         }
-        Some(Self { set, comparison, negated, if_exists })
+        Some(Self {
+            set,
+            comparison,
+            negated,
+            if_exists,
+        })
     }
 }
 
@@ -147,7 +153,15 @@ impl Expected {
             _ if text.eq_ignore_ascii_case("false") => Ok(false),
             _ => Err(bad("true or false")),
         };
-        let template = |wildcards| Template::parse(text, Syntax { wildcards, variables });
+        let template = |wildcards| {
+            Template::parse(
+                text,
+                Syntax {
+                    wildcards,
+                    variables,
+                },
+            )
+        };
         Ok(match comparison {
             Comparison::Equals | Comparison::EqualsIgnoreCase => Self::Text(template(false)?),
             Comparison::Like => Self::Text(template(true)?),
@@ -164,7 +178,8 @@ impl Expected {
                 Self::Number(Decimal::parse(text).ok_or_else(|| bad("a number"))?)
             }
             Comparison::Date(_) => Self::Date(
-                Moment::parse(text).ok_or_else(|| bad("a date (ISO 8601 with offset, or epoch)"))?,
+                Moment::parse(text)
+                    .ok_or_else(|| bad("a date (ISO 8601 with offset, or epoch)"))?,
             ),
             Comparison::Binary => Self::Bytes(base64(text).ok_or_else(|| bad("base64"))?),
             Comparison::Address => Self::Network(
@@ -216,7 +231,12 @@ pub(crate) struct Condition {
 impl Condition {
     pub(crate) fn holds(&self, effect: Effect, context: &Context) -> bool {
         let actual = context.values(&self.key);
-        let Operator { set, comparison, negated, if_exists } = self.operator;
+        let Operator {
+            set,
+            comparison,
+            negated,
+            if_exists,
+        } = self.operator;
         if comparison == Comparison::Null {
             return self.values.contains(&Expected::Absent(actual.is_empty()));
         }
@@ -314,7 +334,11 @@ fn parse_one(
     if parsed.is_empty() {
         return Err(at.malformed("a condition key without values"));
     }
-    Ok(Condition { operator, key: key.to_lowercase(), values: parsed })
+    Ok(Condition {
+        operator,
+        key: key.to_lowercase(),
+        values: parsed,
+    })
 }
 
 #[cfg(test)]
@@ -323,16 +347,38 @@ mod tests {
 
     #[test]
     fn operator_names() {
-        let families = ["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan"];
+        let families = [
+            "Equals",
+            "NotEquals",
+            "LessThan",
+            "LessThanEquals",
+            "GreaterThan",
+        ];
         let mut names: Vec<String> = [
-            "StringEquals", "StringNotEquals", "StringEqualsIgnoreCase",
-            "StringNotEqualsIgnoreCase", "StringLike", "StringNotLike", "Bool", "BinaryEquals",
-            "IpAddress", "NotIpAddress", "ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike",
-            "NumericGreaterThanEquals", "DateGreaterThanEquals",
+            "StringEquals",
+            "StringNotEquals",
+            "StringEqualsIgnoreCase",
+            "StringNotEqualsIgnoreCase",
+            "StringLike",
+            "StringNotLike",
+            "Bool",
+            "BinaryEquals",
+            "IpAddress",
+            "NotIpAddress",
+            "ArnEquals",
+            "ArnLike",
+            "ArnNotEquals",
+            "ArnNotLike",
+            "NumericGreaterThanEquals",
+            "DateGreaterThanEquals",
         ]
         .map(String::from)
         .to_vec();
-        names.extend(families.iter().flat_map(|f| [format!("Numeric{f}"), format!("Date{f}")]));
+        names.extend(
+            families
+                .iter()
+                .flat_map(|f| [format!("Numeric{f}"), format!("Date{f}")]),
+        );
         for name in &names {
             for prefix in ["", "ForAllValues:", "ForAnyValue:"] {
                 for suffix in ["", "IfExists"] {
@@ -345,8 +391,17 @@ mod tests {
             }
         }
         for bad in [
-            "NullIfExists", "ForAnyValue:Null", "StringEqual", "stringEquals", "Numeric", "Date",
-            "ForSome:Bool", "", "IfExists", "BoolIfExistsIfExists", "NotBool",
+            "NullIfExists",
+            "ForAnyValue:Null",
+            "StringEqual",
+            "stringEquals",
+            "Numeric",
+            "Date",
+            "ForSome:Bool",
+            "",
+            "IfExists",
+            "BoolIfExistsIfExists",
+            "NotBool",
         ] {
             assert!(Operator::parse(bad).is_none(), "{bad}");
         }

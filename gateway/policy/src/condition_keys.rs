@@ -109,7 +109,8 @@ const GLOBAL: &[&str] = &[
 
 /// `prefix:name`, both parts present.
 pub(crate) fn is_well_formed(key: &str) -> bool {
-    key.split_once(':').is_some_and(|(prefix, name)| !prefix.is_empty() && !name.is_empty())
+    key.split_once(':')
+        .is_some_and(|(prefix, name)| !prefix.is_empty() && !name.is_empty())
 }
 
 /// False for an `aws:` or `s3:` key that does not exist; any case.
@@ -121,8 +122,11 @@ pub(crate) fn is_known(key: &str) -> bool {
         _ => return true,
     };
     known.iter().any(|entry| {
-        *entry == name
-            || (entry.ends_with('/') && name.len() > entry.len() && name.starts_with(entry))
+        if entry.ends_with('/') {
+            name.len() > entry.len() && name.starts_with(entry)
+        } else {
+            *entry == name
+        }
     })
 }
 
@@ -132,10 +136,20 @@ mod tests {
 
     #[test]
     fn keys() {
-        for key in ["aws:SourceIp", "s3:ExistingObjectTag/a b", "S3:X-AMZ-ACL", "sts:ExternalId"] {
+        for key in [
+            "aws:SourceIp",
+            "s3:ExistingObjectTag/a b",
+            "S3:X-AMZ-ACL",
+            "sts:ExternalId",
+        ] {
             assert!(is_known(key) && is_well_formed(key), "{key}");
         }
-        for key in ["aws:SourceIpp", "s3:ExistingObjectTag/", "s3:ExistingObjectTag", "s3:"] {
+        for key in [
+            "aws:SourceIpp",
+            "s3:ExistingObjectTag/",
+            "s3:ExistingObjectTag",
+            "s3:",
+        ] {
             assert!(!is_known(key), "{key}");
         }
         for key in ["SourceIp", ":x", "aws:", ""] {

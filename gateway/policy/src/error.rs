@@ -42,7 +42,11 @@ impl At {
     }
 
     pub(crate) fn field(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() {
+            Self(name.to_owned())
+        } else {
+            Self(format!("{}.{name}", self.0))
+        }
     }
 
     pub(crate) fn index(&self, index: usize) -> Self {
@@ -50,10 +54,18 @@ impl At {
     }
 
     pub(crate) fn malformed(&self, message: impl Into<String>) -> PolicyError {
-        PolicyError { kind: ErrorKind::Malformed, path: self.0.clone(), message: message.into() }
+        PolicyError {
+            kind: ErrorKind::Malformed,
+            path: self.0.clone(),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn too_large(&self, message: impl Into<String>) -> PolicyError {
-        PolicyError { kind: ErrorKind::TooLarge, path: self.0.clone(), message: message.into() }
+        PolicyError {
+            kind: ErrorKind::TooLarge,
+            path: self.0.clone(),
+            message: message.into(),
+        }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Objects stay lists of pairs in the order written, so that a repeated key is seen and refused at
 //! its place: two readers of `{"Effect":"Deny","Effect":"Allow"}` must not disagree about which
-//! counts. Depth is bounded here, not by serde_json's own 128, so that the bound is ours to state.
+//! counts. Depth is bounded here, not by `serde_json`'s own 128, so that the bound is ours to state.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{At, PolicyError};
 
@@ -31,9 +31,11 @@ impl Json {
     /// Parses one whole document; nothing may follow it.
     pub(crate) fn parse(text: &str) -> Result<Self, PolicyError> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let tree = Tree { depth_left: JSON_DEPTH_MAX }
-            .deserialize(&mut reader)
-            .and_then(|tree| reader.end().map(|()| tree));
+        let tree = Tree {
+            depth_left: JSON_DEPTH_MAX,
+        }
+        .deserialize(&mut reader)
+        .and_then(|tree| reader.end().map(|()| tree));
         tree.map_err(|error| {
             At::root().malformed(format!("This policy contains invalid Json: {error}"))
         })
@@ -74,9 +76,11 @@ impl Json {
     /// A value or a list of values, each with its place.
     pub(crate) fn one_or_list<'a>(&'a self, at: &At) -> Vec<(At, &'a Self)> {
         match self {
-            Self::List(items) => {
-                items.iter().enumerate().map(|(index, item)| (at.index(index), item)).collect()
-            }
+            Self::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| (at.index(index), item))
+                .collect(),
             one => vec![(at.clone(), one)],
         }
     }
@@ -140,7 +144,7 @@ impl<'de> Visitor<'de> for Tree {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
-        let inner = self.deeper()?;
+        let inner = self.deeper::<A::Error>()?;
         let mut items = Vec::new();
         while let Some(item) = access.next_element_seed(inner)? {
             items.push(item);

@@ -13,20 +13,21 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::iter_over_hash_type)]
 
+mod actions;
+mod arn;
+mod bucket_rules;
+mod condition;
+mod condition_keys;
+mod decide;
 mod document;
 mod error;
-mod json;
-mod pattern;
-mod literal;
-mod condition;
-mod principal;
-mod bucket_rules;
-mod actions;
-mod condition_keys;
-mod request;
 mod evaluate;
-mod decide;
+mod json;
+mod literal;
+mod pattern;
+mod principal;
 mod public;
+mod request;
 
 pub use actions::{Applies, applies_to};
 pub use decide::{AclGrant, Inputs, Lockout, decide};

@@ -33,12 +33,18 @@ impl Decimal {
         let whole = whole.trim_start_matches('0').to_owned();
         let fraction = fraction.trim_end_matches('0').to_owned();
         let zero = whole.is_empty() && fraction.is_empty();
-        Some(Self { negative: negative && !zero, whole, fraction })
+        Some(Self {
+            negative: negative && !zero,
+            whole,
+            fraction,
+        })
     }
 
     fn magnitude(&self, other: &Self) -> Ordering {
         let lengths = self.whole.len().cmp(&other.whole.len());
-        lengths.then_with(|| self.whole.cmp(&other.whole)).then(self.fraction.cmp(&other.fraction))
+        lengths
+            .then_with(|| self.whole.cmp(&other.whole))
+            .then(self.fraction.cmp(&other.fraction))
     }
 }
 
@@ -71,10 +77,9 @@ impl Moment {
     /// seconds and fraction, offset `Z` or `±hh:mm`), or seconds since 1970. Four digits alone are
     /// a year, as W3C has it. A time of day without offset is refused: it would be a guess.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.len() != 4 && text.bytes().all(|b| b.is_ascii_digit() || b"-.".contains(&b)) {
-            if let Some(epoch) = Self::epoch(text) {
-                return Some(epoch);
-            }
+        let epoch = |c: u8| c.is_ascii_digit() || c == b'-' || c == b'.';
+        if text.len() != 4 && text.bytes().all(epoch) && !is_date(text) {
+            return Self::epoch(text);
         }
         let (date, time) = match text.split_once('T') {
             Some((date, time)) => (date, Some(time)),
@@ -94,7 +99,10 @@ impl Moment {
             Some(time) if whole_date => time_of_day(time)?,
             Some(_) => return None,
         };
-        Some(Self { seconds: midnight + in_day, nanos })
+        Some(Self {
+            seconds: midnight + in_day,
+            nanos,
+        })
     }
 
     fn epoch(text: &str) -> Option<Self> {
@@ -139,6 +147,11 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
+/// `YYYY-…`: digits, but no number.
+fn is_date(text: &str) -> bool {
+    text.as_bytes().get(4) == Some(&b'-')
+}
+
 /// `hh:mm[:ss[.f]]` and an offset; answers seconds after UTC midnight and nanoseconds.
 fn time_of_day(text: &str) -> Option<(i64, u32)> {
     let (clock, offset) = if let Some(clock) = text.strip_suffix('Z') {
@@ -151,7 +164,14 @@ fn time_of_day(text: &str) -> Option<(i64, u32)> {
             return None;
         }
         let size = hours * 3600 + minutes * 60;
-        (&text[..sign_at], if text[sign_at..].starts_with('-') { -size } else { size })
+        (
+            &text[..sign_at],
+            if text[sign_at..].starts_with('-') {
+                -size
+            } else {
+                size
+            },
+        )
     };
     let mut parts = clock.split(':');
     let hour = digits(parts.next()?, 2)?;
@@ -187,7 +207,10 @@ impl Network {
                 if !plain || prefix.len() > 3 {
                     return None;
                 }
-                (address.parse::<IpAddr>().ok()?, Some(prefix.parse::<u32>().ok()?))
+                (
+                    address.parse::<IpAddr>().ok()?,
+                    Some(prefix.parse::<u32>().ok()?),
+                )
             }
         };
         let width = width(address);
@@ -195,10 +218,13 @@ impl Network {
         if prefix > width {
             return None;
         }
-        if let (IpAddr::V6(six), 96..) = (address, prefix) {
-            if let Some(four) = six.to_ipv4_mapped() {
-                return Some(Self { address: IpAddr::V4(four), prefix: prefix - 96 });
-            }
+        if let (IpAddr::V6(six), 96..) = (address, prefix)
+            && let Some(four) = six.to_ipv4_mapped()
+        {
+            return Some(Self {
+                address: IpAddr::V4(four),
+                prefix: prefix - 96,
+            });
         }
         Some(Self { address, prefix })
     }
@@ -217,7 +243,11 @@ impl Network {
 }
 
 fn width(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { Ipv6Addr::BITS }
+    if address.is_ipv4() {
+        32
+    } else {
+        Ipv6Addr::BITS
+    }
 }
 
 fn bits(address: IpAddr) -> u128 {
@@ -240,7 +270,10 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(4) {
         return None;
     }
-    let body = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
+    let body = text
+        .strip_suffix("==")
+        .or_else(|| text.strip_suffix('='))
+        .unwrap_or(text);
     let mut bytes = Vec::with_capacity(body.len() / 4 * 3 + 2);
     for group in body.as_bytes().chunks(4) {
         let mut bits = 0u32;
@@ -288,8 +321,19 @@ mod tests {
         assert_eq!(at("1714521600.5"), at("2024-05-01T00:00:00.5Z"));
         assert!(at("-86400") < at("1970-01-01"));
         for bad in [
-            "", "24", "2024-13", "2023-02-29", "2024-05-01T00:00:00", "2024-05T00:00Z", "2024-5-1",
-            "2024-05-01T24:00Z", "2024-05-01T00:00:60Z", "2024-05-01 00:00:00Z", "*", "T", "Z",
+            "",
+            "24",
+            "2024-13",
+            "2023-02-29",
+            "2024-05-01T00:00:00",
+            "2024-05T00:00Z",
+            "2024-5-1",
+            "2024-05-01T24:00Z",
+            "2024-05-01T00:00:60Z",
+            "2024-05-01 00:00:00Z",
+            "*",
+            "T",
+            "Z",
             "2024-05-01T00:00:00+2:00",
         ] {
             // A short number is a count of seconds, not a date.
@@ -300,7 +344,9 @@ mod tests {
     #[test]
     fn networks() {
         let contains = |network: &str, address: &str| {
-            Network::parse(network).unwrap().contains(address.parse().unwrap())
+            Network::parse(network)
+                .unwrap()
+                .contains(address.parse().unwrap())
         };
         assert!(contains("203.0.113.0/24", "203.0.113.255"));
         assert!(!contains("203.0.113.0/24", "203.0.114.0"));
@@ -310,22 +356,40 @@ mod tests {
         assert!(!contains("0.0.0.0/0", "2001:db8::1"));
         assert!(contains("::/0", "2001:db8::1"));
         assert!(!contains("::/0", "1.2.3.4"));
-        assert!(contains("2001:DB8:1234:5678::/64", "2001:db8:1234:5678:9::1"));
-        assert!(!contains("2001:DB8:1234:5678::/64", "2001:db8:1234:5679::1"));
+        assert!(contains(
+            "2001:DB8:1234:5678::/64",
+            "2001:db8:1234:5678:9::1"
+        ));
+        assert!(!contains(
+            "2001:DB8:1234:5678::/64",
+            "2001:db8:1234:5679::1"
+        ));
         assert!(contains("203.0.113.0/24", "::ffff:203.0.113.9"));
         assert!(contains("::ffff:203.0.113.0/120", "203.0.113.9"));
-        for bad in ["", "1.2.3", "1.2.3.4/33", "::/129", "1.2.3.4/", "1.2.3.4/+8", "*", "1.2.3.*"] {
+        for bad in [
+            "",
+            "1.2.3",
+            "1.2.3.4/33",
+            "::/129",
+            "1.2.3.4/",
+            "1.2.3.4/+8",
+            "*",
+            "1.2.3.*",
+        ] {
             assert!(Network::parse(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn base64_vectors() {
-        assert_eq!(base64("QmluYXJ5VmFsdWVJbkJhc2U2NA==").unwrap(), b"BinaryValueInBase64");
+        assert_eq!(
+            base64("QmluYXJ5VmFsdWVJbkJhc2U2NA==").unwrap(),
+            b"BinaryValueInBase64"
+        );
         assert_eq!(base64("").unwrap(), b"");
         assert_eq!(base64("Zm8=").unwrap(), b"fo");
         for bad in ["Zg", "Z===", "====", "Zm9*", "Zm=v"] {
-            assert!(base64(bad).is_none() || bad == "====", "{bad}");
+            assert!(base64(bad).is_none(), "{bad}");
         }
     }
 

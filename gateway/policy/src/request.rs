@@ -10,7 +10,10 @@ pub(crate) struct Context(BTreeMap<String, Vec<String>>);
 
 impl Context {
     pub(crate) fn add(&mut self, key: &str, value: impl Into<String>) {
-        self.0.entry(key.to_lowercase()).or_default().push(value.into());
+        self.0
+            .entry(key.to_lowercase())
+            .or_default()
+            .push(value.into());
     }
 
     /// Present without any value: a set that is empty.
@@ -134,12 +137,16 @@ impl Principal {
                 ("User", user.unique_id.clone(), Some(user.arn.clone()))
             }
             Self::Session(session) => match session.kind {
-                SessionKind::Role => {
-                    ("AssumedRole", session.unique_id.clone(), Some(session.issuer_arn.clone()))
-                }
-                SessionKind::FederatedUser => {
-                    ("FederatedUser", session.unique_id.clone(), Some(session.arn.clone()))
-                }
+                SessionKind::Role => (
+                    "AssumedRole",
+                    session.unique_id.clone(),
+                    Some(session.issuer_arn.clone()),
+                ),
+                SessionKind::FederatedUser => (
+                    "FederatedUser",
+                    session.unique_id.clone(),
+                    Some(session.arn.clone()),
+                ),
             },
             Self::Service(name) => {
                 context.add("aws:PrincipalServiceName", name.as_str());
@@ -181,7 +188,12 @@ impl Request {
         let mut context = Context::default();
         principal.describe(&mut context);
         let action = action.to_ascii_lowercase();
-        Self { principal, action, resource: resource.into(), context }
+        Self {
+            principal,
+            action,
+            resource: resource.into(),
+            context,
+        }
     }
 
     /// Adds one value of a condition key, any case. A key added twice has two values, so a header

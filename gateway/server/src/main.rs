@@ -1,1 +1,22 @@
-fn main() {}
+//! The datamesh process: config, wiring, listeners, command line.
+#![deny(unsafe_code)]
+
+mod admin;
+mod commands;
+mod config;
+mod credentials;
+mod listen;
+mod shutdown;
+mod telemetry;
+mod tls;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// glibc's allocator keeps what bursts of uploads freed; jemalloc gives it back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    commands::CommandLine::parse().run()
+}

@@ -6,9 +6,9 @@ use super::FormatError;
 const HEAD_BYTES: usize = 10;
 
 /// CRC32C, as in every checksum of the formats.
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     // crc-fast returns 32-bit CRCs in the low half.
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
+    (crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) & 0xffff_ffff) as u32
 }
 
 /// Takes fields off the front of a slice; errors instead of panicking.

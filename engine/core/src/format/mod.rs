@@ -10,6 +10,7 @@ mod cursor;
 mod segment;
 mod shard;
 
+pub use cursor::crc32c;
 pub use segment::{
     FOOTER_ENTRIES_MAX, FOOTER_TRAILER_BYTES, FooterEntry, SEGMENT_HEADER_BYTES, SegmentFooter,
     SegmentHeader, footer_length,
@@ -54,3 +55,7 @@ pub enum FormatError {
         field: &'static str,
     },
 }
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
+mod tests;

@@ -36,9 +36,10 @@ pub struct Condition {
     pub if_match: Option<EtagMatch>,
     /// The current version must not exist or not match, else `PreconditionFailed`.
     pub if_none_match: Option<EtagMatch>,
-    /// The current version, if the upload's condition needs "unchanged since": its id. Used by
-    /// read-modify-write of the node (metadata-only copy).
-    pub unchanged: Option<VersionId>,
+    /// The current version is still the one at this place in apply order, else `Changed`. Used by
+    /// read-modify-write of the node (metadata-only copy). Not its version id: `null` names one
+    /// version after another.
+    pub unchanged: Option<engine_types::Order>,
 }
 
 /// A new part's bytes, durable already where in stripes.
@@ -170,9 +171,9 @@ pub enum Change {
     Control(ControlChange),
     /// At home: makes the bucket. Repeated with the same id: done already.
     CreateBucket(Box<BucketRow>),
-    /// At home: closes the bucket to writes and checks that no version and no upload is left
-    /// (`abort_uploads`: open uploads do not count and die with it), else `BucketNotEmpty` and it
-    /// stays open.
+    /// At home: checks that no version is left, else `BucketNotEmpty` and it stays open; closes the
+    /// bucket to writes; open uploads do not count and die with it. Answers `Done` when the bucket
+    /// is gone, `Bucket` while more uploads are to be aborted. Of a bucket that is gone: `Done`.
     DeleteBucket {
         /// Which.
         id: BucketId,
@@ -234,8 +235,10 @@ pub enum Change {
         /// New owner, if it changes.
         acl: ByteBuf,
     },
-    /// Copy of the current version onto itself: a new version (or the same replaced) with new
-    /// attributes and the same bytes; `condition.unchanged` names the version read.
+    /// Copy of the current version onto itself: the `null` version replaced by one with new
+    /// attributes and the same bytes; `condition.unchanged` names the version read. Where the copy
+    /// would be a second version (enabled, or suspended above another id) it answers `NeedsCopy`:
+    /// bytes are never shared by two versions.
     Reattribute {
         /// Bucket.
         bucket: BucketRef,
@@ -264,7 +267,8 @@ pub enum Change {
         to: Box<Stripe>,
     },
     /// Every drive that held a copy has acknowledged the free durably (or left): the dead row and
-    /// what it describes go.
+    /// what it describes go. Of a dead manifest or upload nothing is on drives: `Freed` takes its
+    /// next parts out of it, as dead rows of their own with the same age; repeat until it is gone.
     Freed {
         /// Owner bucket.
         bucket: BucketId,
@@ -300,7 +304,8 @@ pub enum Answer {
     Done,
     /// Not done; nothing changed.
     Refused(Refusal),
-    /// The version written.
+    /// The version written or changed; its headers, user metadata, tags and ACL left out, because
+    /// answers are kept for ten minutes and the proposer has them.
     Version(Box<VersionRow>),
     /// A deletion: the version removed or marker made.
     Deleted {
@@ -309,7 +314,8 @@ pub enum Answer {
         /// It is (or was) a delete marker.
         marker: bool,
     },
-    /// A bucket's row after the change.
+    /// A bucket's row after the change. To `DeleteBucket`: closed, but more uploads are to be
+    /// aborted: propose it again under a new id until it answers `Done`.
     Bucket(Box<BucketRow>),
     /// A claimed name.
     Claimed(super::BucketNameRow),
@@ -362,7 +368,9 @@ pub enum Refusal {
     /// What was read has changed: read and decide again.
     #[error("changed since it was read")]
     Changed,
-    /// An id was born before the watermark, or a command before D: begin anew.
+    /// An id was born before the watermark or is in use already, or a command before D: begin anew.
+    /// Says nothing of whether the same command was applied earlier, so the one refusal on which a
+    /// writer must not delete its shards: the orphan look-up judges them.
     #[error("id is too old")]
     TooOld,
     /// The boot was fenced.
@@ -383,4 +391,10 @@ pub enum Refusal {
     /// Not bootstrapped yet, or command for another kind of partition.
     #[error("not for this partition")]
     WrongPartition,
+    /// A new version would share bytes with the one it is made from: copy the bytes instead.
+    #[error("bytes cannot be shared by two versions")]
+    NeedsCopy,
+    /// The e-mail address belongs to another account.
+    #[error("e-mail address is taken")]
+    EmailTaken,
 }

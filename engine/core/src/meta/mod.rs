@@ -24,7 +24,7 @@ pub use object::{
     VersionAttributes, VersionKind, VersionRow, MANIFEST_CHUNK_ENTRIES, STRIPE_CHUNK,
 };
 pub use query::{
-    BodyStart, ControlQuery, ControlReply, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedVersion,
+    BodyStart, BootRow, ControlQuery, ControlReply, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedVersion,
     PartFound, Query, Reply, UploadsPage, PartsPage, VersionsPage, ListedUpload,
 };
 

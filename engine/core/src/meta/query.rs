@@ -4,7 +4,7 @@ use super::{
     AccessKeyRow, AccountRow, BucketNameRow, BucketRef, BucketRow, KmsKeyRow, ManifestEntry, PartRow, Refusal,
     Stripe, UploadPartRow, UploadRow, VersionRow,
 };
-use engine_types::{AccountId, BucketId, DataId, ObjectKey, Stamp, UploadId, VersionId};
+use engine_types::{AccountId, BootId, BucketId, DataId, NodeId, ObjectKey, Stamp, UploadId, VersionId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -29,7 +29,8 @@ pub enum Query {
     Control(ControlQuery),
     /// A bucket's row.
     Bucket(BucketId),
-    /// A version (none: the current one) with the start of its body where `body`.
+    /// A version (none: the current one) with the start of its body where `body`. A marker that is
+    /// current answers `Marker` to `None`; one asked for by its id answers `Version`.
     Version {
         /// Bucket.
         bucket: BucketRef,
@@ -133,6 +134,15 @@ pub enum Query {
     },
     /// Counters by scope: see `engine-tenancy`; encoded keys and values.
     Counters,
+    /// Boots that hold the watermark, or were fenced.
+    Boots,
+    /// Stripes committed with a slot missing, in key order.
+    Repairs {
+        /// Cursor: bucket, key, data, stripe.
+        after: Option<(BucketId, ObjectKey, DataId, u32)>,
+        /// Most stripes.
+        limit: u32,
+    },
 }
 
 /// Reads of control.
@@ -304,10 +314,22 @@ pub struct PartsPage {
 pub enum DeadThing {
     /// A part, by its data id.
     Part(DataId),
-    /// A manifest and its parts.
+    /// All parts of a completed upload's manifest, or of an aborted upload. Nothing to free by
+    /// itself: `Change::Freed` turns it, a bounded number at a time, into dead parts.
     Manifest(UploadId),
     /// A copy replaced by `MoveStripe`: its slot.
     Copy(super::Slot),
+}
+
+impl DeadThing {
+    /// What `Change::Freed` and the cursor of `Query::Dead` call it.
+    pub fn id(&self) -> [u8; 16] {
+        match self {
+            Self::Part(data) => data.0,
+            Self::Manifest(upload) => upload.0,
+            Self::Copy(slot) => slot.token.0,
+        }
+    }
 }
 
 /// Something replaced or deleted, whose bytes are still on drives.
@@ -319,6 +341,19 @@ pub struct DeadRow {
     pub since: Stamp,
     /// Applied at this index: readers pinned below it may still read.
     pub index: u64,
+}
+
+/// A node's newest boot as the partition knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BootRow {
+    /// Which start.
+    pub boot: BootId,
+    /// This boot is fenced: its reports are refused and it holds nothing.
+    pub fenced: bool,
+    /// Stamp of its last report.
+    pub reported: Stamp,
+    /// It promised then: no open birth, and none to come, is older than this.
+    pub holds: Stamp,
 }
 
 /// Answers to [`Query`].
@@ -365,4 +400,8 @@ pub enum Reply {
     ScannedParts(Vec<(BucketId, ObjectKey, PartFound)>),
     /// To `Counters`.
     Counters(Vec<(Vec<u8>, Vec<u8>)>),
+    /// To `Boots`.
+    Boots(Vec<(NodeId, BootRow)>),
+    /// To `Repairs`.
+    Repairs(Vec<(BucketId, ObjectKey, DataId, u32)>),
 }

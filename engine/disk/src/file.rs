@@ -1,0 +1,603 @@
+//! The one file layer: every system call that touches a drive is here or in [`crate::log_file`].
+//!
+//! Everything goes by the directory opened at start, not by its path: when a drive is unmounted
+//! lazily, the directory under the mount point never receives what was meant for the drive. (The
+//! one exception is what a library opens itself, see [`DriveFiles::directory`].)
+//!
+//! What fails a drive for good: an error of fsync or fdatasync (the kernel may have dropped the
+//! dirty pages and answers the next call with success), EIO, and a device that is gone. Full and
+//! read-only file systems do not. A failed drive answers every call with `Failed` until it is
+//! opened again. This is one place on purpose: no caller decides which error is fatal.
+//!
+//! A process killed between a rename and the directory's fsync leaves a name that is visible but
+//! not durable. So each directory is fsynced once before the first thing in it is believed.
+
+use crate::log_file::DiskLog;
+use engine_core::ports::{DriveError, DriveFiles, LogFile};
+use engine_types::{DriveId, DriveUuid};
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// Ends the name of a file that is being written aside; such names are never listed.
+const ASIDE: &str = ".aside";
+
+/// Why a path could not be opened as a drive.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process (or this one, twice) uses it.
+    #[error("{0} is in use by another datamesh process: stop it, or give this node other paths")]
+    InUse(PathBuf),
+    /// It cannot be opened as a directory.
+    #[error("open {path}: {source}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// A directory that is or may become a drive, locked for this process as long as it lives.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    /// Opened at start, and holds the flock. The directory itself is locked: a lock file would
+    /// have to be made in paths that turn out to be unmounted disks.
+    dir: File,
+    failure: OnceLock<String>,
+    /// One whole-file write at a time, so that the aside name is never shared.
+    writing: Mutex<()>,
+    /// Directories that this process has fsynced.
+    settled: Mutex<HashSet<String>>,
+    /// What was written and synced, for the power-cut tests.
+    #[cfg(test)]
+    pub(crate) tape: crate::tests::tape::Tape,
+}
+
+/// Room of the file system, bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FileSystemRoom {
+    /// Size.
+    pub(crate) capacity: u64,
+    /// What an ordinary user may still write.
+    pub(crate) available: u64,
+}
+
+impl Root {
+    /// Opens and locks `path`, which must be a directory.
+    ///
+    /// # Errors
+    /// `InUse` while anyone else holds it.
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let dir = File::open(path).map_err(io)?;
+        if !dir.metadata().map_err(io)?.is_dir() {
+            return Err(io(Errno::NOTDIR.into()));
+        }
+        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse(path.to_owned())),
+            Err(error) => return Err(io(error.into())),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            dir,
+            failure: OnceLock::new(),
+            writing: Mutex::new(()),
+            settled: Mutex::new(HashSet::new()),
+            #[cfg(test)]
+            tape: crate::tests::tape::Tape::default(),
+        })
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes it out of service; the first reason stays.
+    pub fn fail(&self, reason: &str) {
+        if self.failure.set(reason.to_owned()).is_ok() {
+            tracing::error!(path = %self.path.display(), reason, "drive out of service");
+        }
+    }
+
+    /// Why it is out of service.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
+    /// Err once it has failed.
+    pub(crate) fn working(&self) -> Result<(), DriveError> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(DriveError::Failed(reason.clone())),
+        }
+    }
+
+    /// Sorts an error by what the caller must do; fails the drive where the header says so.
+    pub(crate) fn sort(&self, doing: &str, error: Errno) -> DriveError {
+        let text = || format!("{doing}: {error}");
+        match error {
+            Errno::NOENT => DriveError::NotFound,
+            Errno::NOSPC | Errno::DQUOT => DriveError::Full,
+            Errno::ROFS => DriveError::ReadOnly,
+            Errno::IO | Errno::NODEV | Errno::NXIO | Errno::STALE | Errno::UCLEAN => {
+                self.fail(&text());
+                DriveError::Failed(text())
+            }
+            _ => DriveError::Failed(text()),
+        }
+    }
+
+    fn sort_io(&self, doing: &str, error: &std::io::Error) -> DriveError {
+        match (Errno::from_io_error(error), error.kind()) {
+            (Some(errno), _) => self.sort(doing, errno),
+            (None, std::io::ErrorKind::UnexpectedEof) => {
+                DriveError::Corrupt(format!("{doing}: the file ends before"))
+            }
+            (None, _) => DriveError::Failed(format!("{doing}: {error}")),
+        }
+    }
+
+    /// An fsync went wrong: nothing written since the last one is certain.
+    fn sync_failed(&self, name: &str, error: Errno) -> DriveError {
+        let text = format!("sync {name}: {error}");
+        self.fail(&text);
+        DriveError::Failed(text)
+    }
+
+    pub(crate) fn open_at(&self, name: &str, flags: OFlags) -> Result<File, DriveError> {
+        self.working()?;
+        checked(name)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::openat(&self.dir, name, flags | OFlags::CLOEXEC, mode)
+            .map(File::from)
+            .map_err(|error| self.sort(&format!("open {name}"), error))
+    }
+
+    /// fsync of a directory; `""` is the root.
+    pub(crate) fn sync_directory(&self, directory: &str) -> Result<(), DriveError> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-dir-fsync") {
+            return Ok(());
+        }
+        self.working()?;
+        let failed = |error| self.sync_failed(directory, error);
+        if directory.is_empty() {
+            rustix::fs::fsync(&self.dir).map_err(failed)?;
+        } else {
+            let opened = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            rustix::fs::fsync(&opened).map_err(failed)?;
+        }
+        #[cfg(test)]
+        self.tape.directory_synced(directory);
+        self.settled.lock().insert(directory.to_owned());
+        Ok(())
+    }
+
+    /// Makes what stands in `directory` durable before it is believed; once a process.
+    fn settle(&self, directory: &str) -> Result<(), DriveError> {
+        if self.settled.lock().contains(directory) {
+            return Ok(());
+        }
+        match self.sync_directory(directory) {
+            Ok(()) | Err(DriveError::NotFound | DriveError::ReadOnly) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a directory and its parents, durably.
+    pub(crate) fn make_directories(&self, directory: &str) -> Result<(), DriveError> {
+        if directory.is_empty() {
+            return Ok(());
+        }
+        checked(directory)?;
+        let ends = directory.match_indices('/').map(|(at, _)| at);
+        for end in ends.chain([directory.len()]) {
+            let (name, _) = directory.split_at(end);
+            match rustix::fs::mkdirat(&self.dir, name, Mode::RWXU) {
+                Ok(()) => {
+                    #[cfg(test)]
+                    self.tape.directory_made(name);
+                    self.sync_directory(parent(name))?;
+                }
+                Err(Errno::EXIST) => self.settle(parent(name))?,
+                Err(error) => return Err(self.sort(&format!("create {name}"), error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole content of a file.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, DriveError> {
+        let mut file = self.open_at(name, OFlags::RDONLY)?;
+        self.settle(parent(name))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .map_err(|error| self.sort_io(&format!("read {name}"), &error))?;
+        Ok(bytes)
+    }
+
+    /// Replaces a file: whole or not at all, durable once Ok.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
+        checked(name)?;
+        let _one = self.writing.lock();
+        self.make_directories(parent(name))?;
+        let aside = format!("{name}{ASIDE}");
+        let mut file =
+            self.open_at(&aside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        #[cfg(test)]
+        self.tape.created(&aside);
+        file.write_all(bytes)
+            .map_err(|error| self.sort_io(&format!("write {name}"), &error))?;
+        #[cfg(test)]
+        self.tape.wrote(&aside, 0, bytes);
+        self.sync_whole_file(&aside, &file)?;
+        self.rename_plain(&aside, name)?;
+        self.sync_directory(parent(name))
+    }
+
+    fn sync_whole_file(&self, name: &str, file: &File) -> Result<(), DriveError> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-mark-fsync") {
+            return Ok(());
+        }
+        rustix::fs::fsync(file).map_err(|error| self.sync_failed(name, error))?;
+        #[cfg(test)]
+        self.tape.synced(name);
+        Ok(())
+    }
+
+    fn rename_plain(&self, from: &str, to: &str) -> Result<(), DriveError> {
+        rustix::fs::renameat(&self.dir, from, &self.dir, to)
+            .map_err(|error| self.sort(&format!("rename {from} to {to}"), error))?;
+        #[cfg(test)]
+        self.tape.renamed(from, to);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
+        self.working()?;
+        checked(from)?;
+        checked(to)?;
+        self.make_directories(parent(to))?;
+        self.rename_plain(from, to)?;
+        self.sync_directory(parent(to))?;
+        if parent(from) == parent(to) {
+            return Ok(());
+        }
+        self.sync_directory(parent(from))
+    }
+
+    /// Removes a file or tree, durably; absent is fine.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), DriveError> {
+        self.working()?;
+        checked(name)?;
+        match self.remove_any(name) {
+            Ok(()) => self.sync_directory(parent(name)),
+            Err(DriveError::NotFound) => self.settle(parent(name)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_any(&self, name: &str) -> Result<(), DriveError> {
+        let sort = |error| self.sort(&format!("remove {name}"), error);
+        match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
+            Ok(()) => {
+                #[cfg(test)]
+                self.tape.removed(name);
+                return Ok(());
+            }
+            // POSIX says EPERM for a directory, Linux EISDIR.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(error) => return Err(sort(error)),
+        }
+        for inner in self.names(name)? {
+            self.remove_any(&format!("{name}/{inner}"))?;
+        }
+        rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR).map_err(sort)?;
+        #[cfg(test)]
+        self.tape.removed(name);
+        Ok(())
+    }
+
+    /// All names in a directory, unsorted; `""` is the root.
+    pub(crate) fn names(&self, directory: &str) -> Result<Vec<String>, DriveError> {
+        let sort = |error| self.sort(&format!("list {directory}"), error);
+        let opened = if directory.is_empty() {
+            rustix::fs::openat(&self.dir, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(sort)?
+        } else {
+            self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?
+                .into()
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(opened).map_err(sort)? {
+            let entry = entry.map_err(sort)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, DriveError> {
+        self.working()?;
+        if !directory.is_empty() {
+            checked(directory)?;
+        }
+        self.settle(directory)?;
+        let mut names = match self.names(directory) {
+            Err(DriveError::NotFound) => return Ok(Vec::new()),
+            other => other?,
+        };
+        names.retain(|name| !name.ends_with(ASIDE));
+        names.sort();
+        Ok(names)
+    }
+
+    /// Opens a file for reading and writing at offsets. `flags` add O_CREAT, O_DIRECT and such.
+    pub(crate) fn open_file(
+        self: &Arc<Self>,
+        name: &str,
+        flags: OFlags,
+        sync: SyncPoint,
+    ) -> Result<DriveFile, DriveError> {
+        let file = self.open_at(name, flags)?;
+        #[cfg(test)]
+        if flags.contains(OFlags::CREATE) {
+            self.tape.created(name);
+        }
+        Ok(DriveFile {
+            root: Arc::clone(self),
+            file,
+            name: name.to_owned(),
+            sync,
+        })
+    }
+
+    /// Room of the file system.
+    pub(crate) fn room(&self) -> Result<FileSystemRoom, DriveError> {
+        let stat = rustix::fs::fstatvfs(&self.dir).map_err(|error| self.sort("statvfs", error))?;
+        Ok(FileSystemRoom {
+            capacity: stat.f_blocks.saturating_mul(stat.f_frsize),
+            available: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    /// Whether the path still leads to the directory that was opened.
+    pub(crate) fn path_leads_here(&self) -> bool {
+        let (Ok(now), Ok(opened)) = (std::fs::metadata(&self.path), self.dir.metadata()) else {
+            return false;
+        };
+        (now.dev(), now.ino()) == (opened.dev(), opened.ino())
+    }
+}
+
+/// Which fsync of a file it is: names the sabotage that skips it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyncPoint {
+    /// A segment's.
+    Segment,
+    /// An append-only file's.
+    Log,
+}
+
+impl SyncPoint {
+    #[cfg(sabotage)]
+    fn skipped(self) -> bool {
+        engine_types::sabotage(match self {
+            Self::Segment => "skip-segment-fsync",
+            Self::Log => "skip-log-fsync",
+        })
+    }
+}
+
+/// An open file of a drive. All offsets and lengths in bytes.
+#[derive(Debug)]
+pub(crate) struct DriveFile {
+    root: Arc<Root>,
+    file: File,
+    name: String,
+    sync: SyncPoint,
+}
+
+impl DriveFile {
+    fn doing(&self, verb: &str) -> String {
+        format!("{verb} {}", self.name)
+    }
+
+    /// Fills `buffer` from `offset`; `Corrupt` if the file ends before.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| self.root.sort_io(&self.doing("read"), &error))
+    }
+
+    /// Writes all of `bytes`; not durable before [`Self::sync`].
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|error| self.root.sort_io(&self.doing("write"), &error))?;
+        #[cfg(test)]
+        self.root.tape.wrote(&self.name, offset, bytes);
+        Ok(())
+    }
+
+    /// fdatasync: data, and the length if it grew.
+    pub(crate) fn sync(&self) -> Result<(), DriveError> {
+        #[cfg(sabotage)]
+        if self.sync.skipped() {
+            return Ok(());
+        }
+        self.root.working()?;
+        rustix::fs::fdatasync(&self.file)
+            .map_err(|error| self.root.sync_failed(&self.name, error))?;
+        #[cfg(test)]
+        self.root.tape.synced(&self.name);
+        Ok(())
+    }
+
+    /// Reserves blocks up to `length`. File systems that cannot are left to write as they go.
+    pub(crate) fn allocate(&self, length: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP) => rustix::fs::ftruncate(&self.file, length)
+                .map_err(|error| self.root.sort(&self.doing("extend"), error))?,
+            Err(error) => return Err(self.root.sort(&self.doing("allocate"), error)),
+        }
+        #[cfg(test)]
+        self.root.tape.resized(&self.name, length);
+        Ok(())
+    }
+
+    /// Gives the blocks of a range back; it reads as zeros afterwards. False where the file system
+    /// cannot.
+    pub(crate) fn punch(&self, offset: u64, length: u64) -> Result<bool, DriveError> {
+        self.root.working()?;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, flags, offset, length) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(self.root.sort(&self.doing("punch"), error)),
+        }
+    }
+
+    /// Cuts or extends; not durable before [`Self::sync`].
+    pub(crate) fn set_length(&self, length: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        rustix::fs::ftruncate(&self.file, length)
+            .map_err(|error| self.root.sort(&self.doing("truncate"), error))?;
+        #[cfg(test)]
+        self.root.tape.resized(&self.name, length);
+        Ok(())
+    }
+
+    /// Bytes in the file.
+    pub(crate) fn length(&self) -> Result<u64, DriveError> {
+        Ok(self.stat()?.0)
+    }
+
+    /// Bytes in the file, and bytes of blocks it holds.
+    pub(crate) fn stat(&self) -> Result<(u64, u64), DriveError> {
+        let stat = rustix::fs::fstat(&self.file)
+            .map_err(|error| self.root.sort(&self.doing("stat"), error))?;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+        Ok((length, blocks.saturating_mul(512)))
+    }
+
+    /// Another handle.
+    pub(crate) fn duplicate(&self) -> Result<Self, DriveError> {
+        let file = self
+            .file
+            .try_clone()
+            .map_err(|error| self.root.sort_io(&self.doing("duplicate"), &error))?;
+        Ok(Self {
+            root: Arc::clone(&self.root),
+            file,
+            name: self.name.clone(),
+            sync: self.sync,
+        })
+    }
+
+    /// Its name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The directory part of a name; `""` for names in the root.
+pub(crate) fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// Names are made by us; one that leaves the root is a mistake, and is not followed.
+fn checked(name: &str) -> Result<(), DriveError> {
+    let fit = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if name.split('/').all(fit) && !name.as_bytes().contains(&0) {
+        Ok(())
+    } else {
+        let shown = OsStr::from_bytes(name.as_bytes()).display().to_string();
+        Err(DriveError::Failed(format!("file name {shown:?} is not below the drive")))
+    }
+}
+
+/// One drive's files: an opened, locked and marked root. Clones share the lock and the failure.
+#[derive(Clone, Debug)]
+pub struct DriveDir {
+    root: Arc<Root>,
+    drive: DriveId,
+    uuid: DriveUuid,
+}
+
+impl DriveDir {
+    /// A drive whose mark has been read and judged (see [`crate::drives`]).
+    pub fn new(root: Root, drive: DriveId, uuid: DriveUuid) -> Self {
+        Self {
+            root: Arc::new(root),
+            drive,
+            uuid,
+        }
+    }
+
+    /// The directory under it.
+    pub fn root(&self) -> &Arc<Root> {
+        &self.root
+    }
+}
+
+impl DriveFiles for DriveDir {
+    fn drive(&self) -> DriveId {
+        self.drive
+    }
+    fn uuid(&self) -> DriveUuid {
+        self.uuid
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>, DriveError> {
+        self.root.read(name)
+    }
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
+        self.root.write(name, bytes)
+    }
+    fn remove(&self, name: &str) -> Result<(), DriveError> {
+        self.root.remove(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
+        self.root.rename(from, to)
+    }
+    fn list(&self, directory: &str) -> Result<Vec<String>, DriveError> {
+        self.root.list(directory)
+    }
+    fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
+        Ok(Box::new(DiskLog::open(&self.root, name)?))
+    }
+    fn directory(&self, name: &str) -> Result<PathBuf, DriveError> {
+        self.root.working()?;
+        self.root.make_directories(name)?;
+        Ok(self.root.path.join(name))
+    }
+    fn fail(&self, reason: &str) {
+        self.root.fail(reason);
+    }
+    fn failure(&self) -> Option<String> {
+        self.root.failure()
+    }
+}

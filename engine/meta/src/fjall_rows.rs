@@ -1,0 +1,237 @@
+//! The tables of one drive: one fjall Database, unsynced, one keyspace per replica generation.
+//!
+//! Tables are a cache: snapshot and log are the truth. fjall is therefore never asked to sync, and a
+//! Database that refuses to open (one torn journal page is enough) is deleted and every replica of
+//! the drive rebuilt. What is rested on, and tested in `tests/fjall_promises.rs`: a batch within one
+//! keyspace is atomic after reopen, and what is lost is a suffix. So every batch also writes the
+//! `applied` row, and a keyspace without that row holds nothing.
+
+use crate::rows::{Changes, Row, Rows, RowsError};
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_types::GroupId;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable, Snapshot};
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the Database lies on the drive.
+pub const DIRECTORY: &str = "tables";
+/// First byte of the replication layer's own rows; the state's table tags begin above it.
+pub const OWN_TAG: u8 = 0;
+/// The row every batch writes: what the tables hold.
+pub const APPLIED_KEY: &[u8] = &[OWN_TAG, b'a'];
+/// Values from this size on are kept apart from keys (**format**).
+const SEPARATE_BYTES_MIN: u32 = 1024;
+/// Rows written in one batch while a snapshot is loaded.
+const LOAD_BATCH_BYTES: usize = 1 << 20;
+
+/// Settings of a drive's tables.
+#[derive(Clone, Copy, Debug)]
+pub struct TableOptions {
+    /// Block cache, bytes.
+    pub cache_bytes: u64,
+    /// Memtable of one replica, bytes.
+    pub memtable_bytes: u64,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, memtable_bytes: 16 << 20 }
+    }
+}
+
+impl From<fjall::Error> for RowsError {
+    fn from(error: fjall::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A drive's Database.
+pub struct Tables {
+    database: Database,
+    options: TableOptions,
+    /// The old Database refused to open; every replica must be rebuilt.
+    pub rebuilt: bool,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").field("rebuilt", &self.rebuilt).finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    /// Opens the drive's Database; one that refuses is deleted and begun anew. Blocking.
+    pub fn open(files: &dyn DriveFiles, options: TableOptions) -> Result<Self, DriveError> {
+        let failed = |error: fjall::Error| DriveError::Failed(format!("tables: {error}"));
+        match open(files.directory(DIRECTORY)?, options) {
+            Ok(database) => Ok(Self { database, options, rebuilt: false }),
+            Err(error) => {
+                tracing::warn!(drive = %files.drive(), %error, "tables refused to open: rebuilding");
+                files.remove(DIRECTORY)?;
+                let database = open(files.directory(DIRECTORY)?, options).map_err(failed)?;
+                Ok(Self { database, options, rebuilt: true })
+            }
+        }
+    }
+
+    /// The keyspace of a replica generation, created where absent. Blocking.
+    pub fn generation(&self, group: GroupId, generation: u64) -> Result<Table, RowsError> {
+        let memtable = self.options.memtable_bytes;
+        let keyspace = self.database.keyspace(&name(group, generation), || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(memtable)
+                .manual_journal_persist(true)
+                .with_kv_separation(Some(
+                    KvSeparationOptions::default().separation_threshold(SEPARATE_BYTES_MIN),
+                ))
+        })?;
+        Ok(Table { database: self.database.clone(), keyspace })
+    }
+
+    /// Drops every generation of `group` but `keep`. Blocking.
+    pub fn drop_others(&self, group: GroupId, keep: Option<u64>) -> Result<(), RowsError> {
+        let kept = keep.map(|generation| name(group, generation));
+        let prefix = format!("g{group}-");
+        for found in self.database.list_keyspace_names() {
+            let found: &str = found.as_ref();
+            if found.starts_with(&prefix) && Some(found) != kept.as_deref() {
+                let keyspace = self.database.keyspace(found, KeyspaceCreateOptions::default)?;
+                self.database.delete_keyspace(keyspace)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes journals out, so that the next start rolls less forward. Not a promise. Blocking.
+    pub fn flush(&self) -> Result<(), RowsError> {
+        Ok(self.database.persist(fjall::PersistMode::SyncData)?)
+    }
+}
+
+fn open(path: PathBuf, options: TableOptions) -> fjall::Result<Database> {
+    Database::builder(path)
+        .cache_size(options.cache_bytes)
+        .manual_journal_persist(true)
+        .worker_threads(1)
+        .open()
+}
+
+fn name(group: GroupId, generation: u64) -> String {
+    format!("g{group}-{generation}")
+}
+
+/// One generation of one replica's tables.
+#[derive(Clone)]
+pub struct Table {
+    database: Database,
+    keyspace: Keyspace,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// Writes changes and the `applied` row in one batch: after a stop of any kind all of it is
+    /// there or none.
+    pub fn write(&self, changes: Changes, applied: &[u8]) -> Result<(), RowsError> {
+        let mut batch = self.database.batch();
+        for (key, value) in changes.0 {
+            match value {
+                Some(value) => batch.insert(&self.keyspace, key, value),
+                None => batch.remove(&self.keyspace, key),
+            }
+        }
+        batch.insert(&self.keyspace, APPLIED_KEY, applied);
+        Ok(batch.commit()?)
+    }
+
+    /// Fills an empty generation: rows first, `applied` last, so that a cut load holds nothing.
+    pub fn load(
+        &self,
+        rows: impl Iterator<Item = Result<Row, RowsError>>,
+        applied: &[u8],
+    ) -> Result<(), RowsError> {
+        let (mut batch, mut bytes) = (self.database.batch(), 0);
+        for row in rows {
+            let (key, value) = row?;
+            bytes += key.len() + value.len();
+            batch.insert(&self.keyspace, key, value);
+            if bytes > LOAD_BATCH_BYTES {
+                std::mem::replace(&mut batch, self.database.batch()).commit()?;
+                bytes = 0;
+            }
+        }
+        batch.insert(&self.keyspace, APPLIED_KEY, applied);
+        Ok(batch.commit()?)
+    }
+
+    /// A view of this moment.
+    pub fn view(&self) -> TableView {
+        TableView { snapshot: self.database.snapshot(), keyspace: self.keyspace.clone() }
+    }
+
+    /// Bytes on the drive, roughly.
+    pub fn bytes(&self) -> u64 {
+        self.keyspace.disk_space()
+    }
+}
+
+/// A replica's rows at one moment.
+pub struct TableView {
+    snapshot: Snapshot,
+    keyspace: Keyspace,
+}
+
+impl std::fmt::Debug for TableView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableView").finish_non_exhaustive()
+    }
+}
+
+impl TableView {
+    /// The `applied` row.
+    pub fn applied(&self) -> Result<Option<Vec<u8>>, RowsError> {
+        self.get(APPLIED_KEY)
+    }
+
+    /// Every row of the state, ascending.
+    pub fn state_rows(&self) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + '_> {
+        let from = Bound::Included(vec![OWN_TAG + 1]);
+        Box::new(self.snapshot.range(&self.keyspace, (from, Bound::Unbounded)).map(row))
+    }
+}
+
+fn row(guard: fjall::Guard) -> Result<Row, RowsError> {
+    let (key, value) = guard.into_inner()?;
+    Ok((key.to_vec(), value.to_vec()))
+}
+
+impl Rows for TableView {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+        Ok(self.snapshot.get(&self.keyspace, key)?.map(|value| value.to_vec()))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        from: Bound<&[u8]>,
+        to: &[u8],
+    ) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + 'a> {
+        let from = from.map(<[u8]>::to_vec);
+        let start = match &from {
+            Bound::Included(key) | Bound::Excluded(key) => key.as_slice(),
+            Bound::Unbounded => &[],
+        };
+        if start >= to {
+            // fjall panics on an inverted range.
+            return Box::new(std::iter::empty());
+        }
+        Box::new(self.snapshot.range(&self.keyspace, (from, Bound::Excluded(to.to_vec()))).map(row))
+    }
+}
+
+/// Shared tables of a drive.
+pub type SharedTables = Arc<Tables>;

@@ -1,0 +1,275 @@
+//! What a drive's log says after a stop of any kind.
+//!
+//! A record that is not whole is a *tear* if nothing shows that it was ever synced: it is cut, with
+//! all behind it. It is *damage* if a whole record further on carries a durable mark at or above it,
+//! or if a later file exists (a file is begun only when the one before is synced). Damage is never
+//! cut: the records behind it are acknowledged too. Each group's own sequence then tells which
+//! groups lost a record; a group with no record behind the damage may have lost its last one, so it
+//! counts as damaged. A replica of a damaged group has forgotten a vote or an entry it promised to
+//! remember, so it must not vote again under its id.
+
+use super::index::{GroupState, Place, Slot};
+use super::record::{self, ALIGN, Header, Kind, NO_GROUP, Record};
+use super::{LogError, file_name, file_number};
+use crate::raft::codec::{entry_from, take_log_id, take_option_log_id, take_u64, take_vote};
+use crate::raft::types::term_of;
+use engine_core::ports::{DriveError, DriveFiles, LogFile};
+use std::collections::BTreeMap;
+
+/// A group as the log tells it.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    pub state: GroupState,
+    pub group_sequence: u64,
+    /// Why its replica may not go on.
+    pub damaged: Option<String>,
+    /// A copy being read; takes effect at its end.
+    copy: Option<GroupState>,
+    /// The group's last record lies before the latest damage.
+    before_damage: bool,
+}
+
+/// All of the log.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub groups: BTreeMap<u32, Recovered>,
+    /// File numbers, ascending.
+    pub files: Vec<u64>,
+    /// Last whole record's sequence and sum.
+    pub sequence: u64,
+    pub prev: u32,
+    pub boot: u64,
+    /// Where the last file was cut, if it was.
+    pub torn: Option<u64>,
+    /// Damaged places, for people.
+    pub damage: Vec<String>,
+    /// Bytes of the last file that are whole.
+    pub last_length: u64,
+    started: bool,
+    salt: u32,
+}
+
+/// Reads every file. Does not write; the caller cuts the tear.
+pub(super) fn scan(files: &dyn DriveFiles) -> Result<Scan, LogError> {
+    let mut scan = Scan { salt: record::salt_of(files.uuid()), ..Scan::default() };
+    for name in files.list(super::DIRECTORY)? {
+        if let Some(number) = file_number(&name) {
+            scan.files.push(number);
+        }
+    }
+    scan.files.sort_unstable();
+    let numbers = scan.files.clone();
+    for (at, number) in numbers.iter().enumerate() {
+        if at > 0 && numbers[at - 1] + 1 != *number {
+            scan.damaged(format!("log files between {} and {number} are missing", numbers[at - 1]));
+        }
+        let bytes = read_whole(files, *number)?;
+        scan.file(*number, &bytes, at + 1 == numbers.len());
+    }
+    for group in scan.groups.values_mut() {
+        group.finish();
+    }
+    Ok(scan)
+}
+
+fn read_whole(files: &dyn DriveFiles, number: u64) -> Result<Vec<u8>, DriveError> {
+    let file: Box<dyn LogFile> = files.open_log(&file_name(number))?;
+    let mut bytes = vec![0; usize::try_from(file.len()).unwrap_or(0)];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+impl Scan {
+    fn file(&mut self, number: u64, bytes: &[u8], last: bool) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let found = record::parse(&bytes[at..], self.salt);
+            match found.filter(|record| self.follows(record)) {
+                Some(record) => {
+                    self.take(number, at, &record);
+                    at += record.span;
+                }
+                None => match self.resume(bytes, at, last) {
+                    Some(next) => {
+                        let why = format!("file {number}: bytes {at} to {next} are damaged");
+                        self.damaged(why);
+                        at = next;
+                    }
+                    None => {
+                        if last {
+                            self.torn = Some(at as u64);
+                        } else {
+                            self.damaged(format!("file {number}: damaged from byte {at} to its end"));
+                        }
+                        break;
+                    }
+                },
+            }
+        }
+        if last {
+            self.last_length = at as u64;
+        }
+    }
+
+    /// The first record sets the chain (older files are gone); later ones continue it.
+    fn follows(&self, record: &Record<'_>) -> bool {
+        if !self.started {
+            return true;
+        }
+        record.header.sequence == self.sequence + 1
+            && record.prev == self.prev
+            && record.header.boot >= self.boot
+    }
+
+    /// Where whole records go on behind a break at `at`, if they prove the broken one was synced.
+    fn resume(&self, bytes: &[u8], at: usize, last: bool) -> Option<usize> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("accept-damaged-log") {
+            return None;
+        }
+        let broken = self.sequence + 1;
+        let mut next = at.next_multiple_of(ALIGN);
+        let mut first = None;
+        let mut proven = !last;
+        while next < bytes.len() {
+            if let Some(record) = record::parse(&bytes[next..], self.salt)
+                && record.header.sequence >= broken
+            {
+                first = first.or(Some(next));
+                proven |= record.header.durable >= broken;
+                if proven {
+                    return first;
+                }
+                next += record.span;
+            } else {
+                next += ALIGN;
+            }
+        }
+        None
+    }
+
+    fn damaged(&mut self, why: String) {
+        self.damage.push(why);
+        // The chain starts anew behind the break; the group sequences tell who lost what.
+        self.started = false;
+        for group in self.groups.values_mut() {
+            group.before_damage = true;
+        }
+    }
+
+    fn take(&mut self, file: u64, at: usize, record: &Record<'_>) {
+        let header = record.header;
+        self.started = true;
+        self.sequence = header.sequence;
+        self.prev = record.crc;
+        self.boot = self.boot.max(header.boot);
+        if header.group == NO_GROUP {
+            return;
+        }
+        let damage_seen = !self.damage.is_empty();
+        let known = self.groups.contains_key(&header.group);
+        let group = self.groups.entry(header.group).or_default();
+        group.chain(&header, known, damage_seen);
+        let place = Place { file, offset: at as u64, span: u32::try_from(record.span).unwrap_or(u32::MAX) };
+        if let Err(error) = group.apply(&header, record.payload, place) {
+            group.damaged.get_or_insert(format!("record {}: {error}", header.sequence));
+        }
+    }
+}
+
+impl Recovered {
+    /// Checks the group's own sequence. A group first seen after older files were deleted may begin
+    /// anywhere; one first seen behind damage may have lost everything before.
+    fn chain(&mut self, header: &Header, known: bool, damage_seen: bool) {
+        let expected = self.group_sequence + 1;
+        let broken = if known { header.group_sequence != expected } else { damage_seen && header.group_sequence != 1 };
+        if broken {
+            self.damaged.get_or_insert(format!(
+                "group record {} found where {expected} was due",
+                header.group_sequence
+            ));
+        }
+        self.before_damage = false;
+        self.group_sequence = header.group_sequence;
+    }
+
+    fn apply(&mut self, header: &Header, payload: &[u8], place: Place) -> Result<(), LogError> {
+        let mut rest = payload;
+        match header.kind {
+            Kind::Begin | Kind::Mark => {}
+            Kind::Append => {
+                // Entries whose predecessors lie in a deleted file: a copy further on holds all.
+                append(&mut self.state, payload, place, true)?;
+            }
+            Kind::Vote => {
+                self.state.vote = Some(take_vote(&mut rest)?);
+                self.state.vote_file = Some(place.file);
+            }
+            Kind::Truncate => {
+                let after = match take_u64(&mut rest)? {
+                    0 => None,
+                    next => Some(next - 1),
+                };
+                self.state.truncate_after(after);
+            }
+            Kind::Purge => {
+                self.state.purge(take_log_id(&mut rest)?);
+                self.state.purge_file = Some(place.file);
+            }
+            Kind::Committed => self.state.committed = Some(take_log_id(&mut rest)?),
+            Kind::CopyBegin => {
+                let mut copy = GroupState {
+                    vote_file: Some(place.file),
+                    purge_file: Some(place.file),
+                    ..GroupState::default()
+                };
+                let (flag, mut rest) = rest.split_first().ok_or(LogError::Malformed("copy"))?;
+                if *flag == 1 {
+                    copy.vote = Some(take_vote(&mut rest)?);
+                }
+                if let Some(purged) = take_option_log_id(&mut rest)? {
+                    copy.purge(purged);
+                }
+                copy.committed = take_option_log_id(&mut rest)?;
+                self.copy = Some(copy);
+            }
+            Kind::CopyEntry => {
+                let copy = self.copy.as_mut().ok_or(LogError::Malformed("copy without beginning"))?;
+                append(copy, payload, place, false)?;
+            }
+            Kind::CopyEnd => {
+                self.state = self.copy.take().ok_or(LogError::Malformed("copy without beginning"))?;
+                // Whatever is wrong further up, this is the group as its writer held it.
+                self.damaged = None;
+            }
+            Kind::Destroy => {
+                // A new replica may follow under a new id; what the old one lost no longer matters.
+                *self = Self { group_sequence: self.group_sequence, ..Self::default() };
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        if self.before_damage {
+            self.damaged.get_or_insert("its last record may have been lost".into());
+        }
+        self.state.trim_cache();
+    }
+}
+
+fn append(state: &mut GroupState, payload: &[u8], place: Place, lenient: bool) -> Result<(), LogError> {
+    let entry = entry_from(payload)?;
+    let id = entry.log_id;
+    if let Err(hole) = state.check_next(&id) {
+        // Re-read of entries below a later purge or copy is harmless; a hole above is not.
+        if lenient && id.index() < state.first {
+            return Ok(());
+        }
+        return Err(hole);
+    }
+    let slot = Slot { term: term_of(&id), ticket: 0, place: Some(place), entry: Some(entry) };
+    state.push(id, slot, u64::from(place.span));
+    state.trim_cache();
+    Ok(())
+}

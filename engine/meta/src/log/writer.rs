@@ -1,0 +1,358 @@
+//! The one thread that writes a drive's log.
+
+use super::drive_log::Shared;
+use super::index::{GroupIndex, Place};
+use super::record::{self, Header, Kind, NO_GROUP};
+use super::{FILE_BYTES_MAX, LogError, file_name};
+use crate::raft::codec::{
+    entry_weight, put_entry, put_log_id, put_option_log_id, put_vote,
+};
+use crate::raft::types::{Entry, LogId, Types, Vote};
+use engine_core::ports::{DriveFiles, LogFile};
+use openraft::storage::IOFlushed;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Operations waiting for the writer; openraft waits beyond it.
+pub(super) const QUEUE_OPS_MAX: usize = 4096;
+/// Entry bytes written with one sync at most.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
+const COPY_BYTES_MAX: u64 = 8 << 20;
+
+/// What a group asks to have written.
+#[derive(Debug)]
+pub(super) enum Change {
+    Append(Vec<Entry>),
+    Vote(Vote),
+    Truncate(Option<u64>),
+    Purge(LogId),
+    Committed(LogId),
+    Destroy,
+}
+
+/// Whom to tell when it is durable.
+pub(super) enum Done {
+    Nobody,
+    Raft(IOFlushed<Types>),
+    Waiter(oneshot::Sender<Result<(), LogError>>),
+}
+
+impl Done {
+    fn complete(self, result: Result<(), &LogError>) {
+        match self {
+            Self::Nobody => {}
+            Self::Raft(callback) => {
+                callback.io_completed(result.map_err(|error| error.clone().into()));
+            }
+            Self::Waiter(waiter) => {
+                // Whoever asked may have gone; nothing depends on the answer being heard.
+                drop(waiter.send(result.map_err(Clone::clone)));
+            }
+        }
+    }
+}
+
+/// One operation in the queue.
+pub(super) enum Op {
+    Change { index: Arc<GroupIndex>, ticket: u64, change: Change, done: Done },
+    Close,
+}
+
+/// What to tell the indexes once a batch is durable.
+#[derive(Default)]
+struct Written {
+    places: Vec<(Arc<GroupIndex>, u64, u64, Place)>,
+    states: Vec<(Arc<GroupIndex>, Kind, u64)>,
+    tickets: Vec<(Arc<GroupIndex>, u64)>,
+    done: Vec<Done>,
+}
+
+pub(super) struct Writer {
+    pub files: Arc<dyn DriveFiles>,
+    pub shared: Arc<Shared>,
+    pub file: Box<dyn LogFile>,
+    pub number: u64,
+    pub salt: u32,
+    pub boot: u64,
+    /// Last sequence written, and the last one synced.
+    pub sequence: u64,
+    pub durable: u64,
+    pub prev: u32,
+    pub group_sequences: HashMap<u32, u64>,
+    pub file_bytes_max: u64,
+    pub files_max: usize,
+    pub buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Until closed or failed; after a failure every operation is answered with it.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        while let Some(first) = queue.blocking_recv() {
+            let (batch, close) = gather(first, &mut queue);
+            if let Err(error) = self.batch(batch) {
+                self.fail(&error, queue);
+                return;
+            }
+            if close {
+                if let Err(error) = self.close() {
+                    tracing::warn!(drive = %self.files.drive(), %error, "log was not closed cleanly");
+                }
+                return;
+            }
+        }
+    }
+
+    fn fail(&self, error: &LogError, mut queue: mpsc::Receiver<Op>) {
+        self.files.fail(&error.to_string());
+        self.shared.fail(error);
+        queue.close();
+        while let Some(op) = queue.blocking_recv() {
+            if let Op::Change { done, .. } = op {
+                done.complete(Err(error));
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: Vec<Op>) -> Result<(), LogError> {
+        if self.file.len() > self.file_bytes_max {
+            self.roll()?;
+        }
+        let base = self.file.len();
+        let mut written = Written::default();
+        self.buffer.clear();
+        for op in batch {
+            if let Op::Change { index, ticket, change, done } = op {
+                self.encode(base, &index, ticket, &change, &mut written);
+                written.tickets.push((index, ticket));
+                written.done.push(done);
+            }
+        }
+        let result = self.flush();
+        if let Err(error) = &result {
+            for done in written.done.drain(..) {
+                done.complete(Err(error));
+            }
+            return result;
+        }
+        publish(written);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.file.append(&self.buffer)?;
+        self.buffer.clear();
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-log-fsync") {
+            self.durable = self.sequence;
+            return Ok(());
+        }
+        self.file.sync()?;
+        self.durable = self.sequence;
+        self.shared.count_sync();
+        Ok(())
+    }
+
+    /// Writes one record into the buffer; returns its offset there and span.
+    fn record(&mut self, group: u32, kind: Kind, fill: impl FnOnce(&mut Vec<u8>)) -> (usize, u32) {
+        let start = self.buffer.len();
+        self.sequence += 1;
+        let group_sequence = if group == NO_GROUP {
+            0
+        } else {
+            let count = self.group_sequences.entry(group).or_default();
+            *count += 1;
+            *count
+        };
+        let header = Header {
+            sequence: self.sequence,
+            durable: self.durable,
+            boot: self.boot,
+            group,
+            kind,
+            group_sequence,
+        };
+        self.prev = record::put(&mut self.buffer, self.salt, self.prev, &header, fill);
+        (start, u32::try_from(self.buffer.len() - start).unwrap_or(u32::MAX))
+    }
+
+    fn encode(&mut self, base: u64, index: &Arc<GroupIndex>, ticket: u64, change: &Change, written: &mut Written) {
+        let group = index.group.0;
+        match change {
+            Change::Append(entries) => {
+                for entry in entries {
+                    let (at, span) = self.record(group, Kind::Append, |out| put_entry(out, entry));
+                    let place = Place { file: self.number, offset: base + at as u64, span };
+                    written.places.push((Arc::clone(index), entry.log_id.index(), ticket, place));
+                }
+            }
+            Change::Vote(vote) => {
+                self.record(group, Kind::Vote, |out| put_vote(out, vote));
+                written.states.push((Arc::clone(index), Kind::Vote, self.number));
+            }
+            Change::Truncate(after) => {
+                let next = after.map_or(0, |after| after + 1);
+                self.record(group, Kind::Truncate, |out| out.extend_from_slice(&next.to_le_bytes()));
+            }
+            Change::Purge(upto) => {
+                self.record(group, Kind::Purge, |out| put_log_id(out, upto));
+                written.states.push((Arc::clone(index), Kind::Purge, self.number));
+            }
+            Change::Committed(upto) => {
+                self.record(group, Kind::Committed, |out| put_log_id(out, upto));
+            }
+            Change::Destroy => {
+                self.record(group, Kind::Destroy, |_| {});
+            }
+        }
+    }
+
+    /// Begins the next file. All of the last one is synced: recovery rests on that.
+    fn roll(&mut self) -> Result<(), LogError> {
+        self.file.sync()?;
+        let number = self.number + 1;
+        self.file = self.files.open_log(&file_name(number))?;
+        self.number = number;
+        self.shared.readers.lock().insert(number, Arc::new(Mutex::new(self.file.reader()?)));
+        self.begin()?;
+        self.reclaim()
+    }
+
+    /// Writes a file's first record.
+    pub(super) fn begin(&mut self) -> Result<(), LogError> {
+        let (uuid, number) = (self.files.uuid(), self.number);
+        self.record(NO_GROUP, Kind::Begin, |out| {
+            out.extend_from_slice(&uuid.0);
+            out.extend_from_slice(&number.to_le_bytes());
+        });
+        self.flush()
+    }
+
+    /// Deletes files nothing lives in; where too many are left, copies small groups forward and
+    /// asks for snapshots of the large.
+    fn reclaim(&mut self) -> Result<(), LogError> {
+        self.delete_dead()?;
+        while self.shared.readers.lock().len() > self.files_max {
+            let Some(oldest) = self.shared.oldest_file() else { return Ok(()) };
+            let mut copied = false;
+            for index in self.shared.indexes() {
+                let (holds, bytes) = {
+                    let state = index.state.lock();
+                    (state.oldest_file() == Some(oldest), state.live_bytes)
+                };
+                if holds && bytes <= COPY_BYTES_MAX {
+                    self.copy(&index)?;
+                    copied = true;
+                } else if holds {
+                    self.shared.pressure.lock().insert(index.group);
+                }
+            }
+            self.delete_dead()?;
+            if !copied || self.shared.oldest_file() == Some(oldest) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_dead(&mut self) -> Result<(), LogError> {
+        let live = self.shared.indexes().iter().filter_map(|i| i.state.lock().oldest_file()).min();
+        let live = live.unwrap_or(self.number).min(self.number);
+        loop {
+            let Some(oldest) = self.shared.oldest_file().filter(|oldest| *oldest < live) else {
+                return Ok(());
+            };
+            self.files.remove(&file_name(oldest))?;
+            self.shared.readers.lock().remove(&oldest);
+        }
+    }
+
+    /// Writes all that lives of a group anew. What is asked for but still queued behind (entries
+    /// without a place) comes after it in the log, as it would have.
+    fn copy(&mut self, index: &Arc<GroupIndex>) -> Result<(), LogError> {
+        let (vote, purged, committed, entries) = {
+            let state = index.state.lock();
+            let written: Vec<_> = state.slots.iter().map_while(|slot| slot.place.map(|place| (slot.clone(), place))).collect();
+            (state.vote, state.purged, state.committed, written)
+        };
+        let base = self.file.len();
+        let group = index.group.0;
+        let mut written = Written::default();
+        self.record(group, Kind::CopyBegin, |out| {
+            out.push(u8::from(vote.is_some()));
+            if let Some(vote) = &vote {
+                put_vote(out, vote);
+            }
+            put_option_log_id(out, purged.as_ref());
+            put_option_log_id(out, committed.as_ref());
+        });
+        written.states.push((Arc::clone(index), Kind::CopyBegin, self.number));
+        for (slot, place) in entries {
+            let entry = match slot.entry {
+                Some(entry) => entry,
+                None => self.shared.read_back(place)?,
+            };
+            let (at, span) = self.record(group, Kind::CopyEntry, |out| put_entry(out, &entry));
+            let place = Place { file: self.number, offset: base + at as u64, span };
+            written.places.push((Arc::clone(index), entry.log_id.index(), slot.ticket, place));
+        }
+        self.record(group, Kind::CopyEnd, |_| {});
+        self.flush()?;
+        publish(written);
+        Ok(())
+    }
+
+    /// A last mark, so that rot in the last batch is seen as damage at the next start.
+    fn close(&mut self) -> Result<(), LogError> {
+        self.record(NO_GROUP, Kind::Mark, |_| {});
+        self.flush()
+    }
+}
+
+fn gather(first: Op, queue: &mut mpsc::Receiver<Op>) -> (Vec<Op>, bool) {
+    let mut bytes = 0;
+    let mut batch = Vec::new();
+    let mut next = Some(first);
+    while let Some(op) = next.take() {
+        match &op {
+            Op::Close => return (batch, true),
+            Op::Change { change: Change::Append(entries), .. } => {
+                bytes += entries.iter().map(entry_weight).sum::<usize>();
+            }
+            Op::Change { .. } => {}
+        }
+        batch.push(op);
+        if bytes < BATCH_BYTES_MAX {
+            next = queue.try_recv().ok();
+        }
+    }
+    (batch, false)
+}
+
+fn publish(written: Written) {
+    for (index, at, ticket, place) in written.places {
+        let mut state = index.state.lock();
+        state.placed(at, ticket, place);
+        state.trim_cache();
+    }
+    for (index, kind, file) in written.states {
+        let mut state = index.state.lock();
+        if kind != Kind::Purge {
+            state.vote_file = Some(file);
+        }
+        if kind != Kind::Vote {
+            state.purge_file = Some(file);
+        }
+    }
+    for (index, ticket) in written.tickets {
+        index.durable.send_modify(|durable| durable.ticket = durable.ticket.max(ticket));
+    }
+    for done in written.done {
+        done.complete(Ok(()));
+    }
+}

@@ -1,0 +1,402 @@
+//! A replica's snapshots: our own files (**format**), sorted rows behind checksums, synced, and
+//! verified whole before one is rested on. The same file is what openraft streams.
+//!
+//! `snapshots/g<group>/<index>-<term>.snap`: a head block, row blocks, a foot block. Each block:
+//! `length u32, crc32c u32, payload`. Head payload: magic, version, group, [`Applied`]. Row block:
+//! `key length u32, value length u32, key, value` repeated. Foot: count of rows, CRC32C of all that
+//! comes before it. Written under `.tmp` and renamed, so a name without it is a finished file; yet
+//! it is verified again before use, because finished files rot too.
+//!
+//! Two are kept and the log is purged below the older only: a damaged newest one costs a longer roll
+//! forward, not the data.
+
+use crate::log::record::crc32c;
+use crate::raft::codec::{
+    CodecError, membership_bytes, membership_from, put_option_log_id, take_option_log_id, take_u64,
+};
+use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, term_of};
+use crate::rows::{Row, RowsError};
+use engine_core::ports::{DriveError, DriveFiles, LogFile};
+use engine_types::{GroupId, Stamp};
+use std::sync::Arc;
+
+/// Snapshots kept per replica.
+pub const KEPT: usize = 2;
+const MAGIC: &[u8; 8] = b"DMmetaSn";
+const VERSION: u8 = 1;
+/// Rows are gathered to blocks of about this size.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Longest block read: one row may be large.
+const BLOCK_BYTES_MAX: usize = 64 << 20;
+const COPY_BYTES: usize = 1 << 20;
+const HEAD: u8 = 1;
+const ROWS: u8 = 2;
+const FOOT: u8 = 3;
+
+/// A snapshot that cannot be written or rested on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The drive.
+    #[error("snapshot: {0}")]
+    Drive(#[from] DriveError),
+    /// The tables it is made of.
+    #[error("snapshot: {0}")]
+    Rows(#[from] RowsError),
+    /// Its checksums or shape do not hold.
+    #[error("snapshot {0} damaged: {1}")]
+    Damaged(String, &'static str),
+}
+
+impl From<SnapshotError> for std::io::Error {
+    fn from(error: SnapshotError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// What a replica's tables hold: the `applied` row, and the head of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Last applied entry.
+    pub last: Option<LogId>,
+    /// Last applied membership.
+    pub membership: StoredMembership,
+    /// Last stamp.
+    pub stamp: Stamp,
+    /// Digest of every change since the group began, in order: equal on all replicas at one index.
+    pub digest: u64,
+}
+
+impl Applied {
+    /// Version byte, log id, stamp, digest, membership.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_option_log_id(&mut out, self.last.as_ref());
+        out.extend_from_slice(&self.stamp.0.to_le_bytes());
+        out.extend_from_slice(&self.digest.to_le_bytes());
+        put_option_log_id(&mut out, self.membership.log_id().as_ref());
+        out.extend_from_slice(&membership_bytes(self.membership.membership()));
+        out
+    }
+
+    /// What [`Applied::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (version, mut rest) = bytes.split_first().ok_or(CodecError("applied row"))?;
+        if *version != VERSION {
+            return Err(CodecError("applied row: version"));
+        }
+        let last = take_option_log_id(&mut rest)?;
+        let (stamp, digest) = (Stamp(take_u64(&mut rest)?), take_u64(&mut rest)?);
+        let at = take_option_log_id(&mut rest)?;
+        let membership = StoredMembership::new(at, membership_from(rest)?);
+        Ok(Self { last, membership, stamp, digest })
+    }
+
+    /// As openraft names it.
+    pub fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() }
+    }
+
+    /// Index of the last applied entry; 0 if none (entry 0 is always a membership).
+    pub fn index(&self) -> u64 {
+        self.last.map_or(0, |id| id.index())
+    }
+}
+
+/// A finished snapshot on some drive: a handle, not the bytes.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile {
+    /// The drive it lies on.
+    pub files: Arc<dyn DriveFiles>,
+    /// Its name there.
+    pub name: String,
+    /// What it covers.
+    pub applied: Applied,
+}
+
+fn directory(group: GroupId) -> String {
+    format!("snapshots/g{group}")
+}
+
+fn name_of(group: GroupId, applied: &Applied) -> String {
+    let (index, term) = (applied.index(), applied.last.as_ref().map_or(0, term_of));
+    format!("{}/{index:020}-{term:020}.snap", directory(group))
+}
+
+struct Sink {
+    file: Box<dyn LogFile>,
+    sum: crc_fast::Digest,
+}
+
+impl Sink {
+    fn block(&mut self, kind: u8, payload: &[u8]) -> Result<(), DriveError> {
+        let mut block = Vec::with_capacity(payload.len() + 9);
+        block.extend_from_slice(&u32::try_from(payload.len() + 1).unwrap_or(u32::MAX).to_le_bytes());
+        block.extend_from_slice(&[0; 4]);
+        block.push(kind);
+        block.extend_from_slice(payload);
+        let crc = crc32c(&block[8..]);
+        block[4..8].copy_from_slice(&crc.to_le_bytes());
+        self.sum.update(&block);
+        self.file.append(&block)
+    }
+
+    fn total(&self) -> u32 {
+        u32::try_from(self.sum.finalize() & 0xffff_ffff).unwrap_or(0)
+    }
+}
+
+fn summer() -> crc_fast::Digest {
+    crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi)
+}
+
+/// Writes, syncs and names a snapshot of `rows`. Blocking.
+pub fn write(
+    files: &Arc<dyn DriveFiles>,
+    group: GroupId,
+    applied: &Applied,
+    rows: impl Iterator<Item = Result<Row, RowsError>>,
+) -> Result<SnapshotFile, SnapshotError> {
+    let name = name_of(group, applied);
+    let aside = format!("{name}.tmp");
+    files.remove(&aside)?;
+    let mut sink = Sink { file: files.open_log(&aside)?, sum: summer() };
+    let mut head = MAGIC.to_vec();
+    head.push(VERSION);
+    head.extend_from_slice(&group.0.to_le_bytes());
+    head.extend_from_slice(&applied.encode());
+    sink.block(HEAD, &head)?;
+    let (mut block, mut count) = (Vec::with_capacity(BLOCK_BYTES), 0_u64);
+    for row in rows {
+        let (key, value) = row?;
+        for part in [&key, &value] {
+            block.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        }
+        block.extend_from_slice(&key);
+        block.extend_from_slice(&value);
+        count += 1;
+        if block.len() >= BLOCK_BYTES {
+            sink.block(ROWS, &block)?;
+            block.clear();
+        }
+    }
+    if !block.is_empty() {
+        sink.block(ROWS, &block)?;
+    }
+    let mut foot = count.to_le_bytes().to_vec();
+    foot.extend_from_slice(&sink.total().to_le_bytes());
+    sink.block(FOOT, &foot)?;
+    sink.file.sync()?;
+    files.rename(&aside, &name)?;
+    Ok(SnapshotFile { files: Arc::clone(files), name, applied: applied.clone() })
+}
+
+/// Reads a snapshot's rows in order, verifying as it goes; the last item is an error unless the
+/// foot agrees with all that came before.
+pub struct Reader {
+    file: Box<dyn LogFile>,
+    name: String,
+    at: u64,
+    sum: crc_fast::Digest,
+    count: u64,
+    block: Vec<u8>,
+    inside: usize,
+    done: bool,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("name", &self.name).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Opens a snapshot and reads its head.
+    pub fn open(files: &dyn DriveFiles, group: GroupId, name: &str) -> Result<(Self, Applied), SnapshotError> {
+        let mut reader = Self {
+            file: files.open_log(name)?,
+            name: name.to_owned(),
+            at: 0,
+            sum: summer(),
+            count: 0,
+            block: Vec::new(),
+            inside: 0,
+            done: false,
+        };
+        let (kind, head) = reader.next_block()?;
+        let head = head.strip_prefix(MAGIC.as_slice()).filter(|_| kind == HEAD);
+        let applied = head
+            .and_then(|head| head.strip_prefix(&[VERSION]))
+            .and_then(|head| head.strip_prefix(&group.0.to_le_bytes()))
+            .and_then(|head| Applied::decode(head).ok());
+        match applied {
+            Some(applied) => Ok((reader, applied)),
+            None => Err(reader.damaged("head")),
+        }
+    }
+
+    fn damaged(&self, why: &'static str) -> SnapshotError {
+        SnapshotError::Damaged(self.name.clone(), why)
+    }
+
+    fn next_block(&mut self) -> Result<(u8, Vec<u8>), SnapshotError> {
+        let left = self.file.len().saturating_sub(self.at);
+        if left < 9 {
+            return Err(self.damaged("ends early"));
+        }
+        let mut head = [0; 8];
+        self.file.read_at(self.at, &mut head)?;
+        let (length, crc) = (u32_at(&head, 0), u32_at(&head, 4));
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length == 0 || length > BLOCK_BYTES_MAX || length as u64 > left - 8 {
+            return Err(self.damaged("block length"));
+        }
+        let mut payload = vec![0; length];
+        self.file.read_at(self.at + 8, &mut payload)?;
+        if crc32c(&payload) != crc {
+            return Err(self.damaged("block checksum"));
+        }
+        self.at += 8 + length as u64;
+        let kind = payload[0];
+        if kind != FOOT {
+            self.sum.update(&head);
+            self.sum.update(&payload);
+        }
+        payload.remove(0);
+        Ok((kind, payload))
+    }
+
+    fn refill(&mut self) -> Result<bool, SnapshotError> {
+        let (kind, payload) = self.next_block()?;
+        if kind == ROWS {
+            (self.block, self.inside) = (payload, 0);
+            return Ok(true);
+        }
+        let mut expected = self.count.to_le_bytes().to_vec();
+        let total = u32::try_from(self.sum.finalize() & 0xffff_ffff).unwrap_or(0);
+        expected.extend_from_slice(&total.to_le_bytes());
+        if kind != FOOT || payload != expected || self.at != self.file.len() {
+            return Err(self.damaged("foot"));
+        }
+        Ok(false)
+    }
+
+    fn take_row(&mut self) -> Result<Option<Row>, SnapshotError> {
+        if self.inside == self.block.len() && !self.refill()? {
+            return Ok(None);
+        }
+        let rest = &self.block[self.inside..];
+        let row = (rest.len() >= 8)
+            .then(|| {
+                let (key, value) = (u32_at(rest, 0) as usize, u32_at(rest, 4) as usize);
+                let key_bytes = rest.get(8..8 + key)?;
+                let value_bytes = rest.get(8 + key..8 + key + value)?;
+                Some((key_bytes.to_vec(), value_bytes.to_vec()))
+            })
+            .flatten();
+        let Some((key, value)) = row else { return Err(self.damaged("row")) };
+        self.inside += 8 + key.len() + value.len();
+        self.count += 1;
+        Ok(Some((key, value)))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Row, SnapshotError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let item = self.take_row().transpose();
+        self.done = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+/// Reads a snapshot from end to end. Blocking.
+pub fn verify(files: &dyn DriveFiles, group: GroupId, name: &str) -> Result<Applied, SnapshotError> {
+    let (reader, applied) = Reader::open(files, group, name)?;
+    for row in reader {
+        row?;
+    }
+    Ok(applied)
+}
+
+/// Finished snapshots, newest first, by name; not yet verified. Left-overs of cut writes go.
+pub fn names(files: &dyn DriveFiles, group: GroupId) -> Result<Vec<String>, SnapshotError> {
+    let directory = directory(group);
+    let mut names = Vec::new();
+    for name in files.list(&directory)? {
+        let path = format!("{directory}/{name}");
+        if name.ends_with(".snap") {
+            names.push(path);
+        }
+    }
+    names.sort_unstable();
+    names.reverse();
+    Ok(names)
+}
+
+/// The newest snapshot that is whole; damaged ones are told of and removed. Blocking.
+pub fn newest(files: &Arc<dyn DriveFiles>, group: GroupId) -> Result<Option<SnapshotFile>, SnapshotError> {
+    for name in names(files.as_ref(), group)? {
+        match verify(files.as_ref(), group, &name) {
+            Ok(applied) => return Ok(Some(SnapshotFile { files: Arc::clone(files), name, applied })),
+            Err(SnapshotError::Damaged(_, why)) => {
+                tracing::error!(drive = %files.drive(), %name, why, "snapshot damaged: falling back");
+                files.remove(&name)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Removes all but the newest `keep`; returns what the oldest kept one covers, if `keep` are there:
+/// the log may be purged up to it.
+pub fn prune(files: &dyn DriveFiles, group: GroupId, keep: usize) -> Result<Option<Applied>, SnapshotError> {
+    let names = names(files, group)?;
+    for name in names.iter().skip(keep) {
+        files.remove(name)?;
+    }
+    match names.get(keep.wrapping_sub(1)) {
+        Some(oldest) => Reader::open(files, group, oldest).map(|(_, applied)| Some(applied)),
+        None => Ok(None),
+    }
+}
+
+/// Copies a snapshot of another drive onto this one, then verifies the copy. Blocking.
+pub fn fetch(
+    files: &Arc<dyn DriveFiles>,
+    group: GroupId,
+    source: &SnapshotFile,
+) -> Result<SnapshotFile, SnapshotError> {
+    let name = name_of(group, &source.applied);
+    if source.files.drive() == files.drive() && source.name == name {
+        return Ok(source.clone());
+    }
+    let aside = format!("{name}.tmp");
+    files.remove(&aside)?;
+    let (from, mut to) = (source.files.open_log(&source.name)?, files.open_log(&aside)?);
+    let (mut at, length) = (0, from.len());
+    let mut buffer = vec![0; COPY_BYTES];
+    while at < length {
+        let take = usize::try_from((length - at).min(COPY_BYTES as u64)).unwrap_or(COPY_BYTES);
+        from.read_at(at, &mut buffer[..take])?;
+        to.append(&buffer[..take])?;
+        at += take as u64;
+    }
+    to.sync()?;
+    let applied = verify(files.as_ref(), group, &aside)?;
+    files.rename(&aside, &name)?;
+    Ok(SnapshotFile { files: Arc::clone(files), name, applied })
+}
+
+/// Removes every snapshot of a replica that left the drive.
+pub fn remove_all(files: &dyn DriveFiles, group: GroupId) -> Result<(), SnapshotError> {
+    Ok(files.remove(&directory(group))?)
+}

@@ -1,0 +1,127 @@
+//! New versions, and changes of what describes one.
+
+use super::parts;
+use super::tx::{Step, Tx};
+use super::versions::{self, Absent, Found};
+use engine_core::meta::{
+    Answer, Body, BucketRef, BucketRow, Condition, PutVersion, Refusal, VersionAttributes,
+    VersionKind, VersionRow,
+};
+use engine_types::{ChargedTo, Checksum, ObjectKey, VersionId};
+use serde_bytes::ByteBuf;
+
+/// Who pays: the bucket's owner, whatever the proposer wrote, and the writer's key.
+pub(crate) fn payer(bucket: &BucketRow, to: ChargedTo) -> ChargedTo {
+    ChargedTo { account: bucket.owner, key: to.key }
+}
+
+/// PUT, copy, form.
+pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
+    let bucket = tx.open_bucket(put.bucket)?;
+    let current = versions::current(&tx.rows(), bucket.id, &put.key)?;
+    versions::judge(&put.condition, current.as_ref().map(|found| &found.row), Absent::WRITE)?;
+    parts::store(tx, bucket.id, &put.key, &put.part)?;
+    let mut attributes = put.attributes.clone();
+    attributes.charged_to = payer(&bucket, attributes.charged_to);
+    let (version, order) = versions::identity(tx, bucket.versioning);
+    let row = VersionRow {
+        version,
+        order,
+        kind: VersionKind::Object,
+        size: put.part.size,
+        etag: put.etag,
+        checksum: put.checksum.clone(),
+        counted: put.part.size.saturating_add(versions::described(&put.key, &attributes)),
+        attributes,
+        body: Body::Part(put.part.data),
+    };
+    versions::insert(tx, bucket.id, &put.key, &row)?;
+    Ok(Answer::Version(versions::slim(row)))
+}
+
+/// The version a change of tags or ACL is about.
+fn addressed(tx: &Tx<'_>, bucket: BucketRef, key: &ObjectKey, version: Option<VersionId>) -> Step<(BucketRow, Found)> {
+    let bucket = tx.open_bucket(bucket)?;
+    let (found, absent) = match version {
+        None => (versions::current(&tx.rows(), bucket.id, key)?, Refusal::NoSuchKey),
+        Some(id) => (versions::find(&tx.rows(), bucket.id, key, id)?, Refusal::NoSuchVersion),
+    };
+    let found = found.filter(|found| version.is_none_or(|id| found.row.version == id));
+    let found = found.ok_or(absent)?;
+    if found.row.kind == VersionKind::DeleteMarker {
+        return Err(Refusal::IsDeleteMarker.into());
+    }
+    Ok((bucket, found))
+}
+
+/// PutObjectTagging, DeleteObjectTagging. Tags are counted.
+pub(crate) fn set_tags(
+    tx: &mut Tx<'_>,
+    bucket: BucketRef,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+    tags: &[(String, String)],
+) -> Step<Answer> {
+    let (bucket, found) = addressed(tx, bucket, key, version)?;
+    let mut row = found.row.clone();
+    row.attributes.tags = tags.to_vec();
+    row.counted = row.size.saturating_add(versions::described(key, &row.attributes));
+    versions::rewrite(tx, bucket.id, key, &found, &row);
+    Ok(Answer::Version(versions::slim(row)))
+}
+
+/// PutObjectAcl.
+pub(crate) fn set_acl(
+    tx: &mut Tx<'_>,
+    bucket: BucketRef,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+    acl: &ByteBuf,
+) -> Step<Answer> {
+    let (bucket, found) = addressed(tx, bucket, key, version)?;
+    let mut row = found.row.clone();
+    row.attributes.acl = acl.clone();
+    versions::rewrite(tx, bucket.id, key, &found, &row);
+    Ok(Answer::Version(versions::slim(row)))
+}
+
+/// What a copy onto itself brings.
+#[derive(Debug)]
+pub(crate) struct NewAttributes<'a> {
+    /// Conditions.
+    pub(crate) condition: &'a Condition,
+    /// All attributes anew.
+    pub(crate) attributes: &'a VersionAttributes,
+    /// Its checksum, if it changed.
+    pub(crate) checksum: Option<&'a Checksum>,
+}
+
+/// Replaces the `null` version by one of the same bytes. Where the copy would be a second version it
+/// is refused: were bytes shared, freeing one version's would lose the other's.
+pub(crate) fn reattribute(tx: &mut Tx<'_>, bucket: BucketRef, key: &ObjectKey, new: &NewAttributes<'_>) -> Step<Answer> {
+    let bucket = tx.open_bucket(bucket)?;
+    let current = versions::current(&tx.rows(), bucket.id, key)?;
+    versions::judge(new.condition, current.as_ref().map(|found| &found.row), Absent::WRITE)?;
+    let found = current.filter(|found| found.row.kind == VersionKind::Object);
+    let found = found.ok_or(Refusal::NoSuchKey)?;
+    let (version, order) = versions::identity(tx, bucket.versioning);
+    if version != VersionId::Null || found.row.version != VersionId::Null {
+        return Err(Refusal::NeedsCopy.into());
+    }
+    let mut attributes = new.attributes.clone();
+    attributes.charged_to = payer(&bucket, attributes.charged_to);
+    let row = VersionRow {
+        order,
+        checksum: new.checksum.cloned().or_else(|| found.row.checksum.clone()),
+        counted: found.row.size.saturating_add(versions::described(key, &attributes)),
+        attributes,
+        ..found.row.clone()
+    };
+    // The body changes hands: taken from the old row, so that inserting the new one kills nothing.
+    versions::take(tx, bucket.id, key, &found);
+    versions::insert(tx, bucket.id, key, &row)?;
+    if let Body::Manifest(upload) = row.body {
+        tx.write(crate::keys::manifest_head(bucket.id, key, upload), &order);
+    }
+    Ok(Answer::Version(versions::slim(row)))
+}

@@ -1,0 +1,115 @@
+//! Parts: bytes come in under ids never used before, and their stripes move by compare-and-set.
+
+use super::tx::{Step, Tx};
+use super::{dead, watermark};
+use crate::keys;
+use engine_core::meta::{
+    Answer, DeadThing, NewPart, NewPlace, PartRow, Place, Refusal, STRIPE_CHUNK, Slot, Stripe,
+};
+use engine_types::{BirthId, BucketId, DataId, ObjectKey, Stamp};
+
+/// Writes a new part's rows. Refused where its id or a copy's token was born before the watermark:
+/// the collector may already have judged those shards orphans. Refused too where the id is in use:
+/// no other bytes are ever sealed under an id.
+pub(crate) fn store(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, part: &NewPart) -> Step<()> {
+    let watermark = watermark::watermark(&tx.rows())?;
+    refuse_old(part.data.birth(), watermark)?;
+    if tx.exists(&keys::part(bucket, key, part.data))? {
+        return Err(Refusal::TooOld.into());
+    }
+    let place = match &part.place {
+        NewPlace::Inline(bytes) => {
+            tx.write_bytes(keys::inline(bucket, key, part.data), bytes.to_vec());
+            Place::Inline
+        }
+        NewPlace::Stripes(stripes) => {
+            for slot in stripes.iter().flat_map(|stripe| stripe.slots.iter().flatten()) {
+                refuse_old(slot.token.birth(), watermark)?;
+            }
+            Place::Stripes(store_stripes(tx, bucket, key, part.data, stripes)?)
+        }
+    };
+    let row = PartRow { size: part.size, md5: part.md5, key: part.key.clone(), place };
+    tx.write(keys::part(bucket, key, part.data), &row);
+    Ok(())
+}
+
+fn refuse_old(birth: Stamp, watermark: Stamp) -> Result<(), Refusal> {
+    #[cfg(sabotage)]
+    if engine_types::sabotage("accept-old-id") {
+        return Ok(());
+    }
+    if birth < watermark { Err(Refusal::TooOld) } else { Ok(()) }
+}
+
+fn store_stripes(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    data: DataId,
+    stripes: &[Stripe],
+) -> Step<u32> {
+    let mut index = 0;
+    for (chunk, stripes) in (0..).zip(stripes.chunks(STRIPE_CHUNK as usize)) {
+        tx.write(keys::stripes(bucket, key, data, chunk), &stripes);
+        for stripe in stripes {
+            queue_repair(tx, &StripeOf { bucket, key, data, index }, stripe);
+            index += 1;
+        }
+    }
+    Ok(index)
+}
+
+/// One stripe of one part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StripeOf<'a> {
+    /// Bucket.
+    pub(crate) bucket: BucketId,
+    /// Key.
+    pub(crate) key: &'a ObjectKey,
+    /// Part.
+    pub(crate) data: DataId,
+    /// Which stripe of it.
+    pub(crate) index: u32,
+}
+
+/// Keeps `repairs` in step: a row for each stripe that misses a slot.
+fn queue_repair(tx: &mut Tx<'_>, of: &StripeOf<'_>, stripe: &Stripe) {
+    if stripe.slots.iter().any(Option::is_none) {
+        let missing = stripe.slots.iter().filter(|slot| slot.is_none()).count();
+        let missing = u8::try_from(missing).unwrap_or(u8::MAX);
+        tx.write(keys::repair(of.bucket, of.key, of.data, of.index), &missing);
+    }
+}
+
+/// Sets a stripe's map from what the proposer read to what it shall be. The copies no longer named
+/// go into `dead` in the same apply.
+pub(crate) fn move_stripe(tx: &mut Tx<'_>, of: &StripeOf<'_>, from: &Stripe, to: &Stripe) -> Step<Answer> {
+    let StripeOf { bucket, key, data, index } = *of;
+    let part: Option<PartRow> = tx.read(&keys::part(bucket, key, data))?;
+    let held = part.is_some_and(|part| matches!(part.place, Place::Stripes(count) if index < count));
+    if !held || tx.exists(&keys::dead(bucket, key, &data.0))? {
+        return Err(Refusal::Changed.into());
+    }
+    let chunk_key = keys::stripes(bucket, key, data, index / STRIPE_CHUNK);
+    let mut chunk: Vec<Stripe> = tx.read(&chunk_key)?.unwrap_or_default();
+    let stripe = chunk.get_mut((index % STRIPE_CHUNK) as usize).ok_or(Refusal::Changed)?;
+    let shaped = to.slots.len() == usize::from(to.k) + usize::from(to.m) && to.length == from.length;
+    if stripe != from || !shaped {
+        return Err(Refusal::Changed.into());
+    }
+    let watermark = watermark::watermark(&tx.rows())?;
+    let old: Vec<Slot> = from.slots.iter().flatten().copied().collect();
+    let new: Vec<Slot> = to.slots.iter().flatten().copied().collect();
+    for slot in new.iter().filter(|slot| !old.contains(slot)) {
+        refuse_old(slot.token.birth(), watermark)?;
+    }
+    stripe.clone_from(to);
+    tx.write(chunk_key, &chunk);
+    for slot in old.into_iter().filter(|slot| !new.contains(slot)) {
+        dead::bury(tx, bucket, key, DeadThing::Copy(slot));
+    }
+    tx.delete(keys::repair(bucket, key, data, index));
+    queue_repair(tx, of, to);
+    Ok(Answer::Done)
+}

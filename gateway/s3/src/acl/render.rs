@@ -1,0 +1,51 @@
+//! Lists into answers.
+
+use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, Grantee, LOG_DELIVERY};
+use crate::error::engine_error;
+use engine_node::Engine;
+use engine_types::AccountId;
+use s3s::S3Result;
+use s3s::dto;
+
+/// Canonical id and display name of an account; a deleted one shows its number.
+pub(crate) async fn owner_dto(engine: &Engine, id: AccountId) -> S3Result<dto::Owner> {
+    let account = engine.account(id).await.map_err(engine_error)?;
+    Ok(match account {
+        Some(account) => dto::Owner { id: Some(account.canonical_id), display_name: Some(account.name) },
+        None => dto::Owner { id: Some(id.0.to_string()), display_name: None },
+    })
+}
+
+/// The grants as S3 writes them.
+pub(crate) async fn grants_dto(engine: &Engine, acl: &Acl) -> S3Result<Vec<dto::Grant>> {
+    let mut grants = Vec::with_capacity(acl.grants.len());
+    for grant in &acl.grants {
+        let group = |uri: &str| dto::Grantee {
+            display_name: None,
+            email_address: None,
+            id: None,
+            type_: dto::Type::from_static(dto::Type::GROUP),
+            uri: Some(uri.to_owned()),
+        };
+        let grantee = match grant.grantee {
+            Grantee::AllUsers => group(ALL_USERS),
+            Grantee::AuthenticatedUsers => group(AUTHENTICATED_USERS),
+            Grantee::LogDelivery => group(LOG_DELIVERY),
+            Grantee::Account(id) => {
+                let owner = owner_dto(engine, id).await?;
+                dto::Grantee {
+                    display_name: owner.display_name,
+                    email_address: None,
+                    id: owner.id,
+                    type_: dto::Type::from_static(dto::Type::CANONICAL_USER),
+                    uri: None,
+                }
+            }
+        };
+        grants.push(dto::Grant {
+            grantee: Some(grantee),
+            permission: Some(dto::Permission::from(grant.permission.as_str().to_owned())),
+        });
+    }
+    Ok(grants)
+}

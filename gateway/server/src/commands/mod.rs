@@ -1,0 +1,79 @@
+//! The command line, one file per noun.
+
+mod config;
+mod serve;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Self-hosted, S3-compatible object gateway over an encrypted, erasure-coded store.
+#[derive(Debug, Parser)]
+#[command(name = "datamesh", version, about, propagate_version = true)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve S3 over the given drives.
+    Serve(serve::Serve),
+    /// Look at the settings.
+    Config(config::Config),
+    /// Print a completion script for a shell.
+    Completion {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command ended badly: what to say, and the exit code (1: failed; 2: wrong settings or words).
+#[derive(Debug)]
+pub(crate) struct Failed {
+    code: u8,
+    message: String,
+}
+
+impl Failed {
+    pub(crate) fn because(error: impl std::fmt::Display) -> Self {
+        Self { code: 1, message: error.to_string() }
+    }
+}
+
+impl From<crate::config::ConfigError> for Failed {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self { code: 2, message: error.to_string() }
+    }
+}
+
+impl CommandLine {
+    /// Runs the command; its exit code.
+    pub(crate) fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Config(config) => config.run(),
+            Command::Completion { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "datamesh", &mut script);
+                print(&String::from_utf8_lossy(&script))
+            }
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failed) => {
+                // A closed standard error leaves only the exit code to speak.
+                let _unheard = writeln!(std::io::stderr(), "datamesh: {}", failed.message);
+                ExitCode::from(failed.code)
+            }
+        }
+    }
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failed> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failed::because(e)),
+        _ => Ok(()),
+    }
+}

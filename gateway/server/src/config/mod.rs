@@ -1,0 +1,274 @@
+//! Every setting, from file, environment and flags, checked once into one struct.
+//!
+//! A later layer wins: defaults < file (TOML) < environment (`DATAMESH_…`) < flags. A wrong setting
+//! is one line that names it, before any port opens.
+
+mod layers;
+mod settings;
+
+pub(crate) use layers::{Flags, load};
+pub(crate) use settings::SETTINGS;
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A setting is wrong: which, and what to do. Exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub(crate) struct ConfigError {
+    /// Dotted name as in the file.
+    pub(crate) setting: String,
+    /// What is wrong and what would be right.
+    pub(crate) problem: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: &str, problem: impl Into<String>) -> Self {
+        Self { setting: setting.into(), problem: problem.into() }
+    }
+}
+
+/// How the S3 port speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TlsMode {
+    /// Plain http.
+    #[default]
+    Off,
+    /// https only.
+    On,
+    /// Either, told apart by the first byte.
+    Both,
+}
+
+/// TLS of the S3 port.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// Off, on, or both on one port.
+    pub(crate) mode: TlsMode,
+    /// PEM certificate chain; read again when it changes.
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM private key.
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Ownership of objects in new buckets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) enum Ownership {
+    /// ACLs off, the bucket owner owns all (AWS's default).
+    #[default]
+    BucketOwnerEnforced,
+    /// The bucket owner owns what is written with `bucket-owner-full-control`.
+    BucketOwnerPreferred,
+    /// The writer owns.
+    ObjectWriter,
+}
+
+/// An account beside root, provisioned at start.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Account {
+    /// Display name.
+    pub(crate) name: String,
+    /// Canonical id.
+    pub(crate) id: String,
+    /// For ACL grants by e-mail.
+    #[serde(default)]
+    pub(crate) email: String,
+    /// Its access key.
+    pub(crate) access_key: String,
+    /// Its secret.
+    pub(crate) secret_key: String,
+}
+
+/// All settings.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// S3 port.
+    pub(crate) listen: SocketAddr,
+    /// Admin, health and metrics port; loopback unless you know why.
+    pub(crate) admin_listen: SocketAddr,
+    /// One directory a drive.
+    pub(crate) drives: Vec<PathBuf>,
+    /// Where the root key and the cluster id are kept, 0600, outside the drives.
+    pub(crate) credentials_file: PathBuf,
+    /// Key file that seals the keyring, 0600, outside the drives; made on first start.
+    pub(crate) key_file: Option<PathBuf>,
+    /// File with the passphrase that seals the keyring, instead of `key_file`.
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Where one more voter lives when the drives are fewer than the voters.
+    pub(crate) witness_dir: Option<PathBuf>,
+    /// Region that signatures and bucket locations name.
+    pub(crate) region: String,
+    /// Domains for virtual-hosted style: `bucket.DOMAIN`.
+    pub(crate) domains: Vec<String>,
+    /// Failure domain of this node.
+    pub(crate) zone: String,
+    /// TLS of the S3 port.
+    pub(crate) tls: Tls,
+    /// Text or JSON.
+    pub(crate) log_format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, or a tracing filter.
+    pub(crate) log_level: String,
+    /// How long running requests may go on after SIGTERM, seconds.
+    pub(crate) shutdown_drain_s: u64,
+    /// Addresses (CIDR) of proxies whose X-Forwarded-For / -Proto is believed.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Ownership of objects in new buckets.
+    pub(crate) default_object_ownership: Ownership,
+    /// Public access block on new buckets.
+    pub(crate) block_public_access_default: bool,
+    /// Take SigV2 signatures in POST forms.
+    pub(crate) post_form_sigv2: bool,
+    /// Take customer keys over plain http.
+    pub(crate) sse_c_over_http: bool,
+    /// Storage class names beside STANDARD that are taken (and stored alike).
+    pub(crate) storage_classes_extra: Vec<String>,
+    /// Named keys that must exist; made at start.
+    pub(crate) kms_keys: Vec<String>,
+    /// Memory for uploads in flight, bytes.
+    pub(crate) upload_buffer_bytes: u64,
+    /// Size of a segment file, bytes.
+    pub(crate) segment_bytes: u64,
+    /// Room on each drive kept for log, snapshots and deletes, bytes; 0: 2 %, at least 1 GiB.
+    pub(crate) reserve_bytes: u64,
+    /// Accounts beside root.
+    pub(crate) accounts: Vec<Account>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 9000)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9001)),
+            drives: Vec::new(),
+            credentials_file: PathBuf::from("datamesh-credentials.json"),
+            key_file: None,
+            passphrase_file: None,
+            witness_dir: None,
+            region: "us-east-1".into(),
+            domains: Vec::new(),
+            zone: "default".into(),
+            tls: Tls::default(),
+            log_format: LogFormat::Text,
+            log_level: "info".into(),
+            shutdown_drain_s: 25,
+            trusted_proxies: Vec::new(),
+            default_object_ownership: Ownership::BucketOwnerEnforced,
+            block_public_access_default: true,
+            post_form_sigv2: false,
+            sse_c_over_http: false,
+            storage_classes_extra: Vec::new(),
+            kms_keys: Vec::new(),
+            upload_buffer_bytes: 192 << 20,
+            segment_bytes: 256 << 20,
+            reserve_bytes: 0,
+            accounts: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        if self.drives.is_empty() {
+            return Err(ConfigError::new("drives", "name at least one directory (drives = [\"/data/1\"] or --drive PATH)"));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = self.drives.iter().find(|d| !seen.insert(*d)) {
+            return Err(ConfigError::new("drives", format!("{} is named twice", twice.display())));
+        }
+        if self.key_file.is_some() == self.passphrase_file.is_some() {
+            return Err(ConfigError::new("key_file", "set exactly one of key_file and passphrase_file"));
+        }
+        self.outside_the_drives()?;
+        if self.tls.mode != TlsMode::Off {
+            for (name, file) in [("tls.cert", &self.tls.cert), ("tls.key", &self.tls.key)] {
+                let file = file.as_ref().ok_or_else(|| ConfigError::new(name, "needed when tls.mode is on or both"))?;
+                std::fs::File::open(file)
+                    .map_err(|e| ConfigError::new(name, format!("cannot read {}: {e}", file.display())))?;
+            }
+        }
+        for account in &self.accounts {
+            let at = format!("accounts.{}", account.name);
+            check_key_pair(&at, &account.access_key, &account.secret_key)?;
+        }
+        if self.segment_bytes < 16 << 20 || self.segment_bytes % 4096 != 0 {
+            return Err(ConfigError::new("segment_bytes", "at least 16 MiB and a multiple of 4096"));
+        }
+        if self.upload_buffer_bytes < 32 << 20 {
+            return Err(ConfigError::new("upload_buffer_bytes", "at least 32 MiB"));
+        }
+        Ok(())
+    }
+
+    /// What opens the drives must not lie on them: one stolen drive must tell nothing.
+    fn outside_the_drives(&self) -> Result<(), ConfigError> {
+        let files = [
+            ("credentials_file", Some(&self.credentials_file)),
+            ("key_file", self.key_file.as_ref()),
+            ("passphrase_file", self.passphrase_file.as_ref()),
+        ];
+        for (name, file) in files {
+            let Some(file) = file else { continue };
+            if let Some(drive) = self.drives.iter().find(|d| file.starts_with(d)) {
+                return Err(ConfigError::new(name, format!("must lie outside the drive {}", drive.display())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// 3-128 printable characters of access key, 8-128 of secret: what every client can send.
+pub(crate) fn check_key_pair(setting: &str, access: &str, secret: &str) -> Result<(), ConfigError> {
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+    if !(3..=128).contains(&access.len()) || !access.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Err(ConfigError::new(setting, "access key: 3-128 of A-Z a-z 0-9 - _"));
+    }
+    if !(8..=128).contains(&secret.len()) || !plain(secret) {
+        return Err(ConfigError::new(setting, "secret key: 8-128 printable ASCII characters"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Config {
+        Config { drives: vec!["/d/1".into(), "/d/2".into()], key_file: Some("/k/file".into()), ..Config::default() }
+    }
+
+    fn complains(config: &Config, setting: &str) {
+        let error = config.validate().expect_err("refused");
+        assert_eq!(error.setting, setting, "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(good().validate().is_ok());
+        complains(&Config { drives: vec![], ..good() }, "drives");
+        complains(&Config { drives: vec!["/d".into(), "/d".into()], ..good() }, "drives");
+        complains(&Config { key_file: None, ..good() }, "key_file");
+        complains(&Config { passphrase_file: Some("/p".into()), ..good() }, "key_file");
+        complains(&Config { key_file: Some("/d/1/key".into()), ..good() }, "key_file");
+        complains(&Config { credentials_file: "/d/2/c".into(), ..good() }, "credentials_file");
+        complains(&Config { segment_bytes: 4096, ..good() }, "segment_bytes");
+        complains(&Config { upload_buffer_bytes: (32 << 20) - 1, ..good() }, "upload_buffer_bytes");
+        complains(&Config { tls: Tls { mode: TlsMode::Both, cert: None, key: None }, ..good() }, "tls.cert");
+    }
+}

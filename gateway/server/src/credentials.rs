@@ -1,0 +1,165 @@
+//! The credentials file and the key file: what opens this cluster, 0600, outside the drives.
+
+use engine_types::ClusterId;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Bytes of a key file.
+pub(crate) const KEY_FILE_BYTES: usize = 32;
+/// Characters of generated keys, as AWS makes them.
+const ACCESS_CHARS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const SECRET_CHARS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Always written at first start; where it stands, empty drives are not taken for a first start.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credentials {
+    /// The cluster whose root this is.
+    pub(crate) cluster: String,
+    /// Root's access key.
+    pub(crate) access_key: String,
+    /// Root's secret.
+    pub(crate) secret_key: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+/// A file that must be there or be made, and is not right.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub(crate) struct CredentialsError {
+    file: String,
+    problem: String,
+}
+
+fn wrong(file: &Path, problem: impl ToString) -> CredentialsError {
+    CredentialsError { file: file.display().to_string(), problem: problem.to_string() }
+}
+
+impl Credentials {
+    /// The file's content; `None`: there is no file.
+    pub(crate) fn read(file: &Path) -> Result<Option<Self>, CredentialsError> {
+        let Some(bytes) = read_private(file)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| wrong(file, format!("not a credentials file: {e}")))
+    }
+
+    /// Root keys of a new cluster: as given (both or none), else generated.
+    pub(crate) fn first(cluster: ClusterId, given: Option<(String, String)>) -> Result<Self, CredentialsError> {
+        let (access_key, secret_key) = match given {
+            Some(pair) => pair,
+            None => (generated(20, ACCESS_CHARS)?, generated(40, SECRET_CHARS)?),
+        };
+        Ok(Self { cluster: cluster.to_string(), access_key, secret_key })
+    }
+
+    /// Writes the file, 0600, durably; refuses to replace one.
+    pub(crate) fn write_new(&self, file: &Path) -> Result<(), CredentialsError> {
+        let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|e| wrong(file, e))?);
+        write_private(file, &text)
+    }
+}
+
+/// The key file's bytes; made if absent and `may_make` (first start only: a lost key file must be
+/// an error, not a new key).
+pub(crate) fn key_file(file: &Path, may_make: bool) -> Result<Zeroizing<Vec<u8>>, CredentialsError> {
+    if let Some(bytes) = read_private(file)? {
+        return if bytes.len() == KEY_FILE_BYTES {
+            Ok(bytes)
+        } else {
+            Err(wrong(file, format!("a key file has {KEY_FILE_BYTES} bytes, this one has {}", bytes.len())))
+        };
+    }
+    if !may_make {
+        return Err(wrong(file, "key file is missing; the drives cannot be opened without it: bring it back"));
+    }
+    let mut key = Zeroizing::new(vec![0; KEY_FILE_BYTES]);
+    random(&mut key)?;
+    write_private(file, &key)?;
+    Ok(key)
+}
+
+fn read_private(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CredentialsError> {
+    let mut opened = match File::open(file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|e| wrong(file, e))?,
+    };
+    let mode = opened.metadata().map_err(|e| wrong(file, e))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(wrong(file, format!("mode {mode:o} lets others read it; chmod 600 it")));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    opened.read_to_end(&mut bytes).map_err(|e| wrong(file, e))?;
+    Ok(Some(bytes))
+}
+
+fn write_private(file: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(directory).map_err(|e| wrong(file, e))?;
+    let aside = file.with_extension("new");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
+    written.map_err(|e| wrong(&aside, e))?;
+    // link(2), not rename: it fails where the file has come to stand meanwhile.
+    std::fs::hard_link(&aside, file).map_err(|e| wrong(file, e))?;
+    std::fs::remove_file(&aside).map_err(|e| wrong(&aside, e))?;
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| wrong(directory, e))
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), CredentialsError> {
+    SystemRandom::new().fill(bytes).map_err(|_e| wrong(Path::new("/dev/urandom"), "no randomness"))
+}
+
+/// `length` of `alphabet` (at most 64 letters, a power of two), uniform.
+fn generated(length: usize, alphabet: &[u8]) -> Result<String, CredentialsError> {
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    random(&mut bytes)?;
+    Ok(bytes.iter().map(|b| char::from(alphabet[usize::from(*b) % alphabet.len()])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_once_private_and_read_back() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("deep/credentials.json");
+        assert!(Credentials::read(&file).expect("absent").is_none());
+        let made = Credentials::first(ClusterId([7; 16]), None).expect("made");
+        assert_eq!((made.access_key.len(), made.secret_key.len()), (20, 40));
+        made.write_new(&file).expect("written");
+        let mode = std::fs::metadata(&file).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        let read = Credentials::read(&file).expect("read").expect("there");
+        assert_eq!((read.access_key, read.secret_key), (made.access_key.clone(), made.secret_key.clone()));
+        assert!(made.write_new(&file).is_err(), "never replaced");
+    }
+
+    #[test]
+    fn a_lost_key_file_is_not_made_anew_and_an_open_one_refused() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let file = dir.path().join("key");
+        assert!(key_file(&file, false).is_err());
+        let key = key_file(&file, true).expect("made");
+        assert_eq!(*key_file(&file, false).expect("read"), *key);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("chmod");
+        assert!(key_file(&file, false).expect_err("open to others").to_string().contains("chmod 600"));
+    }
+}

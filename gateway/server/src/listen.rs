@@ -1,0 +1,172 @@
+//! The S3 port: accepts, speaks TLS or not, serves HTTP/1.1 and h2 with limits, drains on shutdown.
+
+use crate::config::TlsMode;
+use crate::shutdown::{CUT_GRACE, Ending};
+use crate::tls::Certificate;
+use gateway_s3::front::{ConnectionInfo, S3Front};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+/// Most connections at once, idle ones included; more wait in the kernel's queue.
+pub(crate) const CONNECTIONS_MAX: usize = 16_384;
+/// A client has this long to send a whole request head; also how long a connection may idle.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// And this long for the TLS handshake, first byte included.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most header lines of a request.
+pub(crate) const HEADERS_MAX: usize = 128;
+/// HTTP/1 read buffer: bounds the request head, and each piece of a body.
+pub(crate) const HTTP1_BUFFER_BYTES: usize = 256 << 10;
+/// Streams of one h2 connection at once.
+pub(crate) const H2_STREAMS_MAX: u32 = 128;
+/// h2: resets a client may cause before it is cut (CVE-2023-44487).
+pub(crate) const H2_RESETS_MAX: usize = 64;
+/// First byte of a TLS handshake record (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A listener that is bound but not yet served.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) mode: TlsMode,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) front: Arc<S3Front>,
+}
+
+impl Listener {
+    /// Serves until `ending` begins, then lets running requests go on for `drain` and cuts the rest.
+    pub(crate) async fn serve(self, mut ending: Ending, drain: Duration) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let connections = TaskTracker::new();
+        let serve = Arc::new(Serve {
+            mode: self.mode,
+            certificate: self.certificate,
+            front: self.front,
+            http: http(),
+        });
+        let cut = tokio_util::sync::CancellationToken::new();
+        loop {
+            let place = tokio::select! {
+                () = ending.begun() => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            let accepted = tokio::select! {
+                () = ending.begun() => break,
+                accepted = self.socket.accept() => accepted,
+            };
+            let (Ok(place), Ok((stream, peer))) = (place, accepted) else {
+                // Out of file handles: give running connections time to end.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let (serve, ending, cut) = (Arc::clone(&serve), ending.clone(), cut.clone());
+            connections.spawn(async move {
+                tokio::select! {
+                    () = serve.connection(stream, peer, ending) => {}
+                    () = cut.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+        drop(self.socket);
+        connections.close();
+        if tokio::time::timeout(drain, connections.wait()).await.is_err() {
+            tracing::warn!(left = connections.len(), "drain time is over; cutting what still runs");
+            cut.cancel();
+            if tokio::time::timeout(CUT_GRACE, connections.wait()).await.is_err() {
+                tracing::warn!(left = connections.len(), "connections did not end");
+            }
+        }
+    }
+}
+
+/// HTTP as this port speaks it.
+fn http() -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HTTP1_BUFFER_BYTES)
+        .half_close(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(H2_RESETS_MAX)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_header_list_size(64 << 10)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(20));
+    http
+}
+
+struct Serve {
+    mode: TlsMode,
+    certificate: Option<Arc<Certificate>>,
+    front: Arc<S3Front>,
+    http: Builder<TokioExecutor>,
+}
+
+impl Serve {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, ending: Ending) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "nodelay");
+        }
+        let secure = match self.mode {
+            TlsMode::Off => false,
+            TlsMode::On => true,
+            TlsMode::Both => {
+                let mut first = [0; 1];
+                match tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut first)).await {
+                    Ok(Ok(1)) => first[0] == TLS_HANDSHAKE,
+                    _ => return,
+                }
+            }
+        };
+        match (&self.certificate, secure) {
+            (Some(certificate), true) => {
+                let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                    Ok(Ok(stream)) => self.requests(stream, ConnectionInfo { peer, tls: true }, ending).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
+                    Err(_late) => tracing::debug!(%peer, "TLS handshake timed out"),
+                }
+            }
+            (None, true) => tracing::debug!(%peer, "TLS asked for without a certificate"),
+            (_, false) => self.requests(stream, ConnectionInfo { peer, tls: false }, ending).await,
+        }
+    }
+
+    async fn requests<S>(&self, stream: S, info: ConnectionInfo, mut ending: Ending)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let front = Arc::clone(&self.front);
+        let service = service_fn(move |request| {
+            let front = Arc::clone(&front);
+            let info = info.clone();
+            async move { Ok::<_, std::convert::Infallible>(front.call(request, info).await) }
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = ending.begun() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Logs and metrics of the process.
+
+use crate::config::LogFormat;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Libraries that log what their caller has handled: s3s logs every refused request as an error,
+/// openraft every election.
+const SILENCED: &str = "s3s=off,openraft=error,lsm_tree=warn,fjall=warn,hyper=warn,h2=warn";
+
+/// Starts logging to standard error. `level` is a level or a whole tracing filter.
+pub(crate) fn start_logging(format: LogFormat, level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(format!("{level},{SILENCED}")).map_err(|e| e.to_string())?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    }
+    .map_err(|e| e.to_string())
+}
+
+/// Installs the recorder behind the `metrics` facade; the handle renders `/metrics`.
+pub(crate) fn start_metrics() -> Result<PrometheusHandle, String> {
+    PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string())
+}
