@@ -1,1 +1,6 @@
 //! Load generator, machine roofline, comparisons beside peers.
+#![deny(unsafe_code)]
+
+pub mod client;
+pub mod load;
+pub mod percentiles;

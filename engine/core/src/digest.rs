@@ -7,11 +7,11 @@ use std::fmt;
 
 /// A running digest. `update` in any pieces, then `finish`.
 pub enum Hasher {
-    /// MD5, for ETags and Content-MD5.
+    /// MD5, for entity tags and Content-MD5.
     Md5(md5::Md5),
     /// CRC-32, CRC-32C or CRC-64/NVME, and the bytes of its value.
     Crc(crc_fast::Digest, usize),
-    /// SHA-1. RustCrypto's: ring's does not use the processor's SHA instructions (a third the speed).
+    /// SHA-1. The `sha1` crate's: ring's does not use the processor's SHA instructions (a third the speed).
     Sha1(sha1::Sha1),
     /// SHA-256, ring's.
     Sha256(ring::digest::Context),
@@ -120,7 +120,9 @@ pub fn full_object<'a>(
         if value.len() != algorithm.bytes() {
             return Err(CombineError::Length);
         }
-        let value = value.iter().fold(0, |wide: u64, &byte| wide << 8 | u64::from(byte));
+        let value = value
+            .iter()
+            .fold(0, |wide: u64, &byte| wide << 8 | u64::from(byte));
         whole = Some(match whole {
             None => value,
             Some(before) if length == 0 => before,
@@ -164,7 +166,7 @@ pub fn composite<'a>(
     })
 }
 
-/// The ETag of a multipart object: MD5 of its parts' MD5s, and their number.
+/// The entity tag of a multipart object: MD5 of its parts' MD5s, and their number.
 ///
 /// # Errors
 /// `Parts` for none.
@@ -195,7 +197,9 @@ mod tests {
     const ALL: [ChecksumAlgorithm; 5] = [Crc32, Crc32c, Crc64Nvme, Sha1, Sha256];
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
+        bytes
+            .iter()
+            .fold(String::new(), |text, b| text + &format!("{b:02x}"))
     }
 
     #[test]
@@ -250,7 +254,9 @@ mod tests {
             let whole = parts.concat();
             for algorithm in ALL {
                 let mut hasher = Hasher::checksum(algorithm);
-                parts.iter().for_each(|part| hasher.update(part));
+                for part in &parts {
+                    hasher.update(part);
+                }
                 prop_assert_eq!(hasher.finish(), checksum(algorithm, &whole));
                 let values: Vec<_> = parts.iter().map(|p| checksum(algorithm, p)).collect();
                 let pairs = values.iter().zip(&parts).map(|(v, p)| (&v[..], p.len() as u64));
@@ -263,7 +269,9 @@ mod tests {
                 prop_assert_eq!(made.parts as usize, parts.len());
             }
             let mut hasher = Hasher::md5();
-            parts.iter().for_each(|part| hasher.update(part));
+            for part in &parts {
+                    hasher.update(part);
+                }
             prop_assert_eq!(hasher.finish(), md5(&whole));
         }
     }

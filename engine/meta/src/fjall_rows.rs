@@ -103,6 +103,16 @@ impl Tables {
         Ok(())
     }
 
+    /// Drops one generation, if there. Blocking.
+    pub fn drop_generation(&self, group: GroupId, generation: u64) -> Result<(), RowsError> {
+        let name = name(group, generation);
+        if self.database.keyspace_exists(&name) {
+            let keyspace = self.database.keyspace(&name, KeyspaceCreateOptions::default)?;
+            self.database.delete_keyspace(keyspace)?;
+        }
+        Ok(())
+    }
+
     /// Writes journals out, so that the next start rolls less forward. Not a promise. Blocking.
     pub fn flush(&self) -> Result<(), RowsError> {
         Ok(self.database.persist(fjall::PersistMode::SyncData)?)

@@ -348,13 +348,8 @@ pub struct KeyRest<'a> {
 
 /// A row's key that nobody wrote.
 fn malformed(key: &[u8]) -> RowsError {
-    use std::fmt::Write;
-    let mut text = String::from("malformed key ");
-    for byte in key.iter().take(40) {
-        // Writing to a String does not fail.
-        drop(write!(text, "{byte:02x}"));
-    }
-    RowsError(text)
+    let shown: Vec<String> = key.iter().take(40).map(|byte| format!("{byte:02x}")).collect();
+    RowsError(format!("malformed key {}", shown.concat()))
 }
 
 /// Bucket, object key and what follows, of a row of `expected`.

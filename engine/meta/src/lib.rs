@@ -5,3 +5,12 @@ pub mod rows;
 
 pub mod log;
 pub mod raft;
+pub mod fjall_rows;
+pub mod replica;
+pub mod snapshot;
+
+pub mod keys;
+pub mod query;
+pub mod state;
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,52 @@
-//! The S3 protocol, nothing else.
+//! The S3 protocol, nothing else: HTTP requests in, calls of the engine out.
+//!
+//! Reading order: [`front`] (the outermost service) → `precheck` (what the head alone decides) →
+//! `auth`, `access` (who may) → `service` (operation → file) → one file a verb. `error` is the one
+//! place where an engine's refusal becomes an S3 code. Only this crate knows s3s.
+#![forbid(unsafe_code)]
+
+pub mod front;
+mod options;
+
+mod body;
+mod close;
+mod precheck;
+mod render;
+mod repair;
+mod request;
+
+mod access;
+mod auth;
+mod gateway;
+mod host;
+mod identity;
+mod seams;
+mod service;
+mod unconfigured;
+
+mod attributes;
+mod bucket;
+mod copy;
+mod delete;
+mod delete_many;
+mod get_object;
+mod list;
+mod list_versions;
+mod multipart;
+mod multipart_list;
+mod object_attributes;
+mod part_copy;
+mod put_object;
+mod tagging;
+mod versioning;
+
+mod checksum;
+mod conditions;
+mod error;
+mod range;
+mod sse;
+mod token;
+mod translate;
+
+pub use front::{ConnectionInfo, S3Front};
+pub use options::{FrontOptions, ObjectOwnership, Proxy, ProxyParseError};

@@ -1,5 +1,10 @@
 //! GF(2^8) with x^8 + x^4 + x^3 + x^2 + 1 (0x11d), and the generator matrix over it (**format**).
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "const tables count in usize, below 256"
+)]
+
 /// Product in the field.
 pub(super) const fn multiply(a: u8, b: u8) -> u8 {
     let (mut a, mut b, mut product) = (a, b, 0);

@@ -13,6 +13,7 @@
 )]
 
 use super::field;
+use std::ops::Range;
 
 /// Most inputs of one combination; wider codes use another codec.
 pub(super) const INPUTS_MAX: usize = 16;
@@ -21,6 +22,7 @@ const OUTPUTS: usize = 4;
 /// Bytes of each slice worked on before the next group of outputs: inputs stay in L2 between.
 const BLOCK_BYTES: usize = 32 * 1024;
 /// Bytes a vector engine takes at a step; what is left over is scalar.
+#[cfg(target_arch = "x86_64")]
 const STEP_BYTES: usize = 128;
 
 /// How bytes are multiplied.
@@ -109,7 +111,7 @@ pub(super) fn combine(
     }
 }
 
-fn scalar(row: &[u8], inputs: &[&[u8]], output: &mut [u8], range: std::ops::Range<usize>) {
+fn scalar(row: &[u8], inputs: &[&[u8]], output: &mut [u8], range: Range<usize>) {
     let output = &mut output[range.clone()];
     output.fill(0);
     for (&coefficient, input) in row.iter().zip(inputs) {
@@ -127,38 +129,50 @@ fn vectors(
     rows: &[u8],
     inputs: &[&[u8]],
     outputs: &mut [&mut [u8]],
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
 ) {
-    use x86::{avx2, gfni};
-    if range.is_empty() {
-        return;
-    }
-    // SAFETY: `combine` has checked that the engine's features are there, that all slices have one
-    // length and that `range` lies within it; each arm takes as many outputs as it is made for.
-    unsafe {
-        match (engine, outputs) {
-            (Engine::Gfni, [a]) => gfni(rows, inputs, [a], range),
-            (Engine::Gfni, [a, b]) => gfni(rows, inputs, [a, b], range),
-            (Engine::Gfni, [a, b, c]) => gfni(rows, inputs, [a, b, c], range),
-            (Engine::Gfni, [a, b, c, d]) => gfni(rows, inputs, [a, b, c, d], range),
-            (Engine::Avx2, [a]) => avx2(rows, inputs, [a], range),
-            (Engine::Avx2, [a, b]) => avx2(rows, inputs, [a, b], range),
-            (Engine::Avx2, [a, b, c]) => avx2(rows, inputs, [a, b, c], range),
-            (Engine::Avx2, [a, b, c, d]) => avx2(rows, inputs, [a, b, c, d], range),
-            (_, _) => (),
-        }
+    match outputs.len() {
+        1 => vectors_for::<1>(engine, rows, inputs, outputs, range),
+        2 => vectors_for::<2>(engine, rows, inputs, outputs, range),
+        3 => vectors_for::<3>(engine, rows, inputs, outputs, range),
+        _ => vectors_for::<OUTPUTS>(engine, rows, inputs, outputs, range),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
+fn vectors_for<const R: usize>(
+    engine: Engine,
+    rows: &[u8],
+    inputs: &[&[u8]],
+    outputs: &mut [&mut [u8]],
+    range: Range<usize>,
+) {
+    let Some(outputs) = outputs.first_chunk_mut::<R>() else {
+        return;
+    };
+    match engine {
+        Engine::Scalar => (),
+        // SAFETY: `combine` has checked that AVX2 is there, that all slices have one length and
+        // that `range` lies within it.
+        Engine::Avx2 => unsafe { x86::avx2(rows, inputs, outputs, range) },
+        // SAFETY: the same, for GFNI and AVX-512.
+        Engine::Gfni => unsafe { x86::gfni(rows, inputs, outputs, range) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "only for loads and stores that need no alignment"
+)]
 mod x86 {
     use super::{INPUTS_MAX, STEP_BYTES, field};
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
-        _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi64,
-        _mm256_storeu_si256, _mm256_xor_si256, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512,
-        _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_xor_si512,
-        _mm_loadu_si128,
+        __m256i, __m512i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256,
+        _mm256_loadu_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
+        _mm256_srli_epi64, _mm256_storeu_si256, _mm256_xor_si256, _mm512_gf2p8affine_epi64_epi8,
+        _mm512_loadu_si512, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512,
+        _mm512_xor_si512,
     };
     use std::ops::Range;
 
@@ -169,7 +183,7 @@ mod x86 {
     pub(super) unsafe fn gfni<const R: usize>(
         rows: &[u8],
         inputs: &[&[u8]],
-        outputs: [&mut &mut [u8]; R],
+        outputs: &mut [&mut [u8]; R],
         range: Range<usize>,
     ) {
         let mut matrices = [[0_i64; R]; INPUTS_MAX];
@@ -215,7 +229,7 @@ mod x86 {
     pub(super) unsafe fn avx2<const R: usize>(
         rows: &[u8],
         inputs: &[&[u8]],
-        outputs: [&mut &mut [u8]; R],
+        outputs: &mut [&mut [u8]; R],
         range: Range<usize>,
     ) {
         let nibble = _mm256_set1_epi8(15);

@@ -188,9 +188,10 @@ fn rebuild_narrow(
             (0..usize::from(k)).map({
                 let inverse = &inverse;
                 move |column| {
-                    generator.iter().zip(inverse).fold(0, |sum, (&g, row)| {
-                        sum ^ field::multiply(g, row[column])
-                    })
+                    generator
+                        .iter()
+                        .zip(inverse)
+                        .fold(0, |sum, (&g, row)| sum ^ field::multiply(g, row[column]))
                 }
             })
         })

@@ -93,10 +93,13 @@ fn the_bytes_on_disk_do_not_change() {
     let narrow: Vec<u32> = all.iter().map(|s| crate::format::crc32c(s)).collect();
     let all = shards(17, 3, 256, 1);
     let wide: Vec<u32> = all[17..].iter().map(|s| crate::format::crc32c(s)).collect();
-    assert_eq!((narrow[4..].to_vec(), wide), (
+    assert_eq!(
+        (narrow[4..].to_vec(), wide),
+        (
             vec![516_867_673, 3_073_421_396],
             vec![2_179_401_853, 440_366_587, 2_523_115_073]
-        ));
+        )
+    );
 }
 
 #[test]

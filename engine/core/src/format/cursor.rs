@@ -130,7 +130,10 @@ impl Kind {
         }
         let whole = bytes.get(..length).ok_or_else(|| truncated(length))?;
         let (rest, crc) = whole.split_last_chunk().ok_or_else(|| truncated(length))?;
-        if crc32c(rest) != u32::from_be_bytes(*crc) {
+        let sound = crc32c(rest) == u32::from_be_bytes(*crc);
+        #[cfg(sabotage)]
+        let sound = sound || engine_types::sabotage("skip-header-crc");
+        if !sound {
             return Err(FormatError::Checksum(what));
         }
         if version > self.version {

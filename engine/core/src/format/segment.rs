@@ -1,4 +1,10 @@
 //! A segment's own blocks: the header in its first 4 KiB, the footer behind its last record.
+//!
+//! Behind the frame (magic, version, length; CRC32C at the end) of each, all big-endian:
+//! header `DMSEGHD\n`: segment (8), drive uuid (16), created (8);
+//! footer `DMSEGFT\n`: segment (8), drive uuid (16), count (4), then token (16), offset (8),
+//! length (4) of each record;
+//! trailer `DMSEGTR\n`, the last 22 bytes of the footer's last block: bytes of the whole (4).
 
 use super::FormatError;
 use super::cursor::{Kind, round_up};

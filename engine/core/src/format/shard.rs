@@ -3,6 +3,27 @@
 //! The payload begins at [`ShardHeader::payload_offset`]: right behind the header for small
 //! shards, so that they cost one block, and at 4,096 for large ones, so that the payload goes from
 //! its aligned buffer to the drive uncopied.
+//!
+//! Version 1, offsets in bytes, all numbers big-endian:
+//!
+//! | at | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | `DMSHARD\n` |
+//! | 8 | 2 | version |
+//! | 10 | 4 | length of the header, CRC included |
+//! | 14 | 4 | codec, k, m, shard index |
+//! | 18 | 16 | drive uuid |
+//! | 34 | 16 | segment, own offset |
+//! | 50 | 4 | partition |
+//! | 54 | 16 | data id |
+//! | 70 | 8 | part, stripe |
+//! | 78 | 16 | copy token |
+//! | 94 | 8 | ciphertext bytes of the stripe, bytes of the payload |
+//! | 102 | 1 | owner: 1 object, 2 pack |
+//! | 103 | 10 + key | object: bucket id (8), length of the key (2), key |
+//! | 103 | 20 | pack: maker partition (4), pack id (16) |
+//! | then | 4 each | CRC32C of each 64 KiB of the payload |
+//! | last | 4 | CRC32C of all before it |
 
 use super::FormatError;
 use super::cursor::{Kind, Reader, crc32c, round_up};

@@ -64,13 +64,20 @@ fn the_bytes_on_disk_do_not_change() {
     let mut all = encoded(&header(object("a/b"), 4, 1_000_000));
     all.extend(encoded(&header(pack(), 1, 64)));
     let mut segment = Vec::new();
-    SegmentHeader { segment: 1, drive: DriveUuid([2; 16]), created: 3 }
-        .encode(&mut segment)
-        .unwrap();
+    SegmentHeader {
+        segment: 1,
+        drive: DriveUuid([2; 16]),
+        created: 3,
+    }
+    .encode(&mut segment)
+    .unwrap();
     let mut footer = Vec::new();
     footer_of(2).encode(&mut footer).unwrap();
-    assert_eq!((crc(&all), crc(&segment), crc(&footer)), (0, 0, 0));
-    assert_eq!(all[..14], *b"DMSHARD\n\0\x01\0\0\0\x8e");
+    assert_eq!(
+        (crc(&all), crc(&segment), crc(&footer)),
+        (1_683_968_274, 775_150_768, 2_859_394_904)
+    );
+    assert_eq!(all[..14], *b"DMSHARD\n\0\x01\0\0\0\x88");
 }
 
 #[test]
@@ -78,9 +85,15 @@ fn small_shards_take_one_block_and_large_ones_are_aligned() {
     let small = header(object("k"), 1, 3000);
     assert_eq!(small.payload_offset() % 64, 0);
     assert_eq!(small.record_length(), 4096);
-    assert_eq!(header(object("k"), 1, 65_536).record_length(), 65_536 + 4096);
+    assert_eq!(
+        header(object("k"), 1, 65_536).record_length(),
+        65_536 + 4096
+    );
     let large = header(object("k"), 1, 65_537);
-    assert_eq!((large.payload_offset(), large.record_length()), (4096, 73_728));
+    assert_eq!(
+        (large.payload_offset(), large.record_length()),
+        (4096, 73_728)
+    );
     assert_eq!(encoded(&large).len(), 4096);
     assert_eq!(encoded(&small).len(), small.payload_offset() as usize);
 }
@@ -98,12 +111,18 @@ fn the_longest_header_fits_its_block() {
     longer.block_crcs.push(0);
     let field = "stripe length";
     let what = "shard header";
-    assert_eq!(longer.encode(&mut Vec::new()), Err(FormatError::Invalid { what, field }));
+    assert_eq!(
+        longer.encode(&mut Vec::new()),
+        Err(FormatError::Invalid { what, field })
+    );
 }
 
 #[test]
 fn every_flipped_bit_in_the_header_is_seen() {
-    for header in [header(object("some/key"), 4, 1_000_000), header(pack(), 1, 100)] {
+    for header in [
+        header(object("some/key"), 4, 1_000_000),
+        header(pack(), 1, 100),
+    ] {
         let bytes = encoded(&header);
         for bit in 0..header.encoded_length() * 8 {
             let mut bad = bytes.clone();
@@ -137,16 +156,29 @@ fn newer_versions_are_refused_by_name_and_damage_is_not_called_newer() {
     let bytes = encoded(&header(pack(), 1, 100));
     let newer = forged(&bytes, |b| b[9] = 2);
     let error = ShardHeader::decode(&newer).unwrap_err();
-    assert_eq!(error, FormatError::Newer { what: "shard header", found: 2, known: 1 });
+    assert_eq!(
+        error,
+        FormatError::Newer {
+            what: "shard header",
+            found: 2,
+            known: 1
+        }
+    );
     assert!(error.to_string().contains("version 2"));
     let mut damaged = bytes;
     damaged[9] = 2;
-    assert_eq!(ShardHeader::decode(&damaged), Err(FormatError::Checksum("shard header")));
+    assert_eq!(
+        ShardHeader::decode(&damaged),
+        Err(FormatError::Checksum("shard header"))
+    );
     let other = ShardHeader::decode(&[0; 4096]);
     assert_eq!(other, Err(FormatError::Magic("shard header")));
     let needed = 14;
     let what = "shard header";
-    assert_eq!(ShardHeader::decode(b"DMSH"), Err(FormatError::Truncated { what, needed }));
+    assert_eq!(
+        ShardHeader::decode(b"DMSH"),
+        Err(FormatError::Truncated { what, needed })
+    );
 }
 
 #[test]
@@ -160,14 +192,21 @@ fn contradictions_are_refused_behind_a_right_checksum() {
         (16, 252, "geometry"),
         (17, 6, "shard index"),
         (94, 255, "stripe length"),
-        (101, 0, "payload length"),
+        (100, 2, "payload length"),
         (102, 9, "owner"),
         (111, 255, "length"),
         (113, 255, "key"),
     ] {
         let bad = forged(&bytes, |b| b[at] = value);
         let error = ShardHeader::decode(&bad).unwrap_err();
-        assert_eq!(error, FormatError::Invalid { what: "shard header", field }, "{at}");
+        assert_eq!(
+            error,
+            FormatError::Invalid {
+                what: "shard header",
+                field
+            },
+            "{at}"
+        );
     }
 }
 
@@ -186,7 +225,11 @@ fn footer_of(entries: usize) -> SegmentFooter {
 
 #[test]
 fn segment_blocks_round_trip() {
-    let header = SegmentHeader { segment: u64::MAX, drive: DriveUuid([9; 16]), created: 5 };
+    let header = SegmentHeader {
+        segment: u64::MAX,
+        drive: DriveUuid([9; 16]),
+        created: 5,
+    };
     let mut bytes = Vec::new();
     header.encode(&mut bytes).unwrap();
     assert_eq!(bytes.len(), SEGMENT_HEADER_BYTES);
@@ -196,8 +239,8 @@ fn segment_blocks_round_trip() {
         bad[bit / 8] ^= 1 << (bit % 8);
         assert!(SegmentHeader::decode(&bad).is_err(), "bit {bit}");
     }
-    // 144 entries fill a block with frame and trailer; one more takes a second block.
-    for (entries, length) in [(0, 4096), (1, 4096), (143, 4096), (144, 4096), (145, 8192)] {
+    // 143 entries fill a block with frame and trailer; one more takes a second block.
+    for (entries, length) in [(0, 4096), (1, 4096), (143, 4096), (144, 8192)] {
         let footer = footer_of(entries);
         let mut bytes = vec![1; 4096];
         footer.encode(&mut bytes).unwrap();
@@ -219,7 +262,10 @@ fn a_footer_at_its_limit_and_one_past_it() {
     assert!(SegmentFooter::decode(&bytes).is_ok_and(|f| f == footer));
     footer.entries.push(footer.entries[0]);
     let (what, field) = ("segment footer", "entry count");
-    assert_eq!(footer.encode(&mut Vec::new()), Err(FormatError::Invalid { what, field }));
+    assert_eq!(
+        footer.encode(&mut Vec::new()),
+        Err(FormatError::Invalid { what, field })
+    );
 }
 
 proptest! {
@@ -241,7 +287,7 @@ proptest! {
         let bytes = encoded(&header);
         prop_assert!(bytes.len() <= HEADER_BYTES_MAX);
         prop_assert_eq!(bytes.len(), header.payload_offset() as usize);
-        prop_assert!(header.record_length() as usize % RECORD_ALIGN == 0);
+        prop_assert!((header.record_length() as usize).is_multiple_of(RECORD_ALIGN));
         prop_assert_eq!(ShardHeader::decode(&bytes), Ok(header));
     }
 

@@ -157,12 +157,20 @@ impl Limits {
         let room = |zone: usize, node: usize| -> usize {
             zones
                 .values()
-                .map(|nodes| nodes.values().map(|d| node.min(*d)).sum::<usize>().min(zone))
+                .map(|nodes| {
+                    nodes
+                        .values()
+                        .map(|d| node.min(*d))
+                        .sum::<usize>()
+                        .min(zone)
+                })
                 .sum()
         };
         let least = m.max(1);
         let fits = |room: &dyn Fn(usize) -> usize| {
-            (least..=shards).find(|c| room(*c) >= shards).unwrap_or(shards.max(least))
+            (least..=shards)
+                .find(|c| room(*c) >= shards)
+                .unwrap_or(shards.max(least))
         };
         let zone = fits(&|c| room(c, shards));
         let node = fits(&|c| room(zone, c));
@@ -183,10 +191,15 @@ pub fn moves(
     if current.len() != desired.len() {
         return Err(ErasureError::Index);
     }
-    let mut free = desired.iter().filter(|drive| !current.contains(&Some(**drive)));
+    let mut free = desired
+        .iter()
+        .filter(|drive| !current.contains(&Some(**drive)));
     let mut moves = Vec::new();
     for (index, drive) in current.iter().enumerate() {
-        let doubled = current.iter().take(index).any(|d| d.is_some() && d == drive);
+        let doubled = current
+            .iter()
+            .take(index)
+            .any(|d| d.is_some() && d == drive);
         let stays = drive.is_some_and(|drive| desired.contains(&drive)) && !doubled;
         if !stays && let Some(target) = free.next() {
             moves.push((index, *target));
@@ -196,4 +209,9 @@ pub fn moves(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "small numbers"
+)]
 mod tests;

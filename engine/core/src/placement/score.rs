@@ -16,7 +16,7 @@ impl Score {
     pub(super) fn of(key: u128, drive: DriveUuid, size_bytes: u64) -> Self {
         let mixed = spread(key ^ spread(u128::from_be_bytes(drive.0)));
         Self {
-            distance: minus_log2((mixed >> 64) as u64),
+            distance: minus_log2(low_half(mixed >> 64)),
             weight: size_bytes.max(1),
         }
     }
@@ -47,12 +47,20 @@ impl Eq for Score {}
 /// A bijection that spreads every input bit over all output bits (two rounds of a Feistel network
 /// with splitmix64's finaliser). Ids are chosen by nobody hostile: no keyed hash is needed.
 pub(super) fn spread(value: u128) -> u128 {
-    let (mut high, mut low) = ((value >> 64) as u64, (value & u128::from(u64::MAX)) as u64);
-    for round in 1..=2 {
-        low ^= finalise(high.wrapping_add(round * 0x9e37_79b9_7f4a_7c15));
-        high ^= finalise(low.wrapping_add(round * 0xd1b5_4a32_d192_ed03));
+    let [mut high, mut low] = [value >> 64, value].map(low_half);
+    for constants in [
+        [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03],
+        [0x3c6e_f372_fe94_f82a, 0xa36a_9465_a325_da06],
+    ] {
+        low ^= finalise(high.wrapping_add(constants[0]));
+        high ^= finalise(low.wrapping_add(constants[1]));
     }
     u128::from(high) << 64 | u128::from(low)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
+fn low_half(value: u128) -> u64 {
+    value as u64
 }
 
 fn finalise(value: u64) -> u64 {
@@ -105,11 +113,12 @@ fn minus_log2(x: u64) -> u64 {
     let within = mantissa & ((1 << (63 - STEPS)) - 1);
     let (low, high) = (LOG2[step], LOG2[step + 1]);
     let part = (u128::from(high - low) * u128::from(within)) >> (63 - STEPS);
-    let log = (u64::from(exponent) << FRACTION) + low + part as u64;
+    let log = (u64::from(exponent) << FRACTION) + low + low_half(part);
     (64 << FRACTION) - log
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
 mod tests {
     use super::*;
 
@@ -123,7 +132,10 @@ mod tests {
         while x < u64::MAX - (x >> 7) {
             let exact = 64.0 - (x as f64 + 1.0).log2();
             let got = minus_log2(x);
-            assert!((got as f64 / (1_u64 << FRACTION) as f64 - exact).abs() < 1.0 / 4e6, "{x}");
+            assert!(
+                (got as f64 / (1_u64 << FRACTION) as f64 - exact).abs() < 1.0 / 4e6,
+                "{x}"
+            );
             assert!(got <= last, "falls with {x}");
             last = got;
             x += (x >> 8) + 1;
@@ -135,7 +147,7 @@ mod tests {
         // Flipping any input bit flips about half of the output bits.
         for bit in 0..128 {
             let flips: u32 = (0..64_u128)
-                .map(|v| (spread(v * v) ^ spread(v * v ^ 1 << bit)).count_ones())
+                .map(|v| (spread(v * v) ^ spread((v * v) ^ (1 << bit))).count_ones())
                 .sum();
             assert!((64 * 60..64 * 68).contains(&flips), "bit {bit}: {flips}");
         }

@@ -10,14 +10,21 @@ fn layout(drives: &[(u32, u32, u64)]) -> Layout {
         let id = i as u32 + 1;
         LayoutDrive {
             id: DriveId(id),
-            uuid: DriveUuid(u128::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()),
+            uuid: DriveUuid(
+                u128::from(id)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .to_be_bytes(),
+            ),
             node: NodeId(node),
             zone: format!("zone-{zone}"),
             size_bytes,
             state: DriveState::Active,
         }
     };
-    Layout { version: 1, drives: drives.iter().enumerate().map(drive).collect() }
+    Layout {
+        version: 1,
+        drives: drives.iter().enumerate().map(drive).collect(),
+    }
 }
 
 fn key(n: u32) -> PlacementKey {
@@ -27,16 +34,31 @@ fn key(n: u32) -> PlacementKey {
 }
 
 fn place(layout: &Layout, key: PlacementKey, shards: usize, m: usize) -> Vec<DriveId> {
-    layout.place(key, shards, m, |d| d.state == DriveState::Active).unwrap()
+    layout
+        .place(key, shards, m, |d| d.state == DriveState::Active)
+        .unwrap()
 }
 
 #[test]
 fn the_answers_do_not_change() {
-    let nine: Vec<_> = (0..9).map(|i| (i / 3, i, 1000 + u64::from(i) * 500)).collect();
-    let got: Vec<Vec<u32>> = (0..4)
-        .map(|n| place(&layout(&nine), key(n), 6, 2).iter().map(|d| d.0).collect())
+    let nine: Vec<_> = (0..9)
+        .map(|i| (i / 3, i, 1000 + u64::from(i) * 500))
         .collect();
-    assert_eq!(got, Vec::<Vec<u32>>::new());
+    let got: Vec<Vec<u32>> = (0..4)
+        .map(|n| {
+            place(&layout(&nine), key(n), 6, 2)
+                .iter()
+                .map(|d| d.0)
+                .collect()
+        })
+        .collect();
+    let expected = [
+        [4, 7, 9, 5, 3, 2],
+        [4, 3, 7, 6, 9, 2],
+        [8, 7, 6, 5, 3, 1],
+        [9, 7, 6, 2, 3, 5],
+    ];
+    assert_eq!(got, expected);
 }
 
 #[test]
@@ -46,7 +68,13 @@ fn one_shard_a_drive_or_none() {
     all.sort();
     assert_eq!(all, (1..=6).map(DriveId).collect::<Vec<_>>());
     let short = six.place(key(1), 6, 2, |d| d.id != DriveId(3));
-    assert_eq!(short, Err(TooFewDrives { eligible: 5, needed: 6 }));
+    assert_eq!(
+        short,
+        Err(TooFewDrives {
+            eligible: 5,
+            needed: 6
+        })
+    );
     assert_eq!(Layout::default().place(key(1), 0, 2, |_| true), Ok(vec![]));
 }
 
@@ -102,15 +130,23 @@ fn a_new_drive_takes_its_share_and_no_more() {
     }
     let least = f64::from(count) * 6.0 / 21.0;
     assert_eq!(changed, taken, "nothing moves but to the new drive");
-    assert!((changed as f64) < least * 1.1, "{changed} of at least {least}");
-    assert!((changed as f64) > least * 0.9, "it takes its share: {changed} of {least}");
+    assert!(
+        (changed as f64) < least * 1.1,
+        "{changed} of at least {least}"
+    );
+    assert!(
+        (changed as f64) > least * 0.9,
+        "it takes its share: {changed} of {least}"
+    );
 }
 
 #[test]
 fn each_domain_holds_what_may_be_lost() {
     // (drives, shards, m) → most in a zone, most in a node
     let spread = |zones: u32, nodes: u32, drives: u32| -> Vec<(u32, u32, u64)> {
-        (0..zones * nodes * drives).map(|i| (i / (nodes * drives), i / drives, 1000)).collect()
+        (0..zones * nodes * drives)
+            .map(|i| (i / (nodes * drives), i / drives, 1000))
+            .collect()
     };
     for (drives, shards, m, zone, node) in [
         (spread(1, 1, 6), 6, 2, 6, 6),
@@ -130,14 +166,25 @@ fn each_domain_holds_what_may_be_lost() {
 
 #[test]
 fn moves_are_the_fewest() {
-    let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(DriveId);
     let at = |drives: [u32; 3]| drives.map(|n| (n > 0).then_some(DriveId(n)));
-    assert_eq!(moves(&at([1, 2, 3]), &[c, a, b]), Ok(vec![]), "order is not moved for");
-    assert_eq!(moves(&at([1, 2, 3]), &[d, a, b]), Ok(vec![(2, d)]));
-    assert_eq!(moves(&at([1, 0, 3]), &[a, b, c]), Ok(vec![(1, b)]), "a missing shard");
-    assert_eq!(moves(&at([1, 1, 3]), &[a, d, c]), Ok(vec![(1, d)]), "two on one drive");
-    assert_eq!(moves(&at([1, 2, 3]), &[d, e, a]), Ok(vec![(1, d), (2, e)]));
-    assert_eq!(moves(&at([1, 2, 3]), &[a]), Err(ErasureError::Index));
+    for (current, desired, expected, why) in [
+        ([1, 2, 3], [3, 1, 2], vec![], "order is not moved for"),
+        ([1, 2, 3], [4, 1, 2], vec![(2, 4)], "one differs"),
+        ([1, 0, 3], [1, 2, 3], vec![(1, 2)], "a missing shard"),
+        ([1, 1, 3], [1, 4, 3], vec![(1, 4)], "two on one drive"),
+        ([1, 2, 3], [4, 5, 1], vec![(1, 4), (2, 5)], "two differ"),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|(i, d)| (i, DriveId(d))).collect();
+        assert_eq!(
+            moves(&at(current), &desired.map(DriveId)),
+            Ok(expected),
+            "{why}"
+        );
+    }
+    assert_eq!(
+        moves(&at([1, 2, 3]), &[DriveId(1)]),
+        Err(ErasureError::Index)
+    );
 }
 
 proptest! {

@@ -82,6 +82,10 @@ impl fmt::Debug for Kek {
 
 impl Kek {
     /// Derives it (**format**: no salt, info = "datamesh kek v1" ‖ data id).
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "cannot: HKDF refuses only lengths above 255 hashes"
+    )]
     pub fn derive(secret: &[u8; KEY_BYTES], by: WrappedBy, data: DataId) -> Self {
         let info: [&[u8]; 2] = [b"datamesh kek v1", &data.0];
         let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
@@ -106,6 +110,10 @@ impl Kek {
     }
 
     /// Wraps `key`; `nonce` is fresh entropy.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "cannot: GCM refuses only texts above 64 GiB"
+    )]
     pub fn wrap(&self, key: &DataKey, nonce: [u8; NONCE_LEN]) -> WrappedKey {
         let mut bytes = [0; WRAPPED_BYTES];
         let (head, sealed) = bytes.split_at_mut(NONCE_LEN);

@@ -9,7 +9,9 @@
 
 mod keys;
 
-pub use keys::{CUSTOMER_SALT_BYTES, CustomerKeyCheck, DataKey, KEY_BYTES, Kek, WrappedBy, WrappedKey};
+pub use keys::{
+    CUSTOMER_SALT_BYTES, CustomerKeyCheck, DataKey, KEY_BYTES, Kek, WrappedBy, WrappedKey,
+};
 
 use crate::stripes::{FRAME_PLAIN, FRAME_TAG};
 use engine_types::DataId;
@@ -39,7 +41,9 @@ pub struct Opener {
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener").field("data", &self.data).finish_non_exhaustive()
+        f.debug_struct("Opener")
+            .field("data", &self.data)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +66,10 @@ impl Opener {
         last: bool,
         sealed: &'b mut [u8],
     ) -> Result<&'b mut [u8], SealError> {
-        let plain = sealed.len().checked_sub(FRAME_TAG).ok_or(SealError::Length)?;
+        let plain = sealed
+            .len()
+            .checked_sub(FRAME_TAG)
+            .ok_or(SealError::Length)?;
         check_length(plain, last)?;
         self.key
             .open_in_place(nonce(frame), aad(self.data, frame, last), sealed)
@@ -114,7 +121,10 @@ impl Sealer {
         if self.finished {
             return Err(SealError::Finished);
         }
-        let plain = buffer.len().checked_sub(FRAME_TAG).ok_or(SealError::Length)?;
+        let plain = buffer
+            .len()
+            .checked_sub(FRAME_TAG)
+            .ok_or(SealError::Length)?;
         check_length(plain, last)?;
         let frame = self.next;
         // The number is used up before it is used: an error below must not bring it back.

@@ -24,7 +24,9 @@ pub struct Choice {
 impl Choice {
     /// Shards to be durable before the commit.
     pub fn shards(self) -> usize {
-        self.geometry.shards().saturating_sub(usize::from(self.queued))
+        self.geometry
+            .shards()
+            .saturating_sub(usize::from(self.queued))
     }
 }
 

@@ -30,7 +30,10 @@ pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// Largest part (S3: 5 GiB).
 pub const PART_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
-const _: () = assert!(FRAME_PLAIN + FRAME_TAG == FRAME_SEALED, "a frame and its tag");
+const _: () = assert!(
+    FRAME_PLAIN + FRAME_TAG == FRAME_SEALED,
+    "a frame and its tag"
+);
 const _: () = assert!(
     STRIPE_FRAMES * FRAME_SEALED == STRIPE_BYTES_MAX,
     "whole frames fill a stripe"
@@ -39,7 +42,8 @@ const _: () = assert!(INLINE_BYTES_MAX < FRAME_PLAIN, "inline bytes are one fram
 
 /// Bytes of each shard of a stripe of `stripe_length` ciphertext bytes cut in `k`: the quotient,
 /// rounded up to [`SHARD_ALIGN`]; 0 for k = 0. Data shard i holds bytes `i·S..(i + 1)·S` of the
-/// stripe, zero-padded behind its end.
+/// stripe, zero-padded behind its end: a buffer of k·S bytes, which is the stripe's length for
+/// full stripes of k = 1, 2, 4, 8 and up to 64·k more otherwise.
 pub const fn shard_length(stripe_length: u32, k: u8) -> u32 {
     if k == 0 {
         return 0;
@@ -204,4 +208,5 @@ impl PartShape {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests;

@@ -21,7 +21,13 @@ fn lengths_at_the_edges() {
         (stripe - 1, 128, full - 1, 1, full - 1),
         (stripe, 128, full, 1, full),
         (stripe + 1, 129, full + 17, 2, 17),
-        (PART_BYTES_MAX, 81_940, PART_BYTES_MAX + 81_940 * 16, 641, 1_311_040),
+        (
+            PART_BYTES_MAX,
+            81_941,
+            PART_BYTES_MAX + 81_941 * 16,
+            641,
+            1_311_056,
+        ),
     ] {
         let s = shape(plain);
         assert_eq!(s.frames(), frames, "{plain}");
@@ -60,7 +66,11 @@ fn ranges_become_pieces() {
     // 1,000 bytes in 4: shards of 256, the last with 232.
     assert_eq!(
         shard_pieces(1000, 4, 250..600),
-        [piece(0, 250..256, 0), piece(1, 0..256, 6), piece(2, 0..88, 262)]
+        [
+            piece(0, 250..256, 0),
+            piece(1, 0..256, 6),
+            piece(2, 0..88, 262)
+        ]
     );
     assert_eq!(shard_pieces(1000, 4, 990..2000), [piece(3, 222..232, 0)]);
     assert_eq!(shard_pieces(1000, 4, 1000..2000), []);
@@ -74,7 +84,9 @@ fn ranges_become_pieces() {
 #[test]
 fn a_range_reads_whole_frames() {
     let part = shape(STRIPE_PLAIN as u64 + 100_000);
-    let all: Vec<_> = part.slices(STRIPE_PLAIN as u64 - 1..STRIPE_PLAIN as u64 + 1).collect();
+    let all: Vec<_> = part
+        .slices(STRIPE_PLAIN as u64 - 1..STRIPE_PLAIN as u64 + 1)
+        .collect();
     assert_eq!(
         all,
         [
@@ -94,13 +106,18 @@ fn a_range_reads_whole_frames() {
             },
         ]
     );
-    let tail: Vec<_> = part.slices(STRIPE_PLAIN as u64 + 99_999..u64::MAX).collect();
+    let tail: Vec<_> = part
+        .slices(STRIPE_PLAIN as u64 + 99_999..u64::MAX)
+        .collect();
     assert_eq!(tail.len(), 1);
     assert_eq!(tail[0].sealed, 65_536..100_032);
     assert_eq!((tail[0].skip, tail[0].take), (34_479, 1));
     assert_eq!(shape(0).slices(0..10).count(), 0);
     assert_eq!(part.slices(5..5).count(), 0);
-    #[expect(clippy::reversed_empty_ranges, reason = "what a careless caller may ask")]
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "what a careless caller may ask"
+    )]
     let reversed = part.slices(9..5);
     assert_eq!(reversed.count(), 0);
 }
@@ -154,13 +171,19 @@ fn geometry_from_the_drives_that_answer() {
         (1, 0, 1, None),
     ] {
         let target = Geometry::for_drives(drives).unwrap();
-        let got = Geometry::choose(target, writable, out)
-            .map(|c| (c.geometry.k, c.geometry.m, c.queued));
-        assert_eq!(got, expected, "{drives} drives, {writable} writable, {out} out");
+        let got =
+            Geometry::choose(target, writable, out).map(|c| (c.geometry.k, c.geometry.m, c.queued));
+        assert_eq!(
+            got, expected,
+            "{drives} drives, {writable} writable, {out} out"
+        );
     }
     let wide = Geometry { k: 8, m: 4 };
     let narrow = Geometry::choose(wide, 10, 2).unwrap();
-    assert_eq!((narrow.geometry.k, narrow.geometry.m, narrow.shards()), (4, 4, 8));
+    assert_eq!(
+        (narrow.geometry.k, narrow.geometry.m, narrow.shards()),
+        (4, 4, 8)
+    );
     assert!(narrow.geometry.falls_short_of(wide));
     assert!(!wide.falls_short_of(wide));
 }

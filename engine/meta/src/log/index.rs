@@ -74,7 +74,7 @@ pub struct GroupState {
     /// Bytes of all live entries, cached or not.
     pub live_bytes: u64,
     /// Slots below this (relative to the front) have left the cache.
-    cold: usize,
+    pub(super) cold: usize,
     /// Last operation asked for.
     pub ticket: u64,
     /// File of the last vote record.

@@ -3,7 +3,7 @@
 use super::drive_log::Shared;
 use super::index::{GroupIndex, Place};
 use super::record::{self, Header, Kind, NO_GROUP};
-use super::{FILE_BYTES_MAX, LogError, file_name};
+use super::{LogError, file_name};
 use crate::raft::codec::{
     entry_weight, put_entry, put_log_id, put_option_log_id, put_vote,
 };

@@ -15,9 +15,9 @@ use openraft::network::{RPCOption, RaftNetworkFactory};
 use openraft::network::v2::RaftNetworkV2;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
-    TransferLeaderRequest, VoteRequest, VoteResponse,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::raft::message::TransferLeaderResponse;
+
 use openraft::{OptionalSend, Raft};
 use parking_lot::RwLock;
 use std::collections::HashMap;

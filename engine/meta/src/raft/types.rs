@@ -44,7 +44,6 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Home,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
-        Responder<T> = openraft::impls::OneshotResponder<Self, T> where T: openraft::OptionalSend + 'static,
 );
 
 /// One log entry.

@@ -36,8 +36,8 @@ pub use watermark::{STAMP_AGE_MS, WATERMARK_LAG_MS};
 pub(crate) use control::ClusterRow;
 pub(crate) use done::clock;
 pub(crate) use tx::{known_bucket, parse, read, scan};
-pub(crate) use versions::{Found, current, find};
-pub(crate) use watermark::watermark;
+pub(crate) use versions::{current, find};
+pub(crate) use watermark::{boots, watermark};
 
 use crate::keys::{self, Table};
 use crate::rows::{Changes, Rows, RowsError};

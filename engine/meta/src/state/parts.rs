@@ -12,7 +12,7 @@ use engine_types::{BirthId, BucketId, DataId, ObjectKey, Stamp};
 /// the collector may already have judged those shards orphans. Refused too where the id is in use:
 /// no other bytes are ever sealed under an id.
 pub(crate) fn store(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, part: &NewPart) -> Step<()> {
-    let watermark = watermark::watermark(&tx.rows())?;
+    let watermark = watermark(&tx.rows())?;
     refuse_old(part.data.birth(), watermark)?;
     if tx.exists(&keys::part(bucket, key, part.data))? {
         return Err(Refusal::TooOld.into());
@@ -98,7 +98,7 @@ pub(crate) fn move_stripe(tx: &mut Tx<'_>, of: &StripeOf<'_>, from: &Stripe, to:
     if stripe != from || !shaped {
         return Err(Refusal::Changed.into());
     }
-    let watermark = watermark::watermark(&tx.rows())?;
+    let watermark = watermark(&tx.rows())?;
     let old: Vec<Slot> = from.slots.iter().flatten().copied().collect();
     let new: Vec<Slot> = to.slots.iter().flatten().copied().collect();
     for slot in new.iter().filter(|slot| !old.contains(slot)) {

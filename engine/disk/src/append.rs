@@ -1,0 +1,476 @@
+//! The appender: the one thread that writes a drive's segments, index and log of frees.
+//!
+//! It takes what has gathered in its queue as one group: writes each record at the next 4 KiB
+//! boundary, then ONE fdatasync, then the index, then the answers. So what is answered with Ok is
+//! durable, what the index names is durable, and no range of a segment is written twice. One thread
+//! and not one per writer: a drive's fdatasyncs do not overlap, and order makes all of it simple.
+//!
+//! Small records gather in one aligned buffer and go out in one write; payloads that lie aligned in
+//! memory already go out uncopied.
+
+use crate::aligned::AlignedBuffer;
+use crate::file::DriveFile;
+use crate::free_log::FreeLog;
+use crate::index::Place;
+use crate::segment::{ALIGN, corrupt};
+use crate::store::Shared;
+use bytes::Bytes;
+use engine_core::format::{FooterEntry, RECORD_ALIGN, SegmentFooter, ShardHeader};
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_types::CopyToken;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Bytes of records taken into one group: bounds the wait of the first of them.
+const GROUP_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Operations in one group.
+const GROUP_OPS_MAX: usize = 512;
+/// Bytes of the buffer in which records gather: half of a core's L2.
+const STAGING_BYTES: usize = 1024 * 1024;
+/// Payload bytes from which an aligned payload is written from where it lies.
+const UNCOPIED_BYTES_MIN: usize = 64 * 1024;
+
+/// Where an answer goes; the asker may have gone.
+pub(crate) type Answer = oneshot::Sender<Result<(), DriveError>>;
+
+/// What the appender is asked.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// Write a shard.
+    Append(Box<ShardHeader>, Bytes, Answer),
+    /// Free shards.
+    Free(Vec<CopyToken>, Answer),
+    /// Seal, persist the index and end.
+    Close(Answer),
+}
+
+/// The segment being written.
+#[derive(Debug)]
+struct Active {
+    number: u64,
+    file: Arc<DriveFile>,
+    /// Preallocated bytes.
+    length: u64,
+    /// Where the next record begins.
+    position: u64,
+    /// Up to here everything is durable.
+    synced: u64,
+    entries: Vec<FooterEntry>,
+}
+
+/// A record that is written, but not durable.
+struct Pending {
+    token: CopyToken,
+    place: Place,
+    answer: Answer,
+}
+
+pub(crate) struct Appender {
+    shared: Arc<Shared>,
+    active: Option<Active>,
+    next_segment: u64,
+    frees: FreeLog,
+    staging: AlignedBuffer,
+    /// Bytes of `staging` in use; they belong at `staged_at`.
+    staged: usize,
+    staged_at: u64,
+    pending: Vec<Pending>,
+}
+
+/// The receiver may have been dropped: that is its right.
+pub(crate) fn answer(to: Answer, with: Result<(), DriveError>) {
+    if to.send(with).is_err() {
+        tracing::trace!("nobody waits for this answer any more");
+    }
+}
+
+impl Appender {
+    pub(crate) fn new(shared: Arc<Shared>, frees: FreeLog, next_segment: u64) -> Self {
+        Self {
+            shared,
+            active: None,
+            next_segment,
+            frees,
+            staging: AlignedBuffer::new(STAGING_BYTES),
+            staged: 0,
+            staged_at: 0,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Until `Close`, or until every sender is gone.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut group = vec![first];
+            let mut bytes = 0u64;
+            while group.len() < GROUP_OPS_MAX && bytes < GROUP_BYTES_MAX {
+                let Ok(next) = queue.try_recv() else { break };
+                if let Op::Append(header, ..) = &next {
+                    bytes = bytes.saturating_add(u64::from(header.record_length()));
+                }
+                group.push(next);
+            }
+            if let Some(closing) = self.work(group) {
+                queue.close();
+                answer(closing, self.close());
+                return;
+            }
+        }
+        // Dropped without close: nothing acknowledged is at stake, the next open scans.
+        if let Err(error) = self.close() {
+            tracing::debug!(%error, "shard store dropped");
+        }
+    }
+
+    /// Does a group; gives the answer for `Close` if that was asked.
+    fn work(&mut self, group: Vec<Op>) -> Option<Answer> {
+        let (mut frees, mut closing) = (Vec::new(), None);
+        for op in group {
+            match op {
+                Op::Append(header, payload, to) => self.append(*header, &payload, to),
+                Op::Free(tokens, to) => frees.push((tokens, to)),
+                Op::Close(to) => closing = Some(to),
+            }
+        }
+        self.settle();
+        if !frees.is_empty() {
+            let tokens: Vec<CopyToken> = frees.iter().flat_map(|(tokens, _)| tokens).copied().collect();
+            let done = self.free(&tokens);
+            for (_, to) in frees {
+                answer(to, done.clone());
+            }
+        }
+        closing
+    }
+
+    /// Writes one record into the group, or answers why not.
+    fn append(&mut self, mut header: ShardHeader, payload: &Bytes, to: Answer) {
+        match self.is_known(&header) {
+            Ok(false) => {}
+            Ok(true) => return answer(to, Ok(())),
+            Err(error) => return answer(to, Err(error)),
+        }
+        let place = match self.reserve(&mut header) {
+            Ok(place) => place,
+            Err(error) => return answer(to, Err(error)),
+        };
+        let token = header.token;
+        self.pending.push(Pending {
+            token,
+            place,
+            answer: to,
+        });
+        if let Err(error) = self.write(&header, payload, place) {
+            self.abandon(&error);
+        }
+    }
+
+    /// Whether this copy is stored already (a retry whose first answer was lost). The same token
+    /// with other content is refused: a token is written once.
+    fn is_known(&self, header: &ShardHeader) -> Result<bool, DriveError> {
+        if self.pending.iter().any(|pending| pending.token == header.token) {
+            let text = "copy token written twice at once".to_owned();
+            return Err(DriveError::Corrupt(text));
+        }
+        let Some(place) = self.shared.index.get(header.token)? else {
+            return Ok(false);
+        };
+        let stored = self.shared.read_header(header.token, place)?;
+        let same = ShardHeader {
+            segment: stored.segment,
+            offset: stored.offset,
+            ..header.clone()
+        };
+        if same == stored {
+            Ok(true)
+        } else {
+            Err(DriveError::Corrupt("copy token written already".to_owned()))
+        }
+    }
+
+    /// Finds the record its place; makes a new segment where it does not fit.
+    fn reserve(&mut self, header: &mut ShardHeader) -> Result<Place, DriveError> {
+        let length = header.record_length();
+        let fits = |active: &Active| {
+            active.position.saturating_add(u64::from(length)) <= active.length
+        };
+        if !self.active.as_ref().is_some_and(fits) {
+            self.rotate(u64::from(length))?;
+        }
+        let Some(active) = self.active.as_mut() else {
+            return Err(DriveError::Full);
+        };
+        header.segment = active.number;
+        header.offset = active.position;
+        let place = Place {
+            segment: active.number,
+            offset: active.position,
+            length,
+        };
+        active.position = place.end();
+        Ok(place)
+    }
+
+    fn write(
+        &mut self,
+        header: &ShardHeader,
+        payload: &Bytes,
+        place: Place,
+    ) -> Result<(), DriveError> {
+        let mut head = Vec::with_capacity(RECORD_ALIGN);
+        header.encode(&mut head).map_err(|error| corrupt(&error))?;
+        if self.staged == 0 {
+            self.staged_at = place.offset;
+        }
+        self.stage(&head)?;
+        let aligned = payload.as_ptr().align_offset(RECORD_ALIGN) == 0
+            && head.len().is_multiple_of(RECORD_ALIGN)
+            && payload.len() >= UNCOPIED_BYTES_MIN;
+        let uncopied = if aligned {
+            payload.len() - payload.len() % RECORD_ALIGN
+        } else {
+            0
+        };
+        let (direct, rest) = payload.split_at(uncopied);
+        if !direct.is_empty() {
+            self.flush()?;
+            self.write_out(direct, self.staged_at)?;
+            self.staged_at = self.staged_at.saturating_add(direct.len() as u64);
+        }
+        self.stage(rest)?;
+        let written = self.staged_at.saturating_add(self.staged as u64);
+        let padding = usize::try_from(place.end().saturating_sub(written)).unwrap_or(0);
+        self.stage(ZEROS.get(..padding).unwrap_or_default())
+    }
+
+    /// Adds bytes to the gathering buffer, writing it out whenever it is full.
+    fn stage(&mut self, mut bytes: &[u8]) -> Result<(), DriveError> {
+        while !bytes.is_empty() {
+            if self.staged == STAGING_BYTES {
+                self.flush()?;
+            }
+            let room = STAGING_BYTES - self.staged;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if let Some(slot) = self
+                .staging
+                .bytes_mut()
+                .get_mut(self.staged..self.staged.saturating_add(now.len()))
+            {
+                slot.copy_from_slice(now);
+            }
+            self.staged = self.staged.saturating_add(now.len());
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), DriveError> {
+        if self.staged > 0 {
+            let bytes = self.staging.bytes().get(..self.staged).unwrap_or_default();
+            self.write_out(bytes, self.staged_at)?;
+            self.staged_at = self.staged_at.saturating_add(self.staged as u64);
+            self.staged = 0;
+        }
+        Ok(())
+    }
+
+    fn write_out(&self, bytes: &[u8], at: u64) -> Result<(), DriveError> {
+        match &self.active {
+            Some(active) => active.file.write_at(bytes, at),
+            None => Err(DriveError::Full),
+        }
+    }
+
+    /// Makes the group durable, indexes it and answers.
+    fn settle(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        match self.make_durable() {
+            Ok(()) => {
+                for pending in std::mem::take(&mut self.pending) {
+                    answer(pending.answer, Ok(()));
+                }
+            }
+            Err(error) => self.abandon(&error),
+        }
+    }
+
+    fn make_durable(&mut self) -> Result<(), DriveError> {
+        self.flush()?;
+        let Some(active) = self.active.as_mut() else {
+            return Err(DriveError::Full);
+        };
+        active.file.sync()?;
+        active.synced = active.position;
+        let mut batch = self.shared.index.batch();
+        for pending in &self.pending {
+            batch.insert(pending.token, pending.place);
+        }
+        batch.commit()?;
+        let mut space = self.shared.space.lock();
+        for pending in &self.pending {
+            space.live(pending.place, true);
+            active.entries.push(FooterEntry {
+                token: pending.token,
+                offset: pending.place.offset,
+                length: pending.place.length,
+            });
+        }
+        let ahead = active.length.saturating_sub(active.position);
+        self.shared.room.set_ahead(ahead);
+        Ok(())
+    }
+
+    /// A write went wrong: the group is refused, and the segment is not written again (its range
+    /// behind the last sync may hold anything).
+    fn abandon(&mut self, error: &DriveError) {
+        for pending in std::mem::take(&mut self.pending) {
+            answer(pending.answer, Err(error.clone()));
+        }
+        self.staged = 0;
+        if let Some(active) = self.active.take() {
+            tracing::warn!(segment = active.number, %error, "segment abandoned");
+            if let Err(error) = active.file.set_length(active.synced) {
+                tracing::debug!(%error, "cut an abandoned segment");
+            }
+        }
+        self.shared.room.set_ahead(0);
+        self.shared.space.lock().set_active(None);
+    }
+
+    /// Goes on to a new segment in which `record` bytes fit. The old one stays when there is no
+    /// room for a new one: smaller records may still go in.
+    fn rotate(&mut self, record: u64) -> Result<(), DriveError> {
+        let root = self.shared.files.root();
+        let free = self.shared.room.refresh(root, &self.shared.options)?;
+        let least = record.saturating_add(ALIGN);
+        let length = self.shared.options.segment_bytes.max(least);
+        let length = length.min(free - free % ALIGN);
+        if length < least {
+            return Err(DriveError::Full);
+        }
+        self.settle();
+        self.seal()?;
+        let number = self.next_segment;
+        // A number is used once, whatever becomes of the file.
+        self.next_segment = number.saturating_add(1);
+        let file = self.shared.segments.create(number, length)?;
+        let mut batch = self.shared.index.batch();
+        batch.set_indexed_below(number);
+        batch.commit()?;
+        let mut space = self.shared.space.lock();
+        space.add(number, ALIGN);
+        space.set_active(Some(number));
+        drop(space);
+        self.shared.room.set_ahead(length.saturating_sub(ALIGN));
+        self.shared.room.refresh(root, &self.shared.options)?;
+        self.active = Some(Active {
+            number,
+            file,
+            length,
+            position: ALIGN,
+            synced: ALIGN,
+            entries: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Writes the footer of the active segment, durably, and gives back what it did not use.
+    fn seal(&mut self) -> Result<(), DriveError> {
+        let Some(active) = self.active.take() else {
+            return Ok(());
+        };
+        self.shared.room.set_ahead(0);
+        let footer = SegmentFooter {
+            segment: active.number,
+            drive: self.shared.files.uuid(),
+            entries: active.entries,
+        };
+        let mut bytes = Vec::new();
+        footer.encode(&mut bytes).map_err(|error| corrupt(&error))?;
+        let mut aligned = AlignedBuffer::new(bytes.len());
+        aligned.bytes_mut().copy_from_slice(&bytes);
+        let end = active.position.saturating_add(bytes.len() as u64);
+        let sealed = active
+            .file
+            .write_at(aligned.bytes(), active.position)
+            .and_then(|()| active.file.set_length(end))
+            .and_then(|()| active.file.sync());
+        {
+            let mut space = self.shared.space.lock();
+            space.set_active(None);
+            space.hold(active.number, bytes.len() as u64);
+        }
+        self.shared.wake_reclaimer();
+        match sealed {
+            // Without a footer it is scanned if the index is ever lost.
+            Err(DriveError::Full) => active.file.set_length(active.synced),
+            other => other,
+        }
+    }
+
+    /// Frees shards, durably.
+    fn free(&mut self, tokens: &[CopyToken]) -> Result<(), DriveError> {
+        let mut found = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for token in tokens {
+            if seen.insert(*token)
+                && let Some(place) = self.shared.index.get(*token)?
+            {
+                found.push((*token, place));
+            }
+        }
+        if found.is_empty() {
+            // All may have been freed by someone whose answer is on the way; but that was durable.
+            return self.shared.files.root().working();
+        }
+        let records: Vec<_> = found.iter().map(|(token, place)| (*token, place.segment)).collect();
+        self.frees.append(&records)?;
+        let mut batch = self.shared.index.batch();
+        for (token, place) in &found {
+            batch.remove(*token, *place);
+        }
+        batch.set_frees_applied(self.frees.mark());
+        batch.commit()?;
+        {
+            let mut space = self.shared.space.lock();
+            for (_, place) in &found {
+                space.free(*place);
+            }
+        }
+        self.shared.wake_reclaimer();
+        if self.frees.is_long() {
+            self.shorten_frees();
+        }
+        Ok(())
+    }
+
+    /// Drops the frees of segments that are gone. Failing that, the log only stays long.
+    fn shorten_frees(&mut self) {
+        let shared = &self.shared;
+        let rewritten = self.frees.rewrite(|segment| shared.space.lock().has(segment));
+        let marked = rewritten.and_then(|()| {
+            let mut batch = shared.index.batch();
+            batch.set_frees_applied(self.frees.mark());
+            batch.commit()
+        });
+        if let Err(error) = marked {
+            tracing::warn!(%error, "shorten the log of frees");
+        }
+    }
+
+    /// Seals, and makes the index durable so that the next open need not scan.
+    fn close(&mut self) -> Result<(), DriveError> {
+        self.shared.files.root().working()?;
+        self.settle();
+        self.seal()?;
+        let mut batch = self.shared.index.batch();
+        batch.set_indexed_below(self.next_segment);
+        batch.commit()?;
+        self.shared.index.persist()
+    }
+}
+
+/// Padding.
+static ZEROS: [u8; RECORD_ALIGN] = [0; RECORD_ALIGN];

@@ -1,0 +1,301 @@
+//! Opening the drives of a node: look, decide ([`crate::mark::decide`]), raise the boot counts.
+//!
+//! The boot count is raised in two rounds. First each drive writes its own new count into its own
+//! mark; only when all have, each learns the counts of the others. So a sibling never knows a count
+//! that the drive itself may not have written: a power cut between two marks makes no old copy.
+
+use crate::file::{DriveDir, Root};
+use crate::mark::{
+    DriveState, FEATURE_LEVEL, Found, MARK_FILE, Mark, MarkDecodeError, MarkError, Plan, decide,
+};
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a fresh file system puts in its root.
+const IGNORED: &str = "lost+found";
+
+/// An empty, locked path that may become a drive.
+#[derive(Debug)]
+pub struct EmptyPath(Root);
+
+/// What came of opening the paths of a node, in the order given.
+#[derive(Debug)]
+pub enum Opened {
+    /// No path holds a drive in service and no credentials file stands: a new cluster may be made.
+    FirstStart {
+        /// The cluster id that a start which was cut off had chosen; keep it.
+        resumed: Option<ClusterId>,
+        /// Paths to mark.
+        empty: Vec<EmptyPath>,
+        /// Drives that the start which was cut off had marked already.
+        forming: Vec<Drive>,
+    },
+    /// A node with drives.
+    Started {
+        /// This start's number: above every number any of the drives has seen.
+        boot: BootId,
+        /// One outcome a path.
+        drives: Vec<Result<Drive, MarkError>>,
+    },
+}
+
+/// Who a new drive is.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDrive {
+    /// Random, made by the caller.
+    pub uuid: DriveUuid,
+    /// Its number in the layout.
+    pub drive: DriveId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+}
+
+impl EmptyPath {
+    /// Opens a path for `datamesh drive add`.
+    ///
+    /// # Errors
+    /// `Marked` or `NotEmpty` when something stands there.
+    pub fn open(path: &std::path::Path) -> Result<Self, MarkError> {
+        let root = Root::lock(path)?;
+        match look(&root, FEATURE_LEVEL) {
+            Found::Empty => Ok(Self(root)),
+            Found::Other => Err(MarkError::NotEmpty(path.to_owned())),
+            Found::Marked(mark) => Err(MarkError::Marked {
+                path: path.to_owned(),
+                uuid: mark.uuid,
+            }),
+            Found::Unfit(error) => Err(error),
+        }
+    }
+
+    /// Marks it as a forming drive, durably.
+    pub fn form(self, new: NewDrive) -> Result<Drive, MarkError> {
+        let mark = Mark {
+            uuid: new.uuid,
+            drive: new.drive,
+            cluster: new.cluster,
+            node: new.node,
+            feature_level: FEATURE_LEVEL,
+            release: release(),
+            state: DriveState::Forming,
+            stale: false,
+            boots: BTreeMap::new(),
+        };
+        mark.write(&self.0)?;
+        Ok(Drive::new(self.0, mark))
+    }
+
+    /// Where.
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+}
+
+fn release() -> String {
+    concat!("datamesh ", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// A marked drive, locked and open.
+#[derive(Debug)]
+pub struct Drive {
+    dir: DriveDir,
+    mark: Mutex<Mark>,
+}
+
+impl Drive {
+    fn new(root: Root, mark: Mark) -> Self {
+        Self {
+            dir: DriveDir::new(root, mark.drive, mark.uuid),
+            mark: Mutex::new(mark),
+        }
+    }
+
+    /// Its files.
+    pub fn files(&self) -> &DriveDir {
+        &self.dir
+    }
+
+    /// The mark as last written.
+    pub fn mark(&self) -> Mark {
+        self.mark.lock().clone()
+    }
+
+    /// Changes the state, durably.
+    pub fn set_state(&self, state: DriveState) -> Result<(), MarkError> {
+        self.change(|mark| mark.state = state)
+    }
+
+    /// The replicas of an old copy have been made anew: it may vote again. Durable.
+    pub fn made_anew(&self) -> Result<(), MarkError> {
+        self.change(|mark| mark.stale = false)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Mark)) -> Result<(), MarkError> {
+        let mut mark = self.mark.lock();
+        let mut next = mark.clone();
+        change(&mut next);
+        next.write(self.dir.root())?;
+        *mark = next;
+        Ok(())
+    }
+
+    /// Whether the drive still stands at its path: the path leads to the directory that was opened
+    /// and this drive's mark is in it. To be asked each second; an emptied or lazily unmounted
+    /// drive still takes writes. A drive that has failed is not there. Fails the drive if not.
+    pub fn still_here(&self) -> bool {
+        let root = self.dir.root();
+        if root.failure().is_some() {
+            return false;
+        }
+        if !root.path_leads_here() {
+            root.fail("its path leads elsewhere: unmounted or replaced");
+            return false;
+        }
+        let uuid = match root.read(MARK_FILE) {
+            Ok(bytes) => Mark::decode(&bytes, u32::MAX).ok().map(|mark| mark.uuid),
+            Err(DriveError::NotFound) => None,
+            // Out of file handles, say: no verdict.
+            Err(_) => return root.failure().is_none(),
+        };
+        if uuid != Some(self.dir.uuid()) {
+            root.fail("its mark no longer stands at its path");
+        }
+        root.failure().is_none()
+    }
+}
+
+/// Reads what stands in a locked directory.
+fn look(root: &Root, known: u32) -> Found {
+    let path = || root.path().to_owned();
+    let unfit = |error| Found::Unfit(MarkError::Drive { path: path(), error });
+    match root.read(MARK_FILE) {
+        Ok(bytes) => match Mark::decode(&bytes, known) {
+            Ok(mark) => Found::Marked(mark),
+            Err(MarkDecodeError::Damaged(what)) => {
+                Found::Unfit(MarkError::Damaged { path: path(), what })
+            }
+            Err(MarkDecodeError::Newer { release, level }) => Found::Unfit(MarkError::Newer {
+                path: path(),
+                release,
+                level,
+                known,
+            }),
+        },
+        Err(DriveError::NotFound) => match root.names("") {
+            Ok(names) if names.iter().all(|name| ignorable(name)) => Found::Empty,
+            Ok(_) => Found::Other,
+            Err(error) => unfit(error),
+        },
+        Err(error) => unfit(error),
+    }
+}
+
+/// A mark that was never renamed into place leaves the path as empty as it was.
+fn ignorable(name: &str) -> bool {
+    name == IGNORED || name == "drive.json.aside"
+}
+
+/// Opens, locks and judges the paths of a node, and raises the boot counts of its drives before
+/// anything else is written. `credentials` is the cluster id in the credentials file, if it stands.
+/// Blocking.
+pub fn open_drives(paths: &[PathBuf], credentials: Option<ClusterId>) -> Opened {
+    let mut roots = Vec::new();
+    let mut found = Vec::new();
+    for path in paths {
+        match Root::lock(path) {
+            Ok(root) => {
+                found.push(look(&root, FEATURE_LEVEL));
+                roots.push(Some(root));
+            }
+            Err(error) => {
+                found.push(Found::Unfit(error.into()));
+                roots.push(None);
+            }
+        }
+    }
+    match decide(paths, &mut found, credentials) {
+        Plan::FirstStart { resumed } => first_start(resumed, roots, found),
+        Plan::Start(verdicts) => {
+            let drives = verdicts.into_iter().zip(roots).zip(found);
+            let taken = drives.map(|((verdict, root), found)| take(verdict, root, found));
+            let (boot, drives) = raise(taken.collect());
+            Opened::Started { boot, drives }
+        }
+    }
+}
+
+fn first_start(resumed: Option<ClusterId>, roots: Vec<Option<Root>>, found: Vec<Found>) -> Opened {
+    let (mut empty, mut forming) = (Vec::new(), Vec::new());
+    for (root, found) in roots.into_iter().zip(found) {
+        match (root, found) {
+            (Some(root), Found::Marked(mark)) => forming.push(Drive::new(root, mark)),
+            (Some(root), _) => empty.push(EmptyPath(root)),
+            (None, _) => {}
+        }
+    }
+    Opened::FirstStart {
+        resumed,
+        empty,
+        forming,
+    }
+}
+
+/// A drive that may be opened, and whether it is an old copy.
+fn take(
+    verdict: Result<bool, MarkError>,
+    root: Option<Root>,
+    found: Found,
+) -> Result<(Drive, bool), MarkError> {
+    let old = verdict?;
+    match (root, found) {
+        (Some(root), Found::Marked(mark)) => Ok((Drive::new(root, mark), old)),
+        // `decide` accepts marked paths only.
+        (root, _) => Err(MarkError::Unmarked(
+            root.map(|root| root.path().to_owned()).unwrap_or_default(),
+        )),
+    }
+}
+
+/// The first start's boot number, once its drives are formed; before anything votes.
+pub fn first_boot(drives: Vec<Drive>) -> (BootId, Vec<Result<Drive, MarkError>>) {
+    raise(drives.into_iter().map(|drive| Ok((drive, false))).collect())
+}
+
+/// Raises the boot count of every drive: own counts first, then everyone's.
+fn raise(
+    drives: Vec<Result<(Drive, bool), MarkError>>,
+) -> (BootId, Vec<Result<Drive, MarkError>>) {
+    let mut known: BTreeMap<DriveUuid, BootId> = BTreeMap::new();
+    for (drive, _) in drives.iter().flatten() {
+        for (uuid, boot) in drive.mark().boots {
+            let newest = known.entry(uuid).or_default();
+            *newest = (*newest).max(boot);
+        }
+    }
+    let newest = known.values().max().copied().unwrap_or_default();
+    let boot = BootId(newest.0.saturating_add(1));
+    let own = drives.into_iter().map(|drive| {
+        let (drive, old) = drive?;
+        drive.change(|mark| {
+            let uuid = mark.uuid;
+            mark.stale |= old;
+            mark.boots.insert(uuid, boot);
+        })?;
+        Ok(drive)
+    });
+    let raised: Vec<Result<Drive, MarkError>> = own.collect();
+    for drive in raised.iter().flatten() {
+        known.insert(drive.files().uuid(), boot);
+    }
+    let told = raised.into_iter().map(|drive| {
+        let drive = drive?;
+        drive.change(|mark| mark.boots.clone_from(&known))?;
+        Ok(drive)
+    });
+    (boot, told.collect())
+}

@@ -1,0 +1,67 @@
+//! Which replica of a group a drive holds: `replicas/g<group>` (**format**), replaced atomically.
+
+use crate::log::record::crc32c;
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_types::GroupId;
+
+/// Where identities lie on the drive.
+pub const DIRECTORY: &str = "replicas";
+const VERSION: u8 = 1;
+
+/// Who a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id in the group: drive number above 32 random bits. Never used again once the replica
+    /// has forgotten a vote or an entry.
+    pub id: u64,
+    /// Which keyspace holds its tables.
+    pub generation: u64,
+}
+
+impl Identity {
+    fn name(group: GroupId) -> String {
+        format!("{DIRECTORY}/g{group}")
+    }
+
+    /// The groups with a replica on the drive. Blocking.
+    pub fn groups(files: &dyn DriveFiles) -> Result<Vec<GroupId>, DriveError> {
+        let names = files.list(DIRECTORY)?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix('g')?.parse().ok().map(GroupId)).collect())
+    }
+
+    /// Reads it; none if the drive holds no replica of the group. Blocking.
+    pub fn read(files: &dyn DriveFiles, group: GroupId) -> Result<Option<Self>, DriveError> {
+        let bytes = match files.read(&Self::name(group)) {
+            Ok(bytes) => bytes,
+            Err(DriveError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let parsed = bytes.split_first_chunk::<17>().filter(|(head, sum)| {
+            head[0] == VERSION && *sum == crc32c(head.as_slice()).to_le_bytes()
+        });
+        let Some((head, _)) = parsed else {
+            return Err(DriveError::Corrupt(format!("{}: not an identity", Self::name(group))));
+        };
+        let long = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&head[at..at + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        Ok(Some(Self { id: long(1), generation: long(9) }))
+    }
+
+    /// Writes it, durably. Blocking.
+    pub fn write(&self, files: &dyn DriveFiles, group: GroupId) -> Result<(), DriveError> {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&self.generation.to_le_bytes());
+        let sum = crc32c(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        files.write(&Self::name(group), &bytes)
+    }
+
+    /// Forgets it, durably. Blocking.
+    pub fn remove(files: &dyn DriveFiles, group: GroupId) -> Result<(), DriveError> {
+        files.remove(&Self::name(group))
+    }
+}

@@ -1,0 +1,164 @@
+//! openraft's state machine over a replica's tables.
+
+use super::overlay::{Overlay, chain};
+use super::{ReplicaCore, ReplicaError};
+use crate::fjall_rows::TableView;
+use crate::raft::codec::entry_weight;
+use crate::raft::machine::At;
+use crate::raft::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
+use crate::rows::{Changes, Rows, RowsError};
+use crate::snapshot::{Applied, SnapshotFile};
+use engine_types::Stamp;
+use futures::{Stream, StreamExt};
+use openraft::alias::SnapshotOf;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Entries applied in one batch of rows at most.
+const BATCH_ENTRIES_MAX: usize = 1024;
+
+/// The state machine openraft drives.
+#[derive(Clone, Debug)]
+pub struct ReplicaMachine(Arc<ReplicaCore>);
+
+impl ReplicaMachine {
+    /// Over a replica's state.
+    pub fn new(core: Arc<ReplicaCore>) -> Self {
+        Self(core)
+    }
+}
+
+/// Takes a snapshot of the moment it was made at.
+pub struct SnapshotMaker {
+    core: Arc<ReplicaCore>,
+    view: Result<(TableView, Applied), RowsError>,
+}
+
+type Responder = ApplyResponder<Types>;
+
+fn other(error: impl Into<ReplicaError>) -> io::Error {
+    io::Error::other(error.into())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
+}
+
+impl ReplicaCore {
+    /// Applies a batch and answers whoever proposed: one batch of rows, `applied` in it.
+    fn apply(&self, batch: Vec<(Entry, Option<Responder>)>) -> Result<(), RowsError> {
+        let table = self.table.read().clone();
+        let view = table.view();
+        let mut applied = self.applied.read().clone();
+        let (mut changes, mut answers, mut bytes) = (Changes::default(), Vec::with_capacity(batch.len()), 0);
+        for (entry, responder) in batch {
+            bytes += entry_weight(&entry) as u64;
+            let answer = self.apply_one(&view, &mut changes, &mut applied, entry)?;
+            if let Some(responder) = responder {
+                answers.push((responder, answer));
+            }
+        }
+        table.write(changes, &applied.encode())?;
+        *self.applied.write() = applied;
+        self.since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        for (responder, answer) in answers {
+            responder.send(answer);
+        }
+        Ok(())
+    }
+
+    fn apply_one(
+        &self,
+        view: &dyn Rows,
+        changes: &mut Changes,
+        applied: &mut Applied,
+        entry: Entry,
+    ) -> Result<Vec<u8>, RowsError> {
+        let index = entry.log_id.index();
+        if applied.last.is_some_and(|last| last.index() >= index) {
+            return Err(RowsError(format!("entry {index} applied twice")));
+        }
+        applied.last = Some(entry.log_id);
+        match entry.payload {
+            EntryPayload::Blank => Ok(Vec::new()),
+            EntryPayload::Membership(membership) => {
+                applied.membership = StoredMembership::new(Some(entry.log_id), membership);
+                Ok(Vec::new())
+            }
+            EntryPayload::Normal(proposal) => {
+                applied.stamp = applied.stamp.max(Stamp(proposal.stamp));
+                if proposal.command.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let at = At { group: self.group, index, stamp: applied.stamp };
+                let over = Overlay { below: view, changes };
+                let mut own = Changes::default();
+                let answer = self.parts.machine.apply(&over, &mut own, at, &proposal.command)?;
+                applied.digest = chain(applied.digest, index, &own);
+                changes.0.append(&mut own.0);
+                Ok(answer)
+            }
+        }
+    }
+}
+
+impl RaftStateMachine<Types> for ReplicaMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotMaker;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let applied = self.0.applied();
+        Ok((applied.last, applied.membership))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(BATCH_ENTRIES_MAX);
+        while let Some(batch) = batches.next().await {
+            let batch: Vec<_> = batch.into_iter().collect::<Result<_, _>>()?;
+            let Some((last, _)) = batch.last() else { continue };
+            self.0.log.wait_durable(last.log_id.index()).await?;
+            let core = Arc::clone(&self.0);
+            let result = self.0.parts.lane.run(move || core.apply(batch)).await;
+            if let Err(error) = result {
+                self.0.spoiled.store(true, Ordering::Relaxed);
+                return Err(other(error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotMaker {
+        SnapshotMaker { core: Arc::clone(&self.0), view: self.0.view() }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotFile) -> Result<(), io::Error> {
+        let core = Arc::clone(&self.0);
+        blocking(move || core.install(&snapshot)).await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, SnapshotFile>>, io::Error> {
+        let core = Arc::clone(&self.0);
+        let file = blocking(move || core.current_snapshot()).await?;
+        Ok(file.map(|snapshot| SnapshotOf::<Types, SnapshotFile> { meta: snapshot.applied.meta(), snapshot }))
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotMaker {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotFile>, io::Error> {
+        let taken = Err(RowsError("snapshot taken already".into()));
+        let (view, applied) = std::mem::replace(&mut self.view, taken).map_err(other)?;
+        let core = Arc::clone(&self.core);
+        let snapshot = blocking(move || core.snapshot(&view, &applied)).await?;
+        Ok(SnapshotOf::<Types, SnapshotFile> { meta: snapshot.applied.meta(), snapshot })
+    }
+}

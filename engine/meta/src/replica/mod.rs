@@ -1,0 +1,335 @@
+//! One replica: a group's log, tables and snapshots on one drive, and openraft's state machine over
+//! them.
+//!
+//! **Crash consistency.** The truth is the newest whole snapshot plus the log; the tables are a
+//! cache of a prefix of it. At open the tables are rested on only if they end inside the log or
+//! exactly at a snapshot; otherwise a new generation is made from the newest whole snapshot, and
+//! openraft rolls it forward. apply never runs ahead of this drive's own log ([`wait_durable`]): an
+//! entry may commit on the other voters first, and tables that held it while the log forgot it would
+//! vote in one history and answer from another.
+//!
+//! **Threads.** apply runs on its drive's own thread ([`Lane`]), one batch at a time, because fjall
+//! stalls writers under compaction and a stalled tokio worker stalls everybody.
+//!
+//! [`wait_durable`]: crate::log::GroupLog::wait_durable
+
+mod identity;
+mod lane;
+mod machine;
+mod overlay;
+
+pub use identity::Identity;
+pub use lane::Lane;
+pub use machine::{ReplicaMachine, SnapshotMaker};
+
+use crate::fjall_rows::{SharedTables, Table, TableView};
+use crate::log::{DriveLog, GroupLog, LogError};
+use crate::raft::machine::Machine;
+use crate::raft::network::{Connector, Node, Switchboard};
+use crate::raft::types::LogId;
+use crate::rows::RowsError;
+use crate::snapshot::{self, Applied, Reader, SnapshotError, SnapshotFile};
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_types::GroupId;
+use openraft::Config;
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Why a replica cannot run.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The drive.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// Its log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its snapshots.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Its tables.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// What it must remember is gone: it must be made anew from its group under a new id.
+    #[error("replica damaged: {0}")]
+    Damaged(String),
+    /// openraft refused.
+    #[error("raft: {0}")]
+    Raft(String),
+}
+
+/// What the replicas of one drive share.
+#[derive(Clone, Debug)]
+pub struct DriveParts {
+    /// The drive.
+    pub files: Arc<dyn DriveFiles>,
+    /// Its log.
+    pub log: Arc<DriveLog>,
+    /// Its tables.
+    pub tables: SharedTables,
+    /// Its apply thread.
+    pub lane: Lane,
+    /// What applies commands.
+    pub machine: Arc<dyn Machine>,
+}
+
+/// A replica's state, shared by openraft's machine and readers.
+#[derive(Debug)]
+pub struct ReplicaCore {
+    /// Whose partition.
+    pub group: GroupId,
+    /// Who it is.
+    pub identity: Mutex<Identity>,
+    /// Its drive.
+    pub parts: DriveParts,
+    /// Its log.
+    pub log: GroupLog,
+    table: RwLock<Table>,
+    applied: RwLock<Applied>,
+    snapshot: Mutex<Option<SnapshotFile>>,
+    /// Bytes applied since the last snapshot.
+    pub since_snapshot: AtomicU64,
+    /// The log may be purged up to here.
+    pub purge_upto: AtomicU64,
+    /// The tables could not be read: rebuild them at the next open.
+    pub spoiled: AtomicBool,
+}
+
+impl ReplicaCore {
+    /// Opens or rebuilds the tables. Blocking.
+    pub fn open(parts: DriveParts, group: GroupId, rebuild: bool) -> Result<Arc<Self>, ReplicaError> {
+        let files = parts.files.as_ref();
+        let identity = Identity::read(files, group)?
+            .ok_or_else(|| ReplicaError::Damaged("no replica of this group on the drive".into()))?;
+        let log = parts.log.group(group);
+        let table = parts.tables.generation(group, identity.generation)?;
+        let applied = if rebuild { Err("asked for".to_owned()) } else { check(&parts, group, &table, &log) };
+        let core = match applied {
+            Ok(applied) => Self::new(parts, group, identity, log, (table, applied)),
+            Err(why) => {
+                tracing::info!(drive = %files.drive(), %group, %why, "tables rebuilt from snapshot and log");
+                Self::rebuild(parts, group, identity, log)?
+            }
+        };
+        core.parts.tables.drop_others(group, Some(core.identity.lock().generation))?;
+        Ok(Arc::new(core))
+    }
+
+    fn new(
+        parts: DriveParts,
+        group: GroupId,
+        identity: Identity,
+        log: GroupLog,
+        (table, applied): (Table, Applied),
+    ) -> Self {
+        let since = log.live_bytes();
+        Self {
+            group,
+            identity: Mutex::new(identity),
+            parts,
+            log,
+            table: RwLock::new(table),
+            applied: RwLock::new(applied),
+            snapshot: Mutex::default(),
+            since_snapshot: AtomicU64::new(since),
+            purge_upto: AtomicU64::new(0),
+            spoiled: AtomicBool::new(false),
+        }
+    }
+
+    fn rebuild(
+        parts: DriveParts,
+        group: GroupId,
+        identity: Identity,
+        log: GroupLog,
+    ) -> Result<Self, ReplicaError> {
+        let newest = snapshot::newest(&parts.files, group)?;
+        let base = newest.as_ref().map(|file| file.applied.clone()).unwrap_or_default();
+        let (purged, _) = log.bounds();
+        if purged.is_some_and(|purged| base.last.is_none_or(|last| last.index() < purged.index())) {
+            return Err(ReplicaError::Damaged("no whole snapshot reaches the purged log".into()));
+        }
+        let generation = identity.generation + 1;
+        let table = load(&parts, group, generation, newest.as_ref())?;
+        let identity = Identity { generation, ..identity };
+        identity.write(parts.files.as_ref(), group)?;
+        Ok(Self::new(parts, group, identity, log, (table, base)))
+    }
+
+    /// The replica's id.
+    pub fn id(&self) -> u64 {
+        self.identity.lock().id
+    }
+
+    /// What has been applied.
+    pub fn applied(&self) -> Applied {
+        self.applied.read().clone()
+    }
+
+    /// Index of the last applied entry.
+    pub fn applied_index(&self) -> u64 {
+        self.applied.read().index()
+    }
+
+    /// The tables at this moment, with what they hold.
+    pub fn view(&self) -> Result<(TableView, Applied), RowsError> {
+        let view = self.table.read().view();
+        let applied = match view.applied()? {
+            Some(bytes) => Applied::decode(&bytes).map_err(|error| RowsError(error.to_string()))?,
+            None => Applied::default(),
+        };
+        Ok((view, applied))
+    }
+
+    /// Bytes of the tables, roughly.
+    pub fn table_bytes(&self) -> u64 {
+        self.table.read().bytes()
+    }
+
+    /// Digest over every row, in order. Reads all; blocking.
+    pub fn table_digest(&self) -> Result<(u64, u64), RowsError> {
+        let (view, applied) = self.view()?;
+        let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        for row in view.state_rows() {
+            let (key, value) = row?;
+            overlay::sum_row(&mut sum, &key, Some(&value));
+        }
+        Ok((applied.index(), sum.finalize()))
+    }
+
+    /// Replaces the tables by a snapshot of the group: copied here, loaded into a new generation,
+    /// then the pointer flips. Blocking.
+    fn install(&self, source: &SnapshotFile) -> Result<(), ReplicaError> {
+        let file = snapshot::fetch(&self.parts.files, self.group, source)?;
+        let generation = self.identity.lock().generation + 1;
+        let table = load(&self.parts, self.group, generation, Some(&file))?;
+        let identity = Identity { generation, ..*self.identity.lock() };
+        identity.write(self.parts.files.as_ref(), self.group)?;
+        *self.identity.lock() = identity;
+        *self.table.write() = table;
+        *self.applied.write() = file.applied.clone();
+        snapshot::prune(self.parts.files.as_ref(), self.group, 1)?;
+        *self.snapshot.lock() = Some(file);
+        self.since_snapshot.store(0, Ordering::Relaxed);
+        self.parts.tables.drop_others(self.group, Some(generation))?;
+        Ok(())
+    }
+
+    /// Snapshots `view`; keeps two, and lets the log go below the older. Blocking.
+    fn snapshot(&self, view: &TableView, applied: &Applied) -> Result<SnapshotFile, ReplicaError> {
+        let file = snapshot::write(&self.parts.files, self.group, applied, view.state_rows())?;
+        let oldest = snapshot::prune(self.parts.files.as_ref(), self.group, snapshot::KEPT)?;
+        if let Some(oldest) = oldest {
+            self.purge_upto.fetch_max(oldest.index(), Ordering::Relaxed);
+        }
+        *self.snapshot.lock() = Some(file.clone());
+        self.since_snapshot.store(0, Ordering::Relaxed);
+        Ok(file)
+    }
+
+    /// The newest snapshot; only its head is read, receivers verify the rest. Blocking.
+    fn current_snapshot(&self) -> Result<Option<SnapshotFile>, ReplicaError> {
+        let mut current = self.snapshot.lock();
+        if current.is_none() {
+            let files = &self.parts.files;
+            for name in snapshot::names(files.as_ref(), self.group)? {
+                if let Ok((_, applied)) = Reader::open(files.as_ref(), self.group, &name) {
+                    *current = Some(SnapshotFile { files: Arc::clone(files), name, applied });
+                    break;
+                }
+            }
+        }
+        Ok(current.clone())
+    }
+}
+
+/// What the tables hold, if they can be rested on; else why not.
+fn check(parts: &DriveParts, group: GroupId, table: &Table, log: &GroupLog) -> Result<Applied, String> {
+    let bytes = table.view().applied().map_err(|error| error.to_string())?;
+    let applied = match bytes {
+        Some(bytes) => Applied::decode(&bytes).map_err(|error| error.to_string())?,
+        None => Applied::default(),
+    };
+    let (purged, last) = log.bounds();
+    let index = |id: Option<LogId>| id.map(|id| id.index());
+    if index(applied.last) < index(purged) {
+        return Err("tables end below the purged log".into());
+    }
+    let Some(end) = applied.last else { return Ok(applied) };
+    if index(applied.last) <= index(last) && log.log_id_at(end.index()) == Some(end) {
+        return Ok(applied);
+    }
+    // A snapshot was installed and the log's purge was cut off: the snapshot vouches for them.
+    let newest = snapshot::newest(&parts.files, group).map_err(|error| error.to_string())?;
+    match newest {
+        Some(file) if file.applied == applied => Ok(applied),
+        _ => Err("tables hold what the log does not".into()),
+    }
+}
+
+/// Fills a generation from a snapshot, or leaves it empty.
+fn load(
+    parts: &DriveParts,
+    group: GroupId,
+    generation: u64,
+    from: Option<&SnapshotFile>,
+) -> Result<Table, ReplicaError> {
+    // A cut attempt may have left rows behind under this number.
+    parts.tables.drop_generation(group, generation)?;
+    let table = parts.tables.generation(group, generation)?;
+    if let Some(file) = from {
+        let (reader, applied) = Reader::open(file.files.as_ref(), group, &file.name)?;
+        let rows = reader.map(|row| row.map_err(|error| RowsError(error.to_string())));
+        table.load(rows, &applied.encode())?;
+    }
+    Ok(table)
+}
+
+/// A running replica.
+#[derive(Clone)]
+pub struct Replica {
+    /// State.
+    pub core: Arc<ReplicaCore>,
+    /// openraft's handle.
+    pub node: Node,
+    /// Its id.
+    pub id: u64,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("group", &self.core.group).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    /// Opens the replica of `group` on this drive and connects it.
+    pub async fn open(
+        parts: DriveParts,
+        group: GroupId,
+        config: Arc<Config>,
+        switchboard: &Switchboard,
+        rebuild: bool,
+    ) -> Result<Self, ReplicaError> {
+        let core = tokio::task::spawn_blocking(move || ReplicaCore::open(parts, group, rebuild))
+            .await
+            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        let id = core.id();
+        let connector = Connector { group, switchboard: switchboard.clone() };
+        let machine = ReplicaMachine::new(Arc::clone(&core));
+        let node = Node::new(id, config, connector, core.log.clone(), machine)
+            .await
+            .map_err(|error| ReplicaError::Raft(error.to_string()))?;
+        switchboard.connect(group, id, node.clone());
+        Ok(Self { core, node, id })
+    }
+
+    /// Why openraft stopped, if it did.
+    pub fn stopped(&self) -> Option<String> {
+        let metrics = self.node.metrics();
+        let state = metrics.borrow_watched().running_state.clone();
+        state.err().map(|error| error.to_string())
+    }
+}

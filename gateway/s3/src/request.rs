@@ -1,0 +1,192 @@
+//! What is known of one request beside its head: ids, where it came from, what became of it. Made
+//! by the front, carried in the request's extensions, read by handlers and the close guard.
+
+use crate::front::ConnectionInfo;
+use crate::options::FrontOptions;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::HeaderMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Bytes of an XML document kept for its digests; what is longer is refused before it is read whole.
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 3 << 20;
+
+/// One request's shared state.
+#[derive(Debug)]
+pub(crate) struct RequestState {
+    /// `x-amz-request-id`.
+    pub(crate) id: String,
+    /// `x-amz-id-2`.
+    pub(crate) host_id: String,
+    /// The client's address, past trusted proxies.
+    pub(crate) peer: IpAddr,
+    /// The client spoke TLS to us or to a trusted proxy.
+    pub(crate) secure: bool,
+    operation: OnceLock<String>,
+    account: OnceLock<u64>,
+    handled: AtomicBool,
+    received: AtomicU64,
+    document: Mutex<Option<Vec<Bytes>>>,
+}
+
+impl RequestState {
+    pub(crate) fn new(info: &ConnectionInfo, headers: &HeaderMap, options: &FrontOptions) -> Self {
+        let (id, host_id) = fresh_ids();
+        let believed = options.trusted_proxies.iter().any(|p| p.contains(info.peer.ip()));
+        let forwarded = |name: &str| {
+            let value = headers.get(name).filter(|_| believed)?;
+            Some(value.to_str().ok()?.to_owned())
+        };
+        let peer = forwarded("x-forwarded-for")
+            .and_then(|list| outermost(&list, options))
+            .unwrap_or(info.peer.ip());
+        let secure = match forwarded("x-forwarded-proto") {
+            Some(scheme) => scheme.trim().eq_ignore_ascii_case("https"),
+            None => info.tls,
+        };
+        Self {
+            id,
+            host_id,
+            peer,
+            secure,
+            operation: OnceLock::new(),
+            account: OnceLock::new(),
+            handled: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+            document: Mutex::new(None),
+        }
+    }
+
+    /// The operation s3s resolved; `-` before.
+    pub(crate) fn operation(&self) -> &str {
+        self.operation.get().map_or("-", String::as_str)
+    }
+    /// Set by the access check, which runs for every resolved operation.
+    pub(crate) fn set_operation(&self, name: &str) {
+        self.operation.get_or_init(|| name.to_owned());
+    }
+    pub(crate) fn account(&self) -> Option<u64> {
+        self.account.get().copied()
+    }
+    pub(crate) fn set_account(&self, account: u64) {
+        self.account.get_or_init(|| account);
+    }
+    /// A handler was reached: its errors are its own; before, a 500 is the body's fault.
+    pub(crate) fn set_handled(&self) {
+        self.handled.store(true, Ordering::Relaxed);
+    }
+    pub(crate) fn handled(&self) -> bool {
+        self.handled.load(Ordering::Relaxed)
+    }
+    /// Body bytes taken from the socket.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// From now on body pieces are kept for [`RequestState::document`].
+    pub(crate) fn keep_document(&self) {
+        *self.document.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+    /// Counts a piece, and keeps it where it belongs to a document.
+    pub(crate) fn took(&self, piece: &Bytes) {
+        let before = self.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pieces) = document.as_mut() {
+            if before + piece.len() as u64 > DOCUMENT_BYTES_MAX as u64 {
+                *document = None;
+            } else {
+                pieces.push(piece.clone());
+            }
+        }
+    }
+    /// The body as it came, where it was kept.
+    pub(crate) fn document(&self) -> Option<Vec<Bytes>> {
+        self.document.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The nearest address that is not a trusted proxy's own.
+fn outermost(list: &str, options: &FrontOptions) -> Option<IpAddr> {
+    let mut last = None;
+    for hop in list.rsplit(',') {
+        let address: IpAddr = hop.trim().parse().ok()?;
+        last = Some(address);
+        if !options.trusted_proxies.iter().any(|p| p.contains(address)) {
+            break;
+        }
+    }
+    last
+}
+
+/// 16 hex digits, unique in this process and hard to confuse with another's; the long one beside.
+fn fresh_ids() -> (String, String) {
+    static SEED: OnceLock<[u8; 24]> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let seed = SEED.get_or_init(|| {
+        let mut seed = [0; 24];
+        // Ids need no secrecy: a failing generator costs uniqueness across processes only.
+        if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed).is_err() {
+            tracing::warn!("no entropy for request ids");
+        }
+        seed
+    });
+    let mut base = [0; 8];
+    base.copy_from_slice(&seed[..8]);
+    // SplitMix64's finaliser: a bijection, so counts never collide.
+    let mut x = u64::from_le_bytes(base).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^= x >> 31;
+    let mut long = seed.to_vec();
+    long.extend_from_slice(&x.to_be_bytes());
+    (format!("{x:016X}"), BASE64.encode(long))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(options: &FrontOptions, headers: &[(&'static str, &'static str)]) -> RequestState {
+        let info = ConnectionInfo { peer: "10.0.0.9:1".parse().expect("address"), tls: false };
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("value"));
+        }
+        RequestState::new(&info, &map, options)
+    }
+
+    #[test]
+    fn ids_differ_and_have_their_form() {
+        let (a, b) = (fresh_ids(), fresh_ids());
+        assert_ne!(a.0, b.0);
+        assert_ne!(a.1, b.1);
+        assert_eq!(a.0.len(), 16);
+    }
+
+    #[test]
+    fn forwarded_headers_count_only_from_trusted_proxies() {
+        let head = [("x-forwarded-for", "6.6.6.6, 8.8.8.8, 10.0.0.7"), ("x-forwarded-proto", "https")];
+        let strange = state(&FrontOptions::default(), &head);
+        assert_eq!((strange.peer.to_string().as_str(), strange.secure), ("10.0.0.9", false));
+        let trusted = FrontOptions {
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("network")],
+            ..FrontOptions::default()
+        };
+        let known = state(&trusted, &head);
+        assert_eq!((known.peer.to_string().as_str(), known.secure), ("8.8.8.8", true));
+    }
+
+    #[test]
+    fn a_document_is_kept_to_its_limit_and_not_past_it() {
+        let state = state(&FrontOptions::default(), &[]);
+        state.keep_document();
+        state.took(&Bytes::from(vec![0; DOCUMENT_BYTES_MAX]));
+        assert_eq!(state.document().map(|d| d.len()), Some(1));
+        state.took(&Bytes::from_static(b"x"));
+        assert_eq!(state.document(), None);
+        assert_eq!(state.received(), DOCUMENT_BYTES_MAX as u64 + 1);
+    }
+}
