@@ -33,6 +33,7 @@ SMALL_BYTES = 3_333                 # inline in the metadata
 MIDDLE_BYTES = 300_001              # shards, one stripe, no multiple of anything
 PART_BYTES = 5 * MIB                # S3's smallest part: more parts for the same bytes
 COMMAND_S_MAX = 1800
+TREE_TIME = 1_700_000_000           # long ago: a sync that compares times must find nothing newer here
 # A space, a plus, a percent, two and three byte characters: what clients quote differently.
 ODD_KEY = "dir one/a+b %41 ä€.bin"
 
@@ -47,7 +48,7 @@ class Case:
     def __init__(self, name: str) -> None:
         missing = [v for v in ("S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY") if not os.environ.get(v)]
         if missing:
-            raise SystemExit(f"set {', '.join(missing)} (or use: make clients ONLY={name})")
+            raise cache.Failed(f"set {', '.join(missing)} (or use: make clients ONLY={name})")
         self.name = name
         self.endpoint = os.environ["S3_ENDPOINT"].rstrip("/")
         self.access = os.environ["S3_ACCESS_KEY"]
@@ -110,7 +111,8 @@ class Case:
         top = self.work / name
         for i in range(files or self.files):
             size = 0 if i == 7 else self.random.randrange(1, 40_000)
-            self.file(f"{name}/{i % 5}/d {i % 3}/f-{i}{'é+' if i % 11 == 0 else ''}.dat", size)
+            path = self.file(f"{name}/{i % 5}/d {i % 3}/f-{i}{'é+' if i % 11 == 0 else ''}.dat", size)
+            os.utime(path, (TREE_TIME, TREE_TIME))
         return top
 
     def expect(self, good: object, what: str) -> None:
@@ -136,7 +138,8 @@ class Case:
         handlers = [urllib.request.ProxyHandler({})]
         if context:
             handlers.append(urllib.request.HTTPSHandler(context=context))
-        request = urllib.request.Request(url.strip(), data=body, method="PUT" if body is not None else "GET")
+        request = urllib.request.Request(url.strip(), data=body, method="PUT" if body is not None else "GET",
+                                         headers={"Content-Type": "application/octet-stream"} if body else {})
         with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
             return answer.read()
 

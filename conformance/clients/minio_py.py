@@ -44,6 +44,8 @@ def round_trip(c: Case, _venv: Path) -> str:
     c.same(small, c.work / "back", "copy")
     c.same(c.fetch(s3.presigned_get_object(b, ODD_KEY, timedelta(minutes=5))), small, "presigned GET")
     c.fetch(s3.presigned_put_object(b, "by-url", timedelta(minutes=5)), b"put by url")
+    s3.fget_object(b, "by-url", str(c.work / "back"))
+    c.same(c.work / "back", b"put by url", "presigned PUT")
     gone = list(s3.remove_objects(b, [DeleteObject(o.object_name) for o in s3.list_objects(b, recursive=True)]))
     c.expect(not gone, f"multi-delete: {gone}")
     s3.remove_bucket(b)

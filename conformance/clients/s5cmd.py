@@ -42,7 +42,8 @@ def round_trip(c: Case, program: Path) -> str:
 def s5cmd_version() -> str:
     """The program says nothing of its version when not built by its own script; the pin does."""
     pins = (HERE / "go" / "s5cmd" / "go.mod").read_text().splitlines()
-    return next(line.split()[-1] for line in pins if "github.com/peak/s5cmd/v2 v" in line)
+    return next(words[-1] for line in pins
+                if (words := line.split("//")[0].split())[-2:-1] == ["github.com/peak/s5cmd/v2"])
 
 
 main("s5cmd", install, round_trip)

@@ -1,5 +1,6 @@
 //! The libc calls that change files, each calling the real one and logging what it did.
 #![expect(unsafe_code, reason = "interposing libc functions is all this crate does")]
+#![expect(unreachable_pub, reason = "C symbols are public to the loader")]
 #![expect(unused_unsafe, reason = "real! is used inside and outside unsafe blocks")]
 #![expect(clippy::missing_safety_doc, reason = "the contracts are libc's own")]
 

@@ -342,8 +342,8 @@ impl Appender {
     /// Goes on to a new segment in which `record` bytes fit. The old one stays when there is no
     /// room for a new one: smaller records may still go in.
     fn rotate(&mut self, record: u64) -> Result<(), DriveError> {
-        let root = self.shared.files.root();
-        let free = self.shared.room.refresh(root, &self.shared.options)?;
+        let root = Arc::clone(self.shared.files.root());
+        let free = self.shared.room.refresh(&root, &self.shared.options)?;
         let least = record.saturating_add(ALIGN);
         let length = self.shared.options.segment_bytes.max(least);
         let length = length.min(free - free % ALIGN);
@@ -364,7 +364,7 @@ impl Appender {
         space.set_active(Some(number));
         drop(space);
         self.shared.room.set_ahead(length.saturating_sub(ALIGN));
-        self.shared.room.refresh(root, &self.shared.options)?;
+        self.shared.room.refresh(&root, &self.shared.options)?;
         self.active = Some(Active {
             number,
             file,

@@ -17,7 +17,7 @@ mod free_log;
 mod index;
 mod log_file;
 pub mod mark;
-mod options;
+pub mod options;
 mod read;
 mod reclaim;
 mod recover;

@@ -1,8 +1,5 @@
 //! Settings of a shard store.
 
-use engine_core::format::RECORD_ALIGN;
-use engine_core::stripes::STRIPE_BYTES_MAX;
-
 /// Bytes of a segment.
 pub const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// Smallest segment that is set: one record of the largest shard, header block and footer.
@@ -11,9 +8,6 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 pub const RESERVE_PERCENT: u64 = 2;
 /// … and at least this many bytes.
 pub const RESERVE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
-/// Largest record: a whole stripe in one shard, header and padding.
-pub const RECORD_BYTES_MAX: u64 = (STRIPE_BYTES_MAX + 2 * RECORD_ALIGN) as u64;
-
 /// How a drive's shard store is set. Plain data; the defaults are for real drives.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {

@@ -66,6 +66,8 @@ impl Tables {
         let failed = |error: fjall::Error| DriveError::Failed(format!("tables: {error}"));
         match open(files.directory(DIRECTORY)?, options) {
             Ok(database) => Ok(Self { database, options, rebuilt: false }),
+            // Somebody (a reader of the last life of this drive) still holds it: not damage.
+            Err(error @ fjall::Error::Locked) => Err(failed(error)),
             Err(error) => {
                 tracing::warn!(drive = %files.drive(), %error, "tables refused to open: rebuilding");
                 files.remove(DIRECTORY)?;

@@ -14,3 +14,4 @@ pub mod query;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub mod service;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use engine_core::meta::Refusal;
+use engine_core::ports::MetaError;
 use futures::stream::BoxStream;
 
 /// A request body, pulled as it is stored; not longer than announced.
@@ -67,4 +68,22 @@ pub enum EngineError {
     /// A bug or damage: a human must look.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl From<MetaError> for EngineError {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::Unavailable(why) => Self::Unavailable(why),
+            MetaError::Overloaded => Self::SlowDown,
+            MetaError::Closed => Self::Unavailable("shutting down".into()),
+            MetaError::Damaged(what) => Self::Internal(what),
+        }
+    }
+}
+
+impl EngineError {
+    /// An answer of another kind than was asked for: a bug of one side.
+    pub(crate) fn unexpected(what: &str) -> Self {
+        Self::Internal(format!("unexpected answer to {what}"))
+    }
 }

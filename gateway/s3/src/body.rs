@@ -40,6 +40,14 @@ type Inner = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 struct Shared {
     body: Option<Inner>,
     polled: bool,
+    fault: Option<Fault>,
+}
+
+/// Which way a body failed under us.
+#[derive(Clone, Copy)]
+enum Fault {
+    Idle,
+    Broken,
 }
 
 /// The body as s3s gets it.
@@ -62,7 +70,7 @@ impl RequestBody {
         B::Error: Into<BoxError>,
     {
         let body: Inner = Box::pin(http_body_util::BodyExt::map_err(body, Into::into));
-        let shared = Arc::new(Mutex::new(Shared { body: Some(body), polled: false }));
+        let shared = Arc::new(Mutex::new(Shared { body: Some(body), polled: false, fault: None }));
         let leftover = Leftover { shared: Arc::clone(&shared), expects };
         (Self { shared, state, idle: None }, leftover)
     }
@@ -70,7 +78,12 @@ impl RequestBody {
     fn waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_IDLE_MAX)));
         match idle.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(Box::new(BodyTimeout)))),
+            Poll::Ready(()) => {
+                let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.fault = Some(Fault::Idle);
+                shared.body = None;
+                Poll::Ready(Some(Err(Box::new(BodyTimeout))))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -90,6 +103,9 @@ impl Body for RequestBody {
             shared.polled = true;
             let Some(body) = shared.body.as_mut() else { return Poll::Ready(None) };
             let polled = body.as_mut().poll_frame(cx);
+            if let Poll::Ready(Some(Err(_))) = polled {
+                shared.fault = Some(Fault::Broken);
+            }
             if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
                 shared.body = None;
             }
@@ -123,6 +139,19 @@ impl Body for RequestBody {
 }
 
 impl Leftover {
+    /// Somebody began to read it.
+    pub(crate) fn polled(&self) -> bool {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).polled
+    }
+    /// How it failed, if it did.
+    pub(crate) fn fault(&self) -> Option<BoxError> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.fault.map(|fault| match fault {
+            Fault::Idle => Box::new(BodyTimeout) as BoxError,
+            Fault::Broken => Box::new(BodyBroken("connection broke".into())),
+        })
+    }
+
     /// Reads what is left, within the limits, beside the answer's way out; then lets go, upon which
     /// hyper closes the connection if the body is still not at its end.
     pub(crate) fn drain(self) {

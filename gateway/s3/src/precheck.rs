@@ -179,6 +179,14 @@ fn check_scope(credential: &str) -> S3Result<()> {
     if key.is_empty() { Err(malformed("the access key is empty.")) } else { Ok(()) }
 }
 
+/// The service a signature is for, as its scope says; nothing where there is no well-formed header.
+pub(crate) fn scope_service(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let from = value.find("Credential=")? + "Credential=".len();
+    let credential = value.get(from..)?.split(',').next()?;
+    credential.trim().rsplit('/').nth(1)
+}
+
 /// Values of `x-amz-content-sha256` beside 64 hex digits.
 const PAYLOADS: [&str; 6] = [
     "UNSIGNED-PAYLOAD",
@@ -290,6 +298,17 @@ mod tests {
         assert_eq!(code(&both, true, Some(0)), "InvalidArgument");
         let two = head("GET", "/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[]);
         assert_eq!(code(&two, true, Some(0)), "InvalidRequest");
+    }
+
+    #[test]
+    fn the_scope_names_the_service() {
+        let of = |value: &str| {
+            let head = head("GET", "/", &[("authorization", value)]);
+            scope_service(&head.headers).map(str::to_owned)
+        };
+        assert_eq!(of(GOOD).as_deref(), Some("s3"));
+        assert_eq!(of("AWS4-HMAC-SHA256 Credential=AK/1//iam/aws4_request, x").as_deref(), Some("iam"));
+        assert_eq!(of("AWS4-HMAC-SHA256 Credential=AK"), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! while zone and node have room. Taking greedily under such nested limits (a laminar matroid) has
 //! a property the whole of rebalancing rests on: one drive more or less changes a stripe's choice
 //! by at most one drive. Choosing a zone first, then a node in it, then a drive, was turned down:
-//! weights then bend where zones differ in size. Its cost is one score for each drive of the
-//! layout, ~10 ns each.
+//! weights then bend where zones differ in size. Its cost grows with the layout: a microsecond for
+//! six drives, 0.1 µs for each further one; where thousands make that felt, cells come first.
 //!
 //! The stripe map records where shards are; a changed layout breaks nothing. Scores must be equal
 //! on all nodes, so they are integers: `f64::ln` differs between platforms.
@@ -18,7 +18,8 @@ use crate::erasure::ErasureError;
 use engine_types::{DataId, DriveId, DriveUuid, NodeId};
 use score::Score;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// What may be written to a drive, as operators and control have it. Whether it answers just now is
 /// not here: that changes by the second and is not stored.
@@ -106,27 +107,27 @@ impl Layout {
         m: usize,
         eligible: impl Fn(&LayoutDrive) -> bool,
     ) -> Result<Vec<DriveId>, TooFewDrives> {
-        let mut drives: Vec<(Score, &LayoutDrive)> = self
-            .drives
-            .iter()
-            .filter(|drive| eligible(drive))
-            .map(|drive| (Score::of(key.0, drive.uuid, drive.size_bytes), drive))
-            .collect();
+        let drives: Vec<&LayoutDrive> = self.drives.iter().filter(|d| eligible(d)).collect();
         if drives.len() < shards {
             return Err(TooFewDrives {
                 eligible: drives.len(),
                 needed: shards,
             });
         }
-        let limits = Limits::of(drives.iter().map(|(_, drive)| *drive), shards, m);
-        drives.sort_by(|(a, x), (b, y)| a.cmp(b).then(x.uuid.cmp(&y.uuid)));
+        let limits = Limits::of(drives.iter().copied(), shards, m);
+        // A heap, not a sort: few of many drives are looked at.
+        let mut best: BinaryHeap<_> = drives
+            .iter()
+            .enumerate()
+            .map(|(i, d)| Reverse((Score::of(key.0, d.uuid, d.size_bytes), d.uuid, i)))
+            .collect();
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         let mut nodes: BTreeMap<NodeId, usize> = BTreeMap::new();
         let mut chosen = Vec::with_capacity(shards);
-        for (_, drive) in drives {
-            if chosen.len() == shards {
-                break;
-            }
+        while chosen.len() < shards
+            && let Some(Reverse((_, _, i))) = best.pop()
+        {
+            let drive = drives[i];
             let zone = zones.entry(&drive.zone).or_default();
             let node = nodes.entry(drive.node).or_default();
             if *zone < limits.zone && *node < limits.node {

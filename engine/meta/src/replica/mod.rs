@@ -173,6 +173,11 @@ impl ReplicaCore {
         self.applied.read().index()
     }
 
+    /// The last applied stamp, ms.
+    pub fn stamp(&self) -> u64 {
+        self.applied.read().stamp.0
+    }
+
     /// The tables at this moment, with what they hold.
     pub fn view(&self) -> Result<(TableView, Applied), RowsError> {
         let view = self.table.read().view();

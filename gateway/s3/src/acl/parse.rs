@@ -1,7 +1,7 @@
 //! Lists from requests: canned name, `x-amz-grant-*` headers, or an XML body.
 
 use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, GRANTS_MAX, Grant, Grantee, LOG_DELIVERY, Permission, canned};
-use crate::error::engine_error;
+use crate::error::from_engine;
 use engine_node::Engine;
 use engine_types::AccountId;
 use s3s::dto::AccessControlPolicy;
@@ -74,7 +74,7 @@ pub(crate) async fn requested(
 /// The list of an `AccessControlPolicy` body; its owner must be the thing's owner.
 pub(crate) async fn from_policy(engine: &Engine, policy: AccessControlPolicy, owner: AccountId) -> S3Result<Acl> {
     if let Some(id) = policy.owner.and_then(|o| o.id) {
-        let named = engine.account_by_canonical_id(&id).await.map_err(engine_error)?;
+        let named = engine.account_by_canonical_id(&id).await.map_err(from_engine)?;
         if named.is_none_or(|account| account.id != owner) {
             return Err(s3_error!(AccessDenied, "the owner of an ACL cannot be changed"));
         }
@@ -132,7 +132,7 @@ async fn find(engine: &Engine, kind: &str, who: &str) -> S3Result<Grantee> {
         "emailAddress" => engine.account_by_email(who).await,
         _ => engine.account_by_canonical_id(who).await,
     };
-    match (account.map_err(engine_error)?, kind) {
+    match (account.map_err(from_engine)?, kind) {
         (Some(account), _) => Ok(Grantee::Account(account.id)),
         (None, "emailAddress") => {
             Err(s3_error!(UnresolvableGrantByEmailAddress, "no account has that e-mail address"))

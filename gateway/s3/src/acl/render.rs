@@ -1,7 +1,7 @@
 //! Lists into answers.
 
 use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, Grantee, LOG_DELIVERY};
-use crate::error::engine_error;
+use crate::error::from_engine;
 use engine_node::Engine;
 use engine_types::AccountId;
 use s3s::S3Result;
@@ -9,7 +9,7 @@ use s3s::dto;
 
 /// Canonical id and display name of an account; a deleted one shows its number.
 pub(crate) async fn owner_dto(engine: &Engine, id: AccountId) -> S3Result<dto::Owner> {
-    let account = engine.account(id).await.map_err(engine_error)?;
+    let account = engine.account(id).await.map_err(from_engine)?;
     Ok(match account {
         Some(account) => dto::Owner { id: Some(account.canonical_id), display_name: Some(account.name) },
         None => dto::Owner { id: Some(id.0.to_string()), display_name: None },

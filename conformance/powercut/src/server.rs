@@ -1,0 +1,105 @@
+//! One server process over six drives below a directory.
+
+use bench::client::Target;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// Drives of a store.
+pub(crate) const DRIVES: usize = 6;
+const ACCESS_KEY: &str = "powercut";
+const SECRET_KEY: &str = "powercut-secret";
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) target: Target,
+    admin: String,
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Server {
+    /// Starts `binary` over `store/d1…d6` with keys in `keys`; waits until it is ready.
+    ///
+    /// `record`: preload library and log.
+    pub(crate) async fn start(
+        binary: &Path,
+        store: &Path,
+        keys: &Path,
+        record: Option<(&Path, &Path)>,
+    ) -> Result<Self, String> {
+        let (port, admin) = (free_port().map_err(|e| e.to_string())?, free_port().map_err(|e| e.to_string())?);
+        std::fs::create_dir_all(keys).map_err(|e| e.to_string())?;
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}"));
+        for number in 1..=DRIVES {
+            let drive: PathBuf = store.join(format!("d{number}"));
+            std::fs::create_dir_all(&drive).map_err(|e| e.to_string())?;
+            command.arg("--drive").arg(drive);
+        }
+        let log = std::fs::File::create(keys.join(format!("server-{port}.log"))).map_err(|e| e.to_string())?;
+        command
+            .env("DATAMESH_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
+            .env("DATAMESH_CREDENTIALS_FILE", keys.join("credentials.json"))
+            .env("DATAMESH_KEY_FILE", keys.join("key"))
+            .env("DATAMESH_ROOT_ACCESS_KEY", ACCESS_KEY)
+            .env("DATAMESH_ROOT_SECRET_KEY", SECRET_KEY)
+            .env("DATAMESH_SEGMENT_BYTES", (16 << 20).to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        if let Some((library, log)) = record {
+            command.env("LD_PRELOAD", library).env("RECORD_ROOT", store).env("RECORD_LOG", log);
+        }
+        let child = command.spawn().map_err(|e| format!("{}: {e}", binary.display()))?;
+        let target = Target {
+            address: format!("127.0.0.1:{port}"),
+            access_key: ACCESS_KEY.into(),
+            secret_key: SECRET_KEY.into(),
+            region: "us-east-1".into(),
+        };
+        let mut server = Self { child, target, admin: format!("127.0.0.1:{admin}") };
+        server.ready(Duration::from_secs(60)).await?;
+        Ok(server)
+    }
+
+    async fn ready(&mut self, within: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("server ended before it was ready: {status}"));
+            }
+            if self.is_ready().await {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err("server did not become ready".into());
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let Ok(mut stream) = tokio::net::TcpStream::connect(&self.admin).await else { return false };
+        let request = format!("GET /health/ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        let mut answer = Vec::new();
+        stream.write_all(request.as_bytes()).await.is_ok()
+            && stream.read_to_end(&mut answer).await.is_ok()
+            && answer.starts_with(b"HTTP/1.1 200")
+    }
+
+    /// SIGKILL, and wait for the end.
+    pub(crate) async fn kill(mut self) {
+        if let Err(error) = self.child.kill().await {
+            let _already_gone = error;
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A drive in service: its log, tables, apply thread and replicas.
+
+use super::Inner;
+use crate::fjall_rows::Tables;
+use crate::log::DriveLog;
+use crate::raft::network::Node;
+use crate::raft::types::Types;
+use crate::replica::{DriveParts, Identity, Lane, Replica, ReplicaError};
+use engine_core::ports::{DriveError, DriveFiles, MetaError};
+use engine_types::{DriveId, GroupId};
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a replica may take to stop before it is left behind.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// What runs on a drive.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub parts: DriveParts,
+    pub replicas: RwLock<BTreeMap<GroupId, Replica>>,
+    /// Groups whose replica here must be made anew, and why.
+    pub damaged: Mutex<BTreeMap<GroupId, String>>,
+}
+
+/// A drive, in or out of service.
+pub(super) struct Host {
+    pub files: Arc<dyn DriveFiles>,
+    pub state: HostState,
+}
+
+pub(super) enum HostState {
+    In(Arc<Running>),
+    Out {
+        reason: String,
+        /// The monotonic clock when it went out.
+        since: Duration,
+        /// The old log writer and tables are being let go.
+        closing: Option<tokio::task::JoinHandle<()>>,
+    },
+}
+
+impl Host {
+    pub(super) fn running(&self) -> Option<&Arc<Running>> {
+        match &self.state {
+            HostState::In(running) => Some(running),
+            HostState::Out { .. } => None,
+        }
+    }
+}
+
+/// Opens a drive; one that errs is out of service.
+pub(super) async fn open(inner: &Inner, files: Arc<dyn DriveFiles>) -> Host {
+    match start(inner, &files).await {
+        Ok(running) => Host { files, state: HostState::In(running) },
+        Err(error) => {
+            tracing::error!(drive = %files.drive(), %error, "drive does not open");
+            let since = inner.clock.monotonic();
+            Host { files, state: HostState::Out { reason: error.to_string(), since, closing: None } }
+        }
+    }
+}
+
+async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running>, ReplicaError> {
+    let (opened, options, machine) = (Arc::clone(files), inner.options.clone(), Arc::clone(&inner.machine));
+    let parts = tokio::task::spawn_blocking(move || {
+        if let Some(reason) = opened.failure() {
+            return Err(ReplicaError::Drive(DriveError::Failed(reason)));
+        }
+        let log = Arc::new(DriveLog::open(Arc::clone(&opened), options.log)?);
+        let tables = Arc::new(Tables::open(opened.as_ref(), options.tables)?);
+        let lane = Lane::start().map_err(|error| DriveError::Failed(error.to_string()))?;
+        Ok(DriveParts { files: opened, log, tables, lane, machine })
+    });
+    let parts = parts.await.map_err(|error| ReplicaError::Raft(error.to_string()))??;
+    let damaged = Mutex::new(parts.log.damaged());
+    let running = Arc::new(Running { parts, replicas: RwLock::default(), damaged });
+    let groups = Identity::groups(files.as_ref())?;
+    let opening = groups.into_iter().map(|group| open_replica(inner, &running, group, false));
+    for result in futures::future::join_all(opening).await {
+        result?;
+    }
+    Ok(running)
+}
+
+/// Opens one replica; damage is noted, not an error: the group makes it anew.
+pub(super) async fn open_replica(
+    inner: &Inner,
+    running: &Arc<Running>,
+    group: GroupId,
+    rebuild: bool,
+) -> Result<(), ReplicaError> {
+    if running.damaged.lock().contains_key(&group) || !inner.groups.contains_key(&group) {
+        return Ok(());
+    }
+    let (parts, config) = (running.parts.clone(), Arc::clone(&inner.config));
+    let rebuild = rebuild || running.parts.tables.rebuilt;
+    match Replica::open(parts, group, config, &inner.switchboard, rebuild).await {
+        Ok(replica) => {
+            running.replicas.write().insert(group, replica);
+            Ok(())
+        }
+        Err(error @ (ReplicaError::Damaged(_) | ReplicaError::Raft(_))) => {
+            tracing::error!(drive = %running.parts.files.drive(), %group, %error, "replica does not open");
+            running.damaged.lock().insert(group, error.to_string());
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Stops one replica. openraft's tasks may hang on a dead drive: then they are left behind.
+pub(super) async fn stop(inner: &Inner, replica: &Replica) {
+    inner.switchboard.disconnect(replica.core.group, replica.id);
+    if tokio::time::timeout(STOP_WITHIN, replica.node.shutdown()).await.is_err() {
+        tracing::warn!(group = %replica.core.group, id = replica.id, "replica does not stop");
+    }
+}
+
+/// Lets a drive go: replicas, tables, log.
+pub(super) async fn close(inner: &Inner, running: Arc<Running>, clean: bool) {
+    let replicas = std::mem::take(&mut *running.replicas.write());
+    futures::future::join_all(replicas.values().map(|replica| stop(inner, replica))).await;
+    drop(replicas);
+    let closed = tokio::task::spawn_blocking(move || {
+        if clean && let Err(error) = running.parts.tables.flush() {
+            tracing::info!(%error, "tables not written out");
+        }
+        running.parts.log.close();
+    });
+    if let Err(error) = closed.await {
+        tracing::warn!(%error, "drive not closed");
+    }
+}
+
+impl Inner {
+    /// Takes a drive out of service: leaderships first, then the rest.
+    pub(super) async fn drive_out(self: &Arc<Self>, drive: DriveId, reason: &str) {
+        let _lifecycle = self.lifecycle.lock().await;
+        let running = {
+            let mut hosts = self.hosts.write();
+            let Some(host) = hosts.get_mut(&drive) else { return };
+            let since = self.clock.monotonic();
+            let out = HostState::Out { reason: reason.to_owned(), since, closing: None };
+            match std::mem::replace(&mut host.state, out) {
+                HostState::In(running) => running,
+                already @ HostState::Out { .. } => {
+                    host.state = already;
+                    return;
+                }
+            }
+        };
+        tracing::error!(%drive, reason, "drive out of service");
+        let replicas: Vec<Replica> = running.replicas.read().values().cloned().collect();
+        for replica in &replicas {
+            self.switchboard.disconnect(replica.core.group, replica.id);
+            self.groups[&replica.core.group].forget_leader();
+        }
+        let handing = replicas.iter().map(|replica| self.hand_over(replica));
+        futures::future::join_all(handing).await;
+        drop(replicas);
+        let inner = Arc::clone(self);
+        let closing = tokio::spawn(async move { close(&inner, running, false).await });
+        if let Some(Host { state: HostState::Out { closing: slot, .. }, .. }) = self.hosts.write().get_mut(&drive) {
+            *slot = Some(closing);
+        }
+    }
+
+    /// Stops a leader that lost its drive and has the best other voter elected at once, instead of
+    /// after a timeout: the others are told, in the dead leader's name, to let go of its lease. Only
+    /// this process may say so, because it knows the leader is stopped.
+    async fn hand_over(&self, replica: &Replica) {
+        let metrics = replica.node.metrics();
+        let (vote, leads) = {
+            let metrics = metrics.borrow_watched();
+            (metrics.vote, metrics.state.is_leader())
+        };
+        stop(self, replica).await;
+        if !leads {
+            return;
+        }
+        let group = replica.core.group;
+        let voters = self.replicas(group);
+        let Some(heir) = voters.iter().max_by_key(|voter| voter.core.log.bounds().1) else { return };
+        let tell = async |voter: &Replica| {
+            let request = TransferLeaderRequest::<Types>::new(vote, heir.id, None);
+            if let Err(error) = voter.node.handle_transfer_leader(request).await {
+                tracing::debug!(%group, %error, "voter not told of the hand-over");
+            }
+        };
+        for voter in voters.iter().filter(|voter| voter.id != heir.id) {
+            tell(voter).await;
+        }
+        tell(heir).await;
+    }
+
+    /// Puts a drive into service.
+    pub(super) async fn drive_back(self: &Arc<Self>, files: Arc<dyn DriveFiles>) -> Result<(), MetaError> {
+        let _lifecycle = self.lifecycle.lock().await;
+        if self.is_closed() {
+            return Err(MetaError::Closed);
+        }
+        let drive = files.drive();
+        if let Some(host) = self.hosts.read().get(&drive) {
+            match &host.state {
+                HostState::In(_) => return Ok(()),
+                HostState::Out { closing: Some(closing), .. } if !closing.is_finished() => {
+                    return Err(MetaError::Unavailable("the drive is still being let go".into()));
+                }
+                HostState::Out { .. } => {}
+            }
+        }
+        let host = open(self, files).await;
+        let result = match &host.state {
+            HostState::In(_) => Ok(()),
+            HostState::Out { reason, .. } => Err(MetaError::Unavailable(reason.clone())),
+        };
+        self.hosts.write().insert(drive, host);
+        result
+    }
+
+    /// Has each group's first voter here stand for election now: a cold start need not wait out a
+    /// timeout.
+    pub(super) async fn prompt_elections(&self) {
+        for (at, group) in self.options.groups.iter().enumerate() {
+            let replicas = self.replicas(*group);
+            // Rotated, so that leaders spread; a voter with a shorter log loses, and a timeout decides.
+            let longest = replicas.iter().map(|replica| replica.core.log.bounds().1).max().flatten();
+            let able: Vec<&Replica> =
+                replicas.iter().filter(|replica| replica.core.log.bounds().1 == longest).collect();
+            if longest.is_some() && !able.is_empty() {
+                elect(&able[at % able.len()].node).await;
+            }
+        }
+    }
+}
+
+pub(super) async fn elect(node: &Node) {
+    if let Err(error) = node.trigger().elect(false).await {
+        tracing::debug!(%error, "election not prompted");
+    }
+}

@@ -1,0 +1,163 @@
+//! Makes replicas anew where a group has lost one, and forgets replicas a group has replaced.
+//!
+//! Driven from the leader's committed membership, one step at a time. A voter is lost if its drive
+//! is in service but its replica is not (damaged, or gone), or if its drive has been out for
+//! `replace_after`. A new replica joins as a learner, catches up, and takes the lost one's vote in
+//! one membership change. A replica never comes back under an id it has forgotten a vote of.
+
+use super::host::{self, HostState, Running};
+use super::Inner;
+use crate::raft::types::Home;
+use crate::replica::{Identity, Replica, ReplicaError};
+use crate::snapshot;
+use engine_types::{DriveId, GroupId};
+use openraft::async_runtime::WatchReceiver;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a new replica may take to catch up before it is tried again.
+const CATCH_UP: Duration = Duration::from_secs(120);
+
+/// What the leader knows.
+struct Membership {
+    voters: BTreeMap<u64, Home>,
+    members: BTreeSet<u64>,
+    settled: bool,
+}
+
+impl Inner {
+    /// One step for one group; what cannot be done now is tried at the next look.
+    pub(super) async fn repair(self: &Arc<Self>, group: GroupId) {
+        let Some(leader) = self.leader(group) else { return };
+        let Some(membership) = membership(&leader) else { return };
+        if !membership.settled {
+            return;
+        }
+        let lost: Vec<u64> =
+            membership.voters.iter().filter(|(id, home)| self.is_lost(group, **id, **home)).map(|(id, _)| *id).collect();
+        let short = membership.voters.len() < self.options.voters;
+        if lost.is_empty() && !short {
+            self.forget_strays(group, &membership).await;
+            return;
+        }
+        let result = self.replace(group, &leader, &membership, lost.first().copied()).await;
+        if let Err(error) = result {
+            tracing::warn!(%group, %error, "voter not replaced yet");
+        }
+    }
+
+    fn is_lost(&self, group: GroupId, id: u64, home: Home) -> bool {
+        if home.node != self.options.node {
+            return false;
+        }
+        let hosts = self.hosts.read();
+        match hosts.get(&DriveId(home.drive)).map(|host| &host.state) {
+            Some(HostState::In(running)) => {
+                running.replicas.read().get(&group).is_none_or(|replica| replica.id != id)
+            }
+            Some(HostState::Out { since, .. }) => {
+                self.clock.monotonic().saturating_sub(*since) >= self.options.replace_after
+            }
+            None => true,
+        }
+    }
+
+    /// Gives the vote of `lost` to a new replica, or adds a voter where there are too few.
+    async fn replace(
+        self: &Arc<Self>,
+        group: GroupId,
+        leader: &Replica,
+        membership: &Membership,
+        lost: Option<u64>,
+    ) -> Result<(), ReplicaError> {
+        let lifecycle = self.lifecycle.lock().await;
+        if self.is_closed() {
+            return Ok(());
+        }
+        let raft = |error: &dyn std::fmt::Display| ReplicaError::Raft(error.to_string());
+        let home = lost.and_then(|id| membership.voters.get(&id)).map(|home| DriveId(home.drive));
+        let Some((drive, running)) = self.place(group, membership, home) else { return Ok(()) };
+        if running.replicas.read().get(&group).is_none_or(|r| !membership.members.contains(&r.id)) {
+            self.erase(&running, group).await?;
+        }
+        let replica = self.ensure_replica(&running, group).await?;
+        drop(lifecycle);
+        tracing::info!(%group, %drive, id = replica.id, ?lost, "making a replica");
+        let home = Home { node: self.options.node, drive: drive.0 };
+        let joined = leader.node.add_learner(replica.id, home, true);
+        let joined = tokio::time::timeout(CATCH_UP, joined).await.map_err(|error| raft(&error))?;
+        joined.map_err(|error| raft(&error))?;
+        let mut voters: BTreeSet<u64> = membership.voters.keys().copied().collect();
+        if let Some(lost) = lost {
+            voters.remove(&lost);
+        }
+        voters.insert(replica.id);
+        let changed = leader.node.change_membership(voters, false).await;
+        changed.map(|_| ()).map_err(|error| raft(&error))
+    }
+
+    /// The drive for a new replica: the lost one's own if it is in service, else the one with the
+    /// fewest replicas among those the group does not use.
+    fn place(&self, group: GroupId, membership: &Membership, home: Option<DriveId>) -> Option<(DriveId, Arc<Running>)> {
+        let used: BTreeSet<u32> = membership.voters.values().map(|home| home.drive).collect();
+        let hosts = self.hosts.read();
+        let running = hosts.iter().filter_map(|(id, host)| Some((*id, Arc::clone(host.running()?))));
+        running
+            .filter(|(id, _)| Some(*id) == home || !used.contains(&id.0))
+            .min_by_key(|(id, drive)| {
+                let begun = drive.replicas.read().contains_key(&group);
+                (Some(*id) != home, !begun, drive.replicas.read().len())
+            })
+    }
+
+    /// Forgets replicas on drives in service that the settled membership does not name.
+    async fn forget_strays(&self, group: GroupId, membership: &Membership) {
+        let drives: Vec<Arc<Running>> = {
+            let hosts = self.hosts.read();
+            hosts.values().filter_map(|host| host.running().cloned()).collect()
+        };
+        for running in drives {
+            let stray = running.replicas.read().get(&group).is_some_and(|r| !membership.members.contains(&r.id));
+            let damaged = running.damaged.lock().contains_key(&group);
+            if stray || damaged {
+                let _lifecycle = self.lifecycle.lock().await;
+                if let Err(error) = self.erase(&running, group).await {
+                    tracing::warn!(%group, %error, "replica not forgotten");
+                }
+            }
+        }
+    }
+
+    /// Removes all of a group from a drive: first who it was, so that a cut leaves nothing that
+    /// could vote.
+    async fn erase(&self, running: &Arc<Running>, group: GroupId) -> Result<(), ReplicaError> {
+        let replica = running.replicas.write().remove(&group);
+        if let Some(replica) = &replica {
+            host::stop(self, replica).await;
+        }
+        drop(replica);
+        let parts = running.parts.clone();
+        let erased = tokio::task::spawn_blocking(move || {
+            Identity::remove(parts.files.as_ref(), group)?;
+            snapshot::remove_all(parts.files.as_ref(), group)?;
+            parts.tables.drop_others(group, None)?;
+            Ok::<_, ReplicaError>(())
+        });
+        erased.await.map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        running.parts.log.destroy(group).await?;
+        running.damaged.lock().remove(&group);
+        Ok(())
+    }
+}
+
+fn membership(leader: &Replica) -> Option<Membership> {
+    let metrics = leader.node.metrics();
+    let metrics = metrics.borrow_watched();
+    let stored = &metrics.membership_config;
+    let settled = metrics.committed_membership_config.log_id() == stored.log_id()
+        && stored.membership().get_joint_config().len() == 1;
+    let voters = stored.voter_ids().filter_map(|id| Some((id, *stored.get_node(&id)?))).collect();
+    let members: BTreeSet<u64> = stored.nodes().map(|(id, _)| *id).collect();
+    (!members.is_empty()).then_some(Membership { voters, members, settled })
+}

@@ -1,0 +1,312 @@
+//! Doubles for tests of the replication half: a drive that forgets what was not synced, real time,
+//! and a state machine that stores what it is told.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
+use engine_meta::raft::machine::{At, Machine};
+use engine_meta::rows::{Changes, Rows, RowsError};
+use engine_types::{DriveId, DriveUuid};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    synced: usize,
+}
+
+type Shared = Arc<Mutex<Content>>;
+
+#[derive(Debug, Default)]
+struct Faults {
+    sync_fails: AtomicBool,
+    gone: Mutex<Option<String>>,
+    syncs: AtomicU64,
+    /// Real time a sync takes, ms.
+    sync_ms: AtomicU64,
+}
+
+/// A drive in memory; fjall's directory is real and temporary.
+#[derive(Debug)]
+pub struct FakeDrive {
+    id: DriveId,
+    files: Mutex<BTreeMap<String, Shared>>,
+    faults: Arc<Faults>,
+    directory: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct FakeFile {
+    content: Shared,
+    faults: Arc<Faults>,
+}
+
+impl LogFile for FakeFile {
+    fn len(&self) -> u64 {
+        self.content.lock().bytes.len() as u64
+    }
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+        if self.faults.sync_fails.load(Ordering::Relaxed) {
+            return Err(DriveError::Failed("EIO".into()));
+        }
+        self.content.lock().bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn sync(&mut self) -> Result<(), DriveError> {
+        let ms = self.faults.sync_ms.load(Ordering::Relaxed);
+        if ms > 0 {
+            // A channel nobody sends to: a wait without a sleep.
+            let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+            drop(never.recv_timeout(Duration::from_millis(ms)));
+        }
+        if self.faults.sync_fails.load(Ordering::Relaxed) {
+            return Err(DriveError::Failed("EIO".into()));
+        }
+        self.faults.syncs.fetch_add(1, Ordering::Relaxed);
+        let mut content = self.content.lock();
+        content.synced = content.bytes.len();
+        Ok(())
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DriveError> {
+        let content = self.content.lock();
+        let from = usize::try_from(offset).expect("fits");
+        let found = content.bytes.get(from..from + buffer.len());
+        buffer.copy_from_slice(found.ok_or(DriveError::Corrupt("short".into()))?);
+        Ok(())
+    }
+    fn truncate(&mut self, length: u64) -> Result<(), DriveError> {
+        let mut content = self.content.lock();
+        content.bytes.truncate(usize::try_from(length).expect("fits"));
+        content.synced = content.bytes.len();
+        Ok(())
+    }
+    fn reader(&self) -> Result<Box<dyn LogFile>, DriveError> {
+        Ok(Box::new(Self { content: Arc::clone(&self.content), faults: Arc::clone(&self.faults) }))
+    }
+}
+
+impl FakeDrive {
+    pub fn new(id: u32) -> Arc<Self> {
+        Arc::new(Self {
+            id: DriveId(id),
+            files: Mutex::default(),
+            faults: Arc::default(),
+            directory: tempfile::tempdir().expect("a directory"),
+        })
+    }
+
+    /// The drive after a power cut: unsynced bytes are gone but for `torn` of each file; tables as
+    /// their files were, or gone.
+    pub fn after_cut(&self, torn: usize, tables: bool) -> Arc<Self> {
+        let drive = Self::new(self.id.0);
+        for (name, content) in self.files.lock().iter() {
+            let content = content.lock();
+            let kept = content.bytes.len().min(content.synced + torn);
+            let bytes = content.bytes[..kept].to_vec();
+            let synced = bytes.len();
+            drive.files.lock().insert(name.clone(), Arc::new(Mutex::new(Content { bytes, synced })));
+        }
+        if tables {
+            copy_tree(self.directory.path(), drive.directory.path());
+        }
+        drive
+    }
+
+    pub fn table_directory(&self) -> PathBuf {
+        self.directory.path().join("tables")
+    }
+
+    pub fn fail_syncs(&self) {
+        self.faults.sync_fails.store(true, Ordering::Relaxed);
+    }
+
+    /// As if the owner had found the drive well again.
+    pub fn mend(&self) {
+        self.faults.sync_fails.store(false, Ordering::Relaxed);
+        *self.faults.gone.lock() = None;
+    }
+
+    pub fn slow_syncs(&self, ms: u64) {
+        self.faults.sync_ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub fn syncs(&self) -> u64 {
+        self.faults.syncs.load(Ordering::Relaxed)
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.files.lock().keys().cloned().collect()
+    }
+
+    /// Changes a file's bytes behind everyone's back.
+    pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+        let content = Arc::clone(&self.files.lock()[name]);
+        let mut content = content.lock();
+        edit(&mut content.bytes);
+        content.synced = content.bytes.len();
+    }
+
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        self.files.lock()[name].lock().bytes.clone()
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("typed").is_dir() {
+            std::fs::create_dir_all(&target).expect("made");
+            copy_tree(&entry.path(), &target);
+        } else {
+            // fjall may delete a file between listing and copying: as a cut would find it.
+            drop(std::fs::copy(entry.path(), &target));
+        }
+    }
+}
+
+impl DriveFiles for FakeDrive {
+    fn drive(&self) -> DriveId {
+        self.id
+    }
+    fn uuid(&self) -> DriveUuid {
+        let mut uuid = [7; 16];
+        uuid[..4].copy_from_slice(&self.id.0.to_le_bytes());
+        DriveUuid(uuid)
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>, DriveError> {
+        let files = self.files.lock();
+        let content = files.get(name).ok_or(DriveError::NotFound)?;
+        Ok(content.lock().bytes.clone())
+    }
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
+        let content = Content { bytes: bytes.to_vec(), synced: bytes.len() };
+        self.files.lock().insert(name.into(), Arc::new(Mutex::new(content)));
+        Ok(())
+    }
+    fn remove(&self, name: &str) -> Result<(), DriveError> {
+        let below = format!("{name}/");
+        self.files.lock().retain(|file, _| file != name && !file.starts_with(&below));
+        match std::fs::remove_dir_all(self.directory.path().join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(DriveError::Failed(error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+    fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
+        let mut files = self.files.lock();
+        let content = files.remove(from).ok_or(DriveError::NotFound)?;
+        files.insert(to.into(), content);
+        Ok(())
+    }
+    fn list(&self, directory: &str) -> Result<Vec<String>, DriveError> {
+        let below = format!("{directory}/");
+        let files = self.files.lock();
+        let names = files.keys().filter_map(|name| name.strip_prefix(&below));
+        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+    }
+    fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
+        let content = Arc::clone(self.files.lock().entry(name.into()).or_default());
+        Ok(Box::new(FakeFile { content, faults: Arc::clone(&self.faults) }))
+    }
+    fn directory(&self, name: &str) -> Result<PathBuf, DriveError> {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir_all(&path).map_err(|error| DriveError::Failed(error.to_string()))?;
+        Ok(path)
+    }
+    fn fail(&self, reason: &str) {
+        self.faults.gone.lock().get_or_insert(reason.to_owned());
+    }
+    fn failure(&self) -> Option<String> {
+        self.faults.gone.lock().clone()
+    }
+}
+
+/// Real time.
+#[derive(Debug)]
+pub struct RealClock(Instant);
+
+impl RealClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
+
+impl Clock for RealClock {
+    fn unix_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        u64::try_from(now.as_millis()).expect("fits")
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Numbers nobody had before.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Entropy for Counter {
+    fn fill(&self, bytes: &mut [u8]) {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        for chunk in bytes.chunks_mut(8) {
+            let mut hasher = RandomState::new().build_hasher();
+            hasher.write_u64(self.0.fetch_add(1, Ordering::Relaxed));
+            chunk.copy_from_slice(&hasher.finish().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// First byte of the toy's rows.
+pub const TAG: u8 = 0x10;
+
+/// Stores `value` under `key` of a command made by [`put`], counts commands in a row of its own, and
+/// answers with the count.
+#[derive(Debug, Default)]
+pub struct Toy;
+
+pub fn put(key: &str, value: &[u8]) -> Vec<u8> {
+    let mut command = vec![u8::try_from(key.len()).expect("short")];
+    command.extend_from_slice(key.as_bytes());
+    command.extend_from_slice(value);
+    command
+}
+
+pub fn row_key(key: &str) -> Vec<u8> {
+    [&[TAG], key.as_bytes()].concat()
+}
+
+impl Machine for Toy {
+    fn apply(
+        &self,
+        rows: &dyn Rows,
+        changes: &mut Changes,
+        at: At,
+        command: &[u8],
+    ) -> Result<Vec<u8>, RowsError> {
+        let (length, rest) = command.split_first().ok_or(RowsError("empty".into()))?;
+        let (key, value) = rest.split_at(usize::from(*length));
+        let counter = vec![TAG + 1];
+        let count = rows.get(&counter)?.map_or(0, |count| {
+            u64::from_le_bytes(count.try_into().expect("8 bytes"))
+        });
+        changes.put([&[TAG], key].concat(), value.to_vec());
+        changes.put(counter, (count + 1).to_le_bytes().to_vec());
+        changes.put(vec![TAG + 2], at.stamp.0.to_le_bytes().to_vec());
+        Ok((count + 1).to_le_bytes().to_vec())
+    }
+}
+
+/// Waits for a condition, looking every few milliseconds.
+pub async fn until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + within;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

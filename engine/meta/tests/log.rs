@@ -1,0 +1,280 @@
+//! The drive's log: openraft's own suite, and what it must survive.
+
+mod common;
+
+use common::{Counter, FakeDrive, RealClock, Toy};
+use engine_core::ports::DriveFiles;
+use engine_meta::fjall_rows::{TableOptions, Tables};
+use engine_meta::log::{DriveLog, GroupLog, LogOptions};
+use engine_meta::raft::types::{Entry, Proposal, Types, log_id, vote};
+use engine_meta::replica::{DriveParts, Identity, Lane, ReplicaCore, ReplicaMachine};
+use engine_types::GroupId;
+use openraft::EntryPayload;
+use openraft::StorageError;
+use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
+use openraft::testing::log::{StoreBuilder, Suite};
+use std::sync::Arc;
+
+const GROUP: GroupId = GroupId(3);
+
+struct Builder;
+
+impl StoreBuilder<Types, GroupLog, ReplicaMachine, Arc<FakeDrive>> for Builder {
+    async fn build(&self) -> Result<(Arc<FakeDrive>, GroupLog, ReplicaMachine), StorageError<Types>> {
+        let drive = FakeDrive::new(1);
+        let files: Arc<dyn DriveFiles> = Arc::clone(&drive) as _;
+        let log = Arc::new(DriveLog::open(Arc::clone(&files), LogOptions::default()).expect("opens"));
+        let tables = Arc::new(Tables::open(files.as_ref(), TableOptions::default()).expect("opens"));
+        Identity { id: 0, generation: 1 }.write(files.as_ref(), GROUP).expect("written");
+        let lane = Lane::start().expect("starts");
+        let parts = DriveParts { files, log, tables, lane, machine: Arc::new(SuiteMachine) };
+        let core = ReplicaCore::open(parts, GROUP, false).expect("opens");
+        Ok((drive, core.log.clone(), ReplicaMachine::new(core)))
+    }
+}
+
+#[derive(Debug)]
+struct SuiteMachine;
+impl engine_meta::raft::machine::Machine for SuiteMachine {
+    fn apply(
+        &self,
+        _rows: &dyn engine_meta::rows::Rows,
+        _changes: &mut engine_meta::rows::Changes,
+        _at: engine_meta::raft::machine::At,
+        _command: &[u8],
+    ) -> Result<Vec<u8>, engine_meta::rows::RowsError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openrafts_own_suite() {
+    Suite::test_all(Builder).await.expect("the suite passes");
+}
+
+fn open(drive: &Arc<FakeDrive>) -> DriveLog {
+    open_with(drive, LogOptions::default())
+}
+
+fn open_with(drive: &Arc<FakeDrive>, options: LogOptions) -> DriveLog {
+    DriveLog::open(Arc::clone(drive) as _, options).expect("opens")
+}
+
+fn entry(term: u64, index: u64, bytes: usize) -> Entry {
+    let command = vec![index.to_le_bytes()[0]; bytes].into();
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal { stamp: index, command }) }
+}
+
+async fn append(log: &mut GroupLog, entries: Vec<Entry>) {
+    let last = entries.last().expect("some").log_id.index();
+    log.append(entries, IOFlushed::noop()).await.expect("taken");
+    log.wait_durable(last).await.expect("durable");
+}
+
+async fn entries(log: &mut GroupLog) -> Vec<Entry> {
+    log.try_get_log_entries(0..u64::MAX).await.expect("readable")
+}
+
+fn only_log(drive: &FakeDrive) -> String {
+    let names = drive.names();
+    names.into_iter().find(|name| name.starts_with("log/")).expect("a log")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_durable_is_there_after_a_cut_and_a_torn_end_is_not() {
+    for torn in [0, 1, 55, 56, 57, 200, 5000] {
+        let drive = FakeDrive::new(1);
+        let log = open(&drive);
+        let mut group = log.group(GROUP);
+        group.save_vote(&vote(4, 9, true)).await.expect("saved");
+        append(&mut group, (0..20).map(|index| entry(4, index, 100)).collect()).await;
+        // A half-written batch, as a cut leaves it.
+        let name = only_log(&drive);
+        let whole = drive.bytes(&name);
+        let tail = whole[whole.len() - 300..].to_vec();
+        let cut = drive.after_cut(0, false);
+        cut.edit(&name, |bytes| bytes.extend_from_slice(&tail[..torn.min(250)]));
+        drop(log);
+
+        let log = open(&cut);
+        assert!(log.damaged().is_empty(), "torn {torn}: {:?}", log.damaged());
+        let mut group = log.group(GROUP);
+        assert_eq!(group.read_vote().await.expect("read"), Some(vote(4, 9, true)));
+        assert_eq!(entries(&mut group).await.len(), 20, "torn {torn}");
+        append(&mut group, vec![entry(5, 20, 10)]).await;
+        log.close();
+        let log = open(&cut);
+        assert_eq!(entries(&mut log.group(GROUP)).await.len(), 21);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truncated_and_purged_entries_stay_so() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let mut group = log.group(GROUP);
+    append(&mut group, (0..10).map(|index| entry(1, index, 10)).collect()).await;
+    group.truncate_after(Some(log_id(1, 6))).await.expect("truncated");
+    append(&mut group, vec![entry(2, 7, 10)]).await;
+    group.purge(log_id(1, 3)).await.expect("purged");
+    append(&mut group, vec![entry(2, 8, 10)]).await;
+    let before = entries(&mut group).await;
+    let cut = drive.after_cut(0, false);
+    let mut group = open(&cut).group(GROUP);
+    assert_eq!(entries(&mut group).await, before);
+    assert_eq!(group.bounds(), (Some(log_id(1, 3)), Some(log_id(2, 8))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_below_a_durable_mark_is_told_and_nothing_behind_it_is_lost() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let (mut hit, mut spared) = (log.group(GROUP), log.group(GroupId(5)));
+    append(&mut spared, (0..3).map(|index| entry(1, index, 64)).collect()).await;
+    append(&mut hit, vec![entry(1, 0, 64)]).await;
+    let name = only_log(&drive);
+    let before = drive.bytes(&name).len();
+    append(&mut hit, vec![entry(1, 1, 64)]).await;
+    append(&mut hit, vec![entry(1, 2, 64)]).await;
+    append(&mut spared, vec![entry(1, 3, 64)]).await;
+    let cut = drive.after_cut(0, false);
+    cut.edit(&name, |bytes| bytes[before + 70] ^= 1);
+
+    let log = open(&cut);
+    assert_eq!(log.damaged().keys().copied().collect::<Vec<_>>(), vec![GROUP]);
+    assert_eq!(entries(&mut log.group(GroupId(5))).await.len(), 4);
+    // Made anew, the group is clean again, also after the next start.
+    log.destroy(GROUP).await.expect("destroyed");
+    let mut anew = log.group(GROUP);
+    assert!(entries(&mut anew).await.is_empty());
+    append(&mut anew, vec![entry(9, 0, 8)]).await;
+    log.close();
+    let log = open(&cut);
+    assert!(log.damaged().is_empty(), "{:?}", log.damaged());
+    assert_eq!(entries(&mut log.group(GROUP)).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_with_nothing_behind_the_damage_counts_as_hit() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let (mut quiet, mut busy) = (log.group(GROUP), log.group(GroupId(5)));
+    append(&mut quiet, vec![entry(1, 0, 64)]).await;
+    let name = only_log(&drive);
+    let before = drive.bytes(&name).len();
+    quiet.save_vote(&vote(7, 1, false)).await.expect("saved");
+    append(&mut busy, vec![entry(1, 0, 64)]).await;
+    append(&mut busy, vec![entry(1, 1, 64)]).await;
+    let cut = drive.after_cut(0, false);
+    cut.edit(&name, |bytes| bytes[before + 60] ^= 1);
+    let damaged = open(&cut).damaged();
+    assert!(damaged.contains_key(&GROUP), "its vote is gone: {damaged:?}");
+    assert!(!damaged.contains_key(&GroupId(5)), "{damaged:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rot_in_the_last_batch_is_seen_after_a_clean_close() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let mut group = log.group(GROUP);
+    append(&mut group, vec![entry(1, 0, 64)]).await;
+    let name = only_log(&drive);
+    let at = drive.bytes(&name).len() - 20;
+    log.close();
+    drive.edit(&name, |bytes| bytes[at] ^= 1);
+    assert!(open(&drive).damaged().contains_key(&GROUP));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_fails_the_drive_and_acknowledges_nothing() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let mut group = log.group(GROUP);
+    append(&mut group, vec![entry(1, 0, 64)]).await;
+    drive.fail_syncs();
+    assert!(group.save_vote(&vote(2, 1, false)).await.is_err());
+    assert!(drive.failure().is_some());
+    assert!(log.failure().is_some());
+    drive.mend();
+    assert!(group.save_vote(&vote(3, 1, false)).await.is_err(), "no second try after a failed sync");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_appends_share_a_sync() {
+    let drive = FakeDrive::new(1);
+    drive.slow_syncs(20);
+    let log = open(&drive);
+    let mut groups: Vec<GroupLog> = (0..8).map(|id| log.group(GroupId(id))).collect();
+    let before = drive.syncs();
+    for index in 0..32 {
+        for group in &mut groups {
+            group.append(vec![entry(1, index, 64)], IOFlushed::noop()).await.expect("taken");
+        }
+    }
+    for group in &groups {
+        group.wait_durable(31).await.expect("durable");
+    }
+    assert!(drive.syncs() - before < 32, "256 appends took {} syncs", drive.syncs() - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_groups_are_copied_forward_and_old_files_go() {
+    let options = LogOptions { file_bytes_max: 16 << 10, files_max: 2, ..LogOptions::default() };
+    let drive = FakeDrive::new(1);
+    let log = open_with(&drive, options);
+    let (mut idle, mut busy) = (log.group(GROUP), log.group(GroupId(5)));
+    idle.save_vote(&vote(6, 2, true)).await.expect("saved");
+    append(&mut idle, (0..5).map(|index| entry(1, index, 32)).collect()).await;
+    idle.purge(log_id(1, 1)).await.expect("purged");
+    for index in 0..200 {
+        append(&mut busy, vec![entry(1, index, 1000)]).await;
+        if index > 20 {
+            busy.purge(log_id(1, index - 20)).await.expect("purged");
+        }
+    }
+    let count = || drive.names().iter().filter(|name| name.starts_with("log/")).count();
+    assert!(count() <= 4, "{} files", count());
+    assert!(!drive.names().contains(&"log/0000000000000001.log".to_owned()));
+    for cut in [drive.after_cut(0, false), drive.after_cut(10_000, false)] {
+        let log = open_with(&cut, options);
+        assert!(log.damaged().is_empty(), "{:?}", log.damaged());
+        let mut idle = log.group(GROUP);
+        assert_eq!(idle.read_vote().await.expect("read"), Some(vote(6, 2, true)));
+        assert_eq!(idle.bounds(), (Some(log_id(1, 1)), Some(log_id(1, 4))));
+        assert_eq!(entries(&mut idle).await.len(), 3);
+        assert_eq!(log.group(GroupId(5)).bounds().1, Some(log_id(1, 199)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_beyond_the_cache_are_read_back() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let mut group = log.group(GROUP);
+    for index in 0..24 {
+        append(&mut group, vec![entry(1, index, 1 << 20)]).await;
+    }
+    let read = entries(&mut group).await;
+    assert_eq!(read.len(), 24);
+    for (index, found) in read.iter().enumerate() {
+        assert_eq!(*found, entry(1, index as u64, 1 << 20));
+    }
+    let limited = group.limited_get_log_entries(0, 24).await.expect("read");
+    assert!((1..24).contains(&limited.len()), "{} entries in one message", limited.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_is_refused_before_it_is_written() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let mut group = log.group(GROUP);
+    append(&mut group, vec![entry(1, 0, 1)]).await;
+    assert!(group.append(vec![entry(1, 1, 1), entry(1, 3, 1)], IOFlushed::noop()).await.is_err());
+    assert_eq!(group.bounds().1, Some(log_id(1, 0)), "nothing of the refused call stays");
+    append(&mut group, vec![entry(1, 1, 1)]).await;
+}
+
+#[test]
+fn doubles_are_of_use() {
+    let (_clock, _entropy, _toy) = (RealClock::new(), Counter::default(), Toy);
+}

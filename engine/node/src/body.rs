@@ -1,0 +1,114 @@
+//! A request body as it comes in: exactly as long as announced, cut into frames.
+
+use crate::api::BodyDigests;
+use crate::{ByteStream, EngineError};
+use bytes::{Buf, Bytes};
+use engine_core::digest::Hasher;
+use engine_core::stripes::{FRAME_PLAIN, FRAME_SEALED};
+use engine_types::ChecksumAlgorithm;
+use futures::StreamExt;
+
+/// Reads a body and counts it.
+pub(crate) struct Intake {
+    stream: ByteStream,
+    announced: u64,
+    got: u64,
+    rest: Bytes,
+}
+
+impl Intake {
+    pub(crate) fn new(stream: ByteStream, announced: u64) -> Self {
+        Self { stream, announced, got: 0, rest: Bytes::new() }
+    }
+
+    fn wrong_length(&self, got: u64) -> EngineError {
+        EngineError::Length { announced: self.announced, got }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+        match self.stream.next().await {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            Some(Err(error)) => Err(EngineError::Body(error)),
+        }
+    }
+
+    /// Fills `to` from the body.
+    pub(crate) async fn fill(&mut self, mut to: &mut [u8]) -> Result<(), EngineError> {
+        while !to.is_empty() {
+            if self.rest.is_empty() {
+                self.rest = self.next().await?.ok_or_else(|| self.wrong_length(self.got))?;
+                continue;
+            }
+            let count = to.len().min(self.rest.len());
+            let (now, later) = to.split_at_mut(count);
+            self.rest.copy_to_slice(now);
+            self.got += count as u64;
+            to = later;
+        }
+        Ok(())
+    }
+
+    /// Fills `plain` bytes into frames of `stripe`, each with room for its tag behind it.
+    pub(crate) async fn fill_frames(&mut self, stripe: &mut [u8], plain: usize) -> Result<(), EngineError> {
+        let mut left = plain;
+        for frame in stripe.chunks_mut(FRAME_SEALED) {
+            let count = left.min(FRAME_PLAIN);
+            self.fill(&mut frame[..count]).await?;
+            left -= count;
+        }
+        Ok(())
+    }
+
+    /// Reads to the body's end (its trailers come only then); nothing may be left.
+    pub(crate) async fn finish(&mut self) -> Result<(), EngineError> {
+        loop {
+            if !self.rest.is_empty() {
+                return Err(self.wrong_length(self.got + self.rest.len() as u64));
+            }
+            match self.next().await? {
+                Some(bytes) => self.rest = bytes,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The running digests of a body.
+#[derive(Debug)]
+pub(crate) struct Hashers {
+    md5: Hasher,
+    asked: Vec<(ChecksumAlgorithm, Hasher)>,
+    length: u64,
+}
+
+impl Hashers {
+    pub(crate) fn new(algorithms: &[ChecksumAlgorithm]) -> Self {
+        let asked = algorithms.iter().map(|a| (*a, Hasher::checksum(*a))).collect();
+        Self { md5: Hasher::md5(), asked, length: 0 }
+    }
+    /// Takes the next bytes of the plaintext.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        for (_, hasher) in &mut self.asked {
+            hasher.update(bytes);
+        }
+        self.length += bytes.len() as u64;
+    }
+    /// Takes `plain` bytes that stand in frames.
+    pub(crate) fn update_frames(&mut self, stripe: &[u8], plain: usize) {
+        let mut left = plain;
+        for frame in stripe.chunks(FRAME_SEALED) {
+            let count = left.min(FRAME_PLAIN);
+            self.update(&frame[..count]);
+            left -= count;
+        }
+    }
+    /// The values.
+    pub(crate) fn finish(self) -> BodyDigests {
+        let mut md5 = [0; 16];
+        md5.copy_from_slice(&self.md5.finish());
+        let checksums = self.asked.into_iter().map(|(a, hasher)| (a, hasher.finish())).collect();
+        BodyDigests { md5, checksums, length: self.length }
+    }
+}

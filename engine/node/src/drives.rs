@@ -1,0 +1,287 @@
+//! The drives of this node and how they do: which take writes, which are out of service.
+//!
+//! A drive goes out of service when it errs or is silent for [`SILENCE`]; it is full or read-only
+//! when it says so. Full and read-only drives are left out of writes but are not out of service:
+//! nothing on them is in doubt. What is out is looked at again by the drive worker.
+
+use crate::EngineError;
+use crate::metrics;
+use engine_core::placement::{DriveState, Layout, LayoutDrive};
+use engine_core::ports::{Clock, DriveError, DriveFiles, DriveUsage, ShardStore};
+use engine_core::stripes::{Choice, Geometry};
+use engine_types::{DriveId, Stamp};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A drive that answers nothing for so long is out of service.
+pub const SILENCE: Duration = Duration::from_secs(5);
+/// One operation that takes so many silences on a drive that answers others has failed.
+const OPERATION_SILENCES_MAX: u32 = 12;
+/// A full drive takes writes again when this much is free, or 2 % of it where that is less.
+const FULL_CLEARS_BYTES: u64 = 1 << 30;
+
+/// What may be asked of a drive now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// Everything.
+    Up,
+    /// Reads and frees.
+    Full,
+    /// Reads.
+    ReadOnly,
+    /// Nothing, and why.
+    Out(String),
+}
+
+/// A drive as operators see it.
+#[derive(Clone, Debug)]
+pub struct DriveStatus {
+    /// Its row in the layout.
+    pub row: LayoutDrive,
+    /// How it does.
+    pub service: Service,
+    /// Room; zeros for a drive that is not here.
+    pub usage: DriveUsage,
+}
+
+/// One drive that is open here.
+#[derive(Debug)]
+pub(crate) struct Drive {
+    pub(crate) row: LayoutDrive,
+    pub(crate) store: Arc<dyn ShardStore>,
+    pub(crate) files: Arc<dyn DriveFiles>,
+    service: Mutex<Service>,
+    /// Milliseconds on the monotonic clock when it last answered.
+    answered: AtomicU64,
+}
+
+impl Drive {
+    pub(crate) fn service(&self) -> Service {
+        self.service.lock().clone()
+    }
+    pub(crate) fn readable(&self) -> bool {
+        !matches!(*self.service.lock(), Service::Out(_))
+    }
+    fn writable(&self, record_bytes: u64) -> bool {
+        *self.service.lock() == Service::Up && self.store.usage().available >= record_bytes
+    }
+}
+
+/// The registry of drives.
+#[derive(Debug)]
+pub struct Drives {
+    table: RwLock<Table>,
+    clock: Arc<dyn Clock>,
+    silence: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    layout: Arc<Layout>,
+    here: BTreeMap<DriveId, Arc<Drive>>,
+}
+
+/// What a writer sees of the drives at one moment.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) writable: BTreeSet<DriveId>,
+    out: usize,
+    full: usize,
+}
+
+impl View {
+    /// Geometry to write in, or why not.
+    pub(crate) fn choose(&self) -> Result<Choice, EngineError> {
+        let counted = self.layout.drives.iter().filter(|d| d.state != DriveState::Leaving).count();
+        let few = |count: usize| EngineError::Unavailable(format!("{count} of {counted} drives can be written"));
+        let target = Geometry::for_drives(counted).ok_or_else(|| few(0))?;
+        let writable = self.writable.len();
+        let choice = Geometry::choose(target, writable, self.out);
+        choice.ok_or_else(|| {
+            let with_full = Geometry::choose(target, writable + self.full, self.out);
+            if with_full.is_some() { EngineError::Full } else { few(writable) }
+        })
+    }
+}
+
+impl Drives {
+    pub(crate) fn new(clock: Arc<dyn Clock>, silence: Duration) -> Self {
+        Self { table: RwLock::default(), clock, silence }
+    }
+
+    /// Puts a drive into service, or puts it back after it was opened anew.
+    pub fn add(&self, row: LayoutDrive, store: Arc<dyn ShardStore>, files: Arc<dyn DriveFiles>) {
+        let id = row.id;
+        let answered = AtomicU64::new(self.now_ms());
+        let drive = Drive { row: row.clone(), store, files, service: Mutex::new(Service::Up), answered };
+        let mut table = self.table.write();
+        if table.layout.drive(id).is_none() {
+            let mut layout = Layout::clone(&table.layout);
+            layout.drives.push(row);
+            layout.drives.sort_by_key(|drive| drive.id);
+            table.layout = Arc::new(layout);
+        }
+        table.here.insert(id, Arc::new(drive));
+    }
+
+    /// Takes a drive away: while the layout names it, it counts as out of service.
+    pub fn remove(&self, id: DriveId) {
+        self.table.write().here.remove(&id);
+    }
+
+    /// Takes a newer layout from control. Drives opened here but not in it yet stay in.
+    pub(crate) fn adopt(&self, mut layout: Layout) {
+        let mut table = self.table.write();
+        if layout.version < table.layout.version {
+            return;
+        }
+        for drive in table.here.values() {
+            if layout.drive(drive.row.id).is_none() {
+                layout.drives.push(drive.row.clone());
+            }
+        }
+        layout.drives.sort_by_key(|drive| drive.id);
+        table.layout = Arc::new(layout);
+    }
+
+    /// All drives of the layout and how they do.
+    pub fn status(&self) -> Vec<DriveStatus> {
+        let table = self.table.read();
+        let status = |row: &LayoutDrive| match table.here.get(&row.id) {
+            Some(drive) => {
+                DriveStatus { row: row.clone(), service: drive.service(), usage: drive.store.usage() }
+            }
+            None => DriveStatus {
+                row: row.clone(),
+                service: Service::Out("not here".into()),
+                usage: DriveUsage::default(),
+            },
+        };
+        table.layout.drives.iter().map(status).collect()
+    }
+
+    /// A drive that is open here.
+    pub(crate) fn get(&self, id: DriveId) -> Option<Arc<Drive>> {
+        self.table.read().here.get(&id).cloned()
+    }
+
+    /// All drives open here.
+    pub(crate) fn here(&self) -> Vec<Arc<Drive>> {
+        self.table.read().here.values().cloned().collect()
+    }
+
+    /// Whether the layout names a drive.
+    pub(crate) fn in_layout(&self, id: DriveId) -> bool {
+        self.table.read().layout.drive(id).is_some()
+    }
+
+    /// Files of all drives that answer.
+    pub(crate) fn view(&self, record_bytes: u64) -> View {
+        let table = self.table.read();
+        let mut view = View {
+            layout: Arc::clone(&table.layout),
+            writable: BTreeSet::new(),
+            out: 0,
+            full: 0,
+        };
+        for row in &table.layout.drives {
+            let here = table.here.get(&row.id);
+            let out = here.is_none_or(|drive| !drive.readable());
+            if row.state == DriveState::Leaving {
+                continue;
+            }
+            if out {
+                view.out += 1;
+            } else if row.state == DriveState::Active && here.is_some_and(|d| d.writable(record_bytes)) {
+                view.writable.insert(row.id);
+            } else if row.state == DriveState::Full
+                || here.is_some_and(|d| d.service() != Service::ReadOnly && row.state == DriveState::Active)
+            {
+                view.full += 1;
+            }
+        }
+        view
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Does `work` on a drive. Errors and silence change its service before they are returned.
+    pub(crate) async fn run<T>(
+        &self,
+        drive: &Drive,
+        op: &'static str,
+        work: impl Future<Output = Result<T, DriveError>>,
+    ) -> Result<T, DriveError> {
+        let mut work = pin!(work);
+        let started = self.now_ms();
+        let silence = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
+        for _ in 0..OPERATION_SILENCES_MAX {
+            if let Ok(done) = tokio::time::timeout(self.silence, &mut work).await {
+                drive.answered.store(self.now_ms(), Ordering::Relaxed);
+                if let Err(error) = &done {
+                    metrics::shard_error(op, error);
+                    note(drive, op, error);
+                }
+                return done;
+            }
+            let last = drive.answered.load(Ordering::Relaxed).max(started);
+            if self.now_ms().saturating_sub(last) >= silence {
+                break;
+            }
+        }
+        let error = DriveError::Failed(format!("silent for {} ms", silence));
+        metrics::shard_error(op, &error);
+        note(drive, op, &error);
+        Err(error)
+    }
+
+    /// Looks at every drive: failures seen by others, drives that answer again, room again.
+    pub(crate) async fn probe(&self) {
+        for drive in self.here() {
+            match (drive.service(), drive.files.failure()) {
+                (Service::Up | Service::Full | Service::ReadOnly, Some(reason)) => {
+                    note(&drive, "probe", &DriveError::Failed(reason));
+                }
+                (Service::Out(_), None) => {
+                    let answer = drive.store.entries(None, Stamp(0), 1);
+                    if let Ok(Ok(_)) = tokio::time::timeout(self.silence, answer).await {
+                        drive.answered.store(self.now_ms(), Ordering::Relaxed);
+                        tracing::info!(drive = %drive.row.id, "drive is back in service");
+                        *drive.service.lock() = Service::Up;
+                    }
+                }
+                (Service::Full, None) => {
+                    let usage = drive.store.usage();
+                    if usage.available > FULL_CLEARS_BYTES.min(usage.capacity / 50) {
+                        *drive.service.lock() = Service::Up;
+                    }
+                }
+                (Service::Up | Service::ReadOnly, None) | (Service::Out(_), Some(_)) => {}
+            }
+        }
+    }
+}
+
+/// What an error says of the drive's service.
+fn note(drive: &Drive, op: &'static str, error: &DriveError) {
+    let mut service = drive.service.lock();
+    let next = match error {
+        DriveError::NotFound | DriveError::Corrupt(_) => return,
+        DriveError::Full => Service::Full,
+        DriveError::ReadOnly => Service::ReadOnly,
+        DriveError::Failed(reason) => Service::Out(reason.clone()),
+    };
+    if matches!(*service, Service::Out(_)) || *service == next {
+        return;
+    }
+    tracing::warn!(drive = %drive.row.id, op, state = ?next, "drive changed service");
+    *service = next;
+}

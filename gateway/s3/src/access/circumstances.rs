@@ -1,0 +1,255 @@
+//! The head of a request as condition keys: what policies may ask of it.
+//!
+//! Only what the head says. Tags of the object and of a body are added where they are known. A key
+//! that the head does not fill is absent, as AWS has it; `s3:signatureAge` and the address are always
+//! there, so that a Deny that rests on them holds.
+
+use crate::request::RequestState;
+use http::{HeaderMap, Uri};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+/// Condition key and value; a key may come more than once where it is many-valued.
+pub(crate) type Pairs = Vec<(String, String)>;
+
+/// Headers whose condition key is `s3:` and their name.
+const S3_HEADERS: &[&str] = &[
+    "if-match",
+    "if-none-match",
+    "x-amz-acl",
+    "x-amz-content-sha256",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+];
+/// Headers whose condition key is another.
+const NAMED_HEADERS: &[(&str, &str)] = &[
+    ("referer", "aws:Referer"),
+    ("user-agent", "aws:UserAgent"),
+    ("x-amz-object-lock-mode", "s3:object-lock-mode"),
+    ("x-amz-object-lock-retain-until-date", "s3:object-lock-retain-until-date"),
+    ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold"),
+];
+/// Query parameters with their condition key.
+const QUERY: &[(&str, &str)] = &[
+    ("prefix", "s3:prefix"),
+    ("delimiter", "s3:delimiter"),
+    ("max-keys", "s3:max-keys"),
+    ("versionId", "s3:VersionId"),
+];
+
+/// How a request was signed, as `s3:authType` says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signed {
+    No,
+    Header,
+    Query,
+    Form,
+}
+
+/// A form's fields were its signature; set beside the identity by what turned the form into a PUT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedForm;
+
+/// Decoded query parameters in order.
+pub(crate) fn query(uri: &Uri) -> Vec<(String, String)> {
+    let parts = uri.query().unwrap_or_default().split('&').filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (form_decode(name), form_decode(value))
+        })
+        .collect()
+}
+
+/// `a+b%20c` → `a b c`; what is not UTF-8 or not an escape stays as it is, lossily.
+pub(crate) fn form_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let escaped = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
+        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                out.push(value);
+                at += 3;
+            }
+            None => {
+                out.push(if byte == b'+' { b' ' } else { byte });
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// All values of a header as one text, joined as HTTP joins them; a condition key of one value must
+/// not be dodged by sending the header twice.
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<_> =
+        headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// The condition keys of a head.
+pub(crate) fn of_head(
+    uri: &Uri,
+    headers: &HeaderMap,
+    state: Option<&RequestState>,
+    signed: Signed,
+) -> Pairs {
+    let query = query(uri);
+    let mut pairs = Pairs::new();
+    let mut add = |key: &str, value: String| pairs.push((key.to_owned(), value));
+    let now = Timestamp::now();
+    add("aws:CurrentTime", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    add("aws:EpochTime", now.as_second().to_string());
+    if let Some(state) = state {
+        add("aws:SourceIp", state.peer.to_string());
+        add("aws:SecureTransport", state.secure.to_string());
+    }
+    for name in S3_HEADERS {
+        header(headers, name).into_iter().for_each(|value| add(&format!("s3:{name}"), value));
+    }
+    for (name, key) in NAMED_HEADERS {
+        header(headers, name).into_iter().for_each(|value| add(key, value));
+    }
+    if let Some(source) = header(headers, "x-amz-copy-source") {
+        let source = form_decode(&source.replace('+', "%2B"));
+        add("s3:x-amz-copy-source", source.trim_start_matches('/').to_owned());
+    }
+    for (name, key) in QUERY {
+        // The last of repeated ones would be a guess: s3s refuses a repeated parameter.
+        let found = query.iter().find(|(known, _)| known == name);
+        found.into_iter().for_each(|(_, value)| add(key, value.clone()));
+    }
+    let (kind, version) = match signed {
+        Signed::No => return tagged(pairs, headers),
+        Signed::Header => ("REST-HEADER", "AWS4-HMAC-SHA256"),
+        Signed::Query => ("REST-QUERY-STRING", "AWS4-HMAC-SHA256"),
+        Signed::Form => ("POST", "AWS4-HMAC-SHA256"),
+    };
+    add("s3:authType", kind.to_owned());
+    add("s3:signatureversion", version.to_owned());
+    let date = query.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amz-date"));
+    let date = date.map(|(_, date)| date.clone()).or_else(|| header(headers, "x-amz-date"));
+    add("s3:signatureAge", age_ms(date.as_deref(), now).to_string());
+    tagged(pairs, headers)
+}
+
+/// Milliseconds since the signature was made; of an unreadable date the most there is.
+fn age_ms(date: Option<&str>, now: Timestamp) -> i64 {
+    let made = date
+        .and_then(|text| DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok())
+        .and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+    match made {
+        Some(made) => (now.as_millisecond() - made.timestamp().as_millisecond()).max(0),
+        None => i64::MAX,
+    }
+}
+
+/// Adds the tags of `x-amz-tagging`.
+fn tagged(mut pairs: Pairs, headers: &HeaderMap) -> Pairs {
+    let Some(text) = header(headers, "x-amz-tagging") else { return pairs };
+    let tags = text.split('&').filter(|part| !part.is_empty()).map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (form_decode(name), form_decode(value))
+    });
+    pairs.extend(request_tags(tags));
+    pairs
+}
+
+/// Tags a request brings, as condition keys.
+pub(crate) fn request_tags(tags: impl Iterator<Item = (String, String)>) -> Pairs {
+    let mut pairs = Pairs::new();
+    for (name, value) in tags {
+        pairs.push(("s3:RequestObjectTagKeys".to_owned(), name.clone()));
+        pairs.push((format!("s3:RequestObjectTag/{name}"), value));
+    }
+    pairs
+}
+
+/// Tags of the object, as condition keys.
+pub(crate) fn object_tags(tags: &[(String, String)]) -> Pairs {
+    tags.iter().map(|(name, value)| (format!("s3:ExistingObjectTag/{name}"), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, value.parse().expect("value"));
+        }
+        map
+    }
+
+    fn value<'a>(pairs: &'a Pairs, key: &str) -> Vec<&'a str> {
+        pairs.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect()
+    }
+
+    #[test]
+    fn heads_become_condition_keys() {
+        let uri: Uri = "/b?list-type=2&prefix=a%2Fb+c&max-keys=7&versionId=null".parse().expect("uri");
+        let head = headers(&[
+            ("x-amz-acl", "public-read"),
+            ("x-amz-acl", "private"),
+            ("x-amz-copy-source", "/src/a%20b+c"),
+            ("x-amz-tagging", "security=public&team=a%26b"),
+            ("referer", "http://x/"),
+        ]);
+        let pairs = of_head(&uri, &head, None, Signed::Query);
+        for (key, expected) in [
+            ("s3:prefix", vec!["a/b c"]),
+            ("s3:max-keys", vec!["7"]),
+            ("s3:VersionId", vec!["null"]),
+            ("s3:x-amz-acl", vec!["public-read,private"]),
+            ("s3:x-amz-copy-source", vec!["src/a b+c"]),
+            ("s3:RequestObjectTag/security", vec!["public"]),
+            ("s3:RequestObjectTag/team", vec!["a&b"]),
+            ("s3:RequestObjectTagKeys", vec!["security", "team"]),
+            ("aws:Referer", vec!["http://x/"]),
+            ("s3:authType", vec!["REST-QUERY-STRING"]),
+            ("s3:delimiter", vec![]),
+            ("aws:SourceIp", vec![]),
+        ] {
+            assert_eq!(value(&pairs, key), expected, "{key}");
+        }
+        assert!(value(&of_head(&uri, &head, None, Signed::No), "s3:authType").is_empty());
+    }
+
+    #[test]
+    fn the_age_of_a_signature_is_told_and_never_too_small() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("time");
+        for (date, age) in [
+            (Some("20260102T030400Z"), 5_000),
+            (Some("20260102T030500Z"), 0),
+            (Some("yesterday"), i64::MAX),
+            (None, i64::MAX),
+        ] {
+            assert_eq!(age_ms(date, now), age, "{date:?}");
+        }
+    }
+
+    #[test]
+    fn decoding_never_fails() {
+        for (text, expected) in
+            [("a%2", "a%2"), ("%zz", "%zz"), ("a+b", "a b"), ("%C3%A9", "é"), ("%ff", "\u{fffd}"), ("", "")]
+        {
+            assert_eq!(form_decode(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The outermost service: every request passes here on its way in and every answer on its way out.
+//!
+//! In: ids, the close guard, checks of the head, the way to go (S3; later IAM and STS by credential
+//! scope). Out: request id, errors in AWS's words, what is left of the body drained. The server owns
+//! sockets, TLS and HTTP limits; authentication and S3's own rules lie further in.
+
+use crate::access::Access;
+use crate::auth::Auth;
+use crate::body::{BoxError, Leftover, RequestBody};
+use crate::close::{Close, ResponseBody};
+use crate::error::{incomplete, sha256_mismatch};
+use crate::gateway::Gateway;
+use crate::host::Hosts;
+use crate::options::FrontOptions;
+use crate::precheck::{self, Target};
+use crate::render;
+use crate::repair::Repair;
+use crate::request::{DOCUMENT_BYTES_MAX, RequestState};
+use bytes::Bytes;
+use engine_node::Engine;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::region::Region;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result, s3_error};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Largest signed chunk of an aws-chunked body, bytes: it is held whole until its signature is
+/// checked.
+pub const SIGNED_CHUNK_BYTES_MAX: usize = 8 << 20;
+/// Largest text of a POST form's fields, together, bytes.
+pub const FORM_FIELDS_BYTES_MAX: usize = 256 << 10;
+
+/// Where a request came from.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+    /// The socket speaks TLS.
+    pub tls: bool,
+}
+
+/// An option that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FrontError {
+    /// Not a region's name.
+    #[error("region: {0:?} is not a region's name")]
+    Region(String),
+}
+
+/// The S3 front. One a process; shared by all connections.
+#[derive(Debug)]
+pub struct S3Front {
+    service: S3Service,
+    options: Arc<FrontOptions>,
+    hosts: Hosts,
+}
+
+/// Ways a request may go.
+enum Route {
+    S3,
+    Preflight,
+    /// Another service of the same port, by credential scope.
+    Other(String),
+}
+
+impl S3Front {
+    /// Wires the protocol to the engine.
+    pub fn new(engine: Engine, options: FrontOptions) -> Result<Self, FrontError> {
+        let options = Arc::new(options);
+        let hosts = Hosts::new(&options.domains);
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config(&options)?)));
+        let build = |repair: Option<Repair>| {
+            let gateway = Gateway { engine: engine.clone(), options: Arc::clone(&options) };
+            let mut builder = S3ServiceBuilder::new(gateway);
+            builder.set_config(Arc::clone(&config) as Arc<_>);
+            builder.set_host(hosts.clone());
+            // The access check runs only where auth is set: it always is.
+            builder.set_auth(Auth { engine: engine.clone() });
+            builder.set_access(Access::new(engine.clone()));
+            if let Some(repair) = repair {
+                builder.set_route(repair);
+            }
+            builder.build()
+        };
+        let repair = Repair::new(build(None), Auth { engine: engine.clone() });
+        let service = build(Some(repair));
+        Ok(Self { service, options, hosts })
+    }
+
+    /// Answers one request. Never fails: what goes wrong is an answer.
+    pub async fn call<B>(&self, request: Request<B>, info: ConnectionInfo) -> Response<ResponseBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut head, body) = request.into_parts();
+        let state = Arc::new(RequestState::new(&info, &head.headers, &self.options));
+        let (method, resource) = (head.method.clone(), head.uri.path().to_owned());
+        let mut close = Close::new(Arc::clone(&state), method.clone(), &resource);
+        let target = precheck::target(&head, self.names_key(&head));
+        let length = body.size_hint().exact();
+        let expects = head.headers.contains_key(header::EXPECT);
+        let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
+        let mut response = match self.admit(&mut head, target, length) {
+            Ok(Route::S3) => self.s3(head, body, &leftover, target, &state).await,
+            Ok(Route::Preflight) => render::error(preflight_refused()),
+            Ok(Route::Other(service)) => render::error(s3_error!(
+                NotImplemented,
+                "The service {service} is not built yet"
+            )),
+            Err(error) => render::error(error),
+        };
+        leftover.drain();
+        render::finish(&mut response, &state, &method, &resource, &self.options.region);
+        close.answered(response.status());
+        response.map(|body| ResponseBody::new(body, close))
+    }
+
+    /// Checks the head and says where it goes.
+    fn admit(&self, head: &mut Parts, target: Target, length: Option<u64>) -> S3Result<Route> {
+        precheck::check(head, target, length)?;
+        // An empty Authorization header is none.
+        if head.headers.get(header::AUTHORIZATION).is_some_and(http::HeaderValue::is_empty) {
+            head.headers.remove(header::AUTHORIZATION);
+        }
+        if head.method == Method::OPTIONS {
+            return Ok(Route::Preflight);
+        }
+        Ok(match precheck::scope_service(&head.headers) {
+            Some(service) if service != "s3" => Route::Other(service.to_owned()),
+            _ => Route::S3,
+        })
+    }
+
+    async fn s3(
+        &self,
+        head: Parts,
+        body: RequestBody,
+        leftover: &Leftover,
+        target: Target,
+        state: &Arc<RequestState>,
+    ) -> Response<Body> {
+        if target == Target::Document {
+            state.keep_document();
+        }
+        let hashed = head.headers.get("x-amz-content-sha256").is_some_and(|v| v.len() == 64);
+        let mut request = Request::from_parts(head, Body::http_body_unsync(body));
+        request.extensions_mut().insert(Arc::clone(state));
+        let response = match self.service.call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!(request_id = %state.id, %error, "s3s failed");
+                render::error(S3Error::new(S3ErrorCode::InternalError))
+            }
+        };
+        // s3s calls it an internal error when a document's body fails while it is read.
+        let unread = response.status() == StatusCode::INTERNAL_SERVER_ERROR && !state.handled();
+        match leftover.fault() {
+            Some(fault) if unread => render::error(crate::error::from_body(fault)),
+            None if unread && leftover.polled() => {
+                render::error(if hashed { sha256_mismatch() } else { incomplete() })
+            }
+            _ => response,
+        }
+    }
+
+    /// Whether the request's path names a key.
+    fn names_key(&self, head: &Parts) -> bool {
+        let host = head.headers.get(header::HOST).and_then(|h| h.to_str().ok());
+        let host = host.or_else(|| head.uri.authority().map(|a| a.as_str()));
+        let path = head.uri.path().trim_start_matches('/');
+        match host.and_then(|host| self.hosts.bucket(host)) {
+            Some(_bucket) => !path.is_empty(),
+            None => path.split_once('/').is_some_and(|(_bucket, key)| !key.is_empty()),
+        }
+    }
+}
+
+fn preflight_refused() -> S3Error {
+    crate::error::custom(
+        "AccessForbidden",
+        StatusCode::FORBIDDEN,
+        "CORSResponse: CORS is not enabled for this bucket.",
+    )
+}
+
+fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {
+    let wrong = |_error| FrontError::Region(options.region.clone());
+    let mut config = S3Config::default();
+    config.xml_max_body_size = DOCUMENT_BYTES_MAX;
+    config.post_object_max_file_size = options.post_form_bytes_max;
+    config.put_object_max_size = Some(engine_node::PART_BYTES_MAX);
+    config.custom_route_max_body_size = None;
+    config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
+    config.form_max_field_size = FORM_FIELDS_BYTES_MAX;
+    config.form_max_fields_size = FORM_FIELDS_BYTES_MAX;
+    config.expected_region = Some(Region::new(options.region.as_str().into()).map_err(wrong)?);
+    config.sig_v4_allowed_services = vec!["s3".into()];
+    // Only for forms: `precheck` refuses version two in headers and queries.
+    config.enable_sig_v2 = options.post_form_sigv2;
+    Ok(config)
+}
