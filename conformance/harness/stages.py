@@ -2,9 +2,8 @@
 """Runs stages in order and prints one JSON object last: stages.py TARGET NAME=COMMAND...
 
 A stage is a shell command. Its own last line, where it is a JSON object, is taken up into the
-summary; `test result:` lines of cargo are added up. The first stage that fails ends the run
-(`?NAME=` is not run by default either way: such stages run even after a failure, as in `verify`,
-where one wants all findings at once).
+summary; `test result:` lines of cargo are added up. After a stage that fails, only stages written
+`?NAME=COMMAND` are still run: those whose findings one wants at once, as in `verify`.
 """
 from __future__ import annotations
 

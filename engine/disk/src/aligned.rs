@@ -61,9 +61,8 @@ impl Pool {
                 .position(|buffer| buffer.capacity() >= length && buffer.capacity() / 4 <= length);
             fit.map(|at| kept.swap_remove(at))
         };
-        let mut buffer = found.unwrap_or_else(|| {
-            AlignedBuffer::new(length.next_power_of_two().max(RECORD_ALIGN))
-        });
+        let mut buffer = found
+            .unwrap_or_else(|| AlignedBuffer::new(length.next_power_of_two().max(RECORD_ALIGN)));
         buffer.length = length;
         Pooled {
             buffer,

@@ -116,10 +116,8 @@ impl Appender {
                 return;
             }
         }
-        // Dropped without close: nothing acknowledged is at stake, the next open scans.
-        if let Err(error) = self.close() {
-            tracing::debug!(%error, "shard store dropped");
-        }
+        // Dropped without close: nothing acknowledged is at stake, the next open scans. To seal here
+        // would only hide from every test what a crash does.
     }
 
     /// Does a group; gives the answer for `Close` if that was asked.
@@ -134,7 +132,11 @@ impl Appender {
         }
         self.settle();
         if !frees.is_empty() {
-            let tokens: Vec<CopyToken> = frees.iter().flat_map(|(tokens, _)| tokens).copied().collect();
+            let tokens: Vec<CopyToken> = frees
+                .iter()
+                .flat_map(|(tokens, _)| tokens)
+                .copied()
+                .collect();
             let done = self.free(&tokens);
             for (_, to) in frees {
                 answer(to, done.clone());
@@ -168,7 +170,11 @@ impl Appender {
     /// Whether this copy is stored already (a retry whose first answer was lost). The same token
     /// with other content is refused: a token is written once.
     fn is_known(&self, header: &ShardHeader) -> Result<bool, DriveError> {
-        if self.pending.iter().any(|pending| pending.token == header.token) {
+        if self
+            .pending
+            .iter()
+            .any(|pending| pending.token == header.token)
+        {
             let text = "copy token written twice at once".to_owned();
             return Err(DriveError::Corrupt(text));
         }
@@ -191,9 +197,8 @@ impl Appender {
     /// Finds the record its place; makes a new segment where it does not fit.
     fn reserve(&mut self, header: &mut ShardHeader) -> Result<Place, DriveError> {
         let length = header.record_length();
-        let fits = |active: &Active| {
-            active.position.saturating_add(u64::from(length)) <= active.length
-        };
+        let fits =
+            |active: &Active| active.position.saturating_add(u64::from(length)) <= active.length;
         if !self.active.as_ref().is_some_and(fits) {
             self.rotate(u64::from(length))?;
         }
@@ -425,7 +430,10 @@ impl Appender {
             // All may have been freed by someone whose answer is on the way; but that was durable.
             return self.shared.files.root().working();
         }
-        let records: Vec<_> = found.iter().map(|(token, place)| (*token, place.segment)).collect();
+        let records: Vec<_> = found
+            .iter()
+            .map(|(token, place)| (*token, place.segment))
+            .collect();
         self.frees.append(&records)?;
         let mut batch = self.shared.index.batch();
         for (token, place) in &found {
@@ -449,7 +457,9 @@ impl Appender {
     /// Drops the frees of segments that are gone. Failing that, the log only stays long.
     fn shorten_frees(&mut self) {
         let shared = &self.shared;
-        let rewritten = self.frees.rewrite(|segment| shared.space.lock().has(segment));
+        let rewritten = self
+            .frees
+            .rewrite(|segment| shared.space.lock().has(segment));
         let marked = rewritten.and_then(|()| {
             let mut batch = shared.index.batch();
             batch.set_frees_applied(self.frees.mark());

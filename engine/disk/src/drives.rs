@@ -172,7 +172,12 @@ impl Drive {
 /// Reads what stands in a locked directory.
 fn look(root: &Root, known: u32) -> Found {
     let path = || root.path().to_owned();
-    let unfit = |error| Found::Unfit(MarkError::Drive { path: path(), error });
+    let unfit = |error| {
+        Found::Unfit(MarkError::Drive {
+            path: path(),
+            error,
+        })
+    };
     match root.read(MARK_FILE) {
         Ok(bytes) => match Mark::decode(&bytes, known) {
             Ok(mark) => Found::Marked(mark),
@@ -267,9 +272,7 @@ pub fn first_boot(drives: Vec<Drive>) -> (BootId, Vec<Result<Drive, MarkError>>)
 }
 
 /// Raises the boot count of every drive: own counts first, then everyone's.
-fn raise(
-    drives: Vec<Result<(Drive, bool), MarkError>>,
-) -> (BootId, Vec<Result<Drive, MarkError>>) {
+fn raise(drives: Vec<Result<(Drive, bool), MarkError>>) -> (BootId, Vec<Result<Drive, MarkError>>) {
     let mut known: BTreeMap<DriveUuid, BootId> = BTreeMap::new();
     for (drive, _) in drives.iter().flatten() {
         for (uuid, boot) in drive.mark().boots {

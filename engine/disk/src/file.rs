@@ -61,6 +61,12 @@ pub struct Root {
     /// What was written and synced, for the power-cut tests.
     #[cfg(test)]
     pub(crate) tape: crate::tests::tape::Tape,
+    /// Makes the drive look as large as this, for the tests of full drives.
+    #[cfg(test)]
+    pub(crate) pretended_capacity: OnceLock<u64>,
+    /// The error that the next write, read or sync meets.
+    #[cfg(test)]
+    pub(crate) faults: crate::tests::faults::Faults,
 }
 
 /// Room of the file system, bytes.
@@ -99,6 +105,10 @@ impl Root {
             settled: Mutex::new(HashSet::new()),
             #[cfg(test)]
             tape: crate::tests::tape::Tape::default(),
+            #[cfg(test)]
+            pretended_capacity: OnceLock::new(),
+            #[cfg(test)]
+            faults: crate::tests::faults::Faults::default(),
         })
     }
 
@@ -159,13 +169,16 @@ impl Root {
         DriveError::Failed(text)
     }
 
-    pub(crate) fn open_at(&self, name: &str, flags: OFlags) -> Result<File, DriveError> {
+    fn open_at(&self, name: &str, flags: OFlags) -> Result<File, DriveError> {
         self.working()?;
         checked(name)?;
-        let mode = Mode::RUSR | Mode::WUSR;
-        rustix::fs::openat(&self.dir, name, flags | OFlags::CLOEXEC, mode)
-            .map(File::from)
+        self.open_plain(name, flags)
             .map_err(|error| self.sort(&format!("open {name}"), error))
+    }
+
+    fn open_plain(&self, name: &str, flags: OFlags) -> Result<File, Errno> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::openat(&self.dir, name, flags | OFlags::CLOEXEC, mode).map(File::from)
     }
 
     /// fsync of a directory; `""` is the root.
@@ -237,8 +250,7 @@ impl Root {
         let _one = self.writing.lock();
         self.make_directories(parent(name))?;
         let aside = format!("{name}{ASIDE}");
-        let mut file =
-            self.open_at(&aside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        let mut file = self.open_at(&aside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
         #[cfg(test)]
         self.tape.created(&aside);
         file.write_all(bytes)
@@ -318,8 +330,13 @@ impl Root {
     pub(crate) fn names(&self, directory: &str) -> Result<Vec<String>, DriveError> {
         let sort = |error| self.sort(&format!("list {directory}"), error);
         let opened = if directory.is_empty() {
-            rustix::fs::openat(&self.dir, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(sort)?
+            rustix::fs::openat(
+                &self.dir,
+                ".",
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .map_err(sort)?
         } else {
             self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?
                 .into()
@@ -370,8 +387,53 @@ impl Root {
         })
     }
 
+    /// As [`Self::open_file`], past the page cache where the file system takes that; says whether
+    /// it does.
+    pub(crate) fn open_direct(
+        self: &Arc<Self>,
+        name: &str,
+        flags: OFlags,
+        sync: SyncPoint,
+    ) -> Result<(DriveFile, bool), DriveError> {
+        self.working()?;
+        checked(name)?;
+        match self.open_plain(name, flags | OFlags::DIRECT) {
+            Ok(file) => {
+                #[cfg(test)]
+                if flags.contains(OFlags::CREATE) {
+                    self.tape.created(name);
+                }
+                let root = Arc::clone(self);
+                let name = name.to_owned();
+                Ok((
+                    DriveFile {
+                        root,
+                        file,
+                        name,
+                        sync,
+                    },
+                    true,
+                ))
+            }
+            // Linux has created the file by the time it refuses O_DIRECT.
+            Err(Errno::INVAL) => {
+                let file = self.open_file(name, flags - OFlags::EXCL, sync)?;
+                Ok((file, false))
+            }
+            Err(error) => Err(self.sort(&format!("open {name}"), error)),
+        }
+    }
+
     /// Room of the file system.
     pub(crate) fn room(&self) -> Result<FileSystemRoom, DriveError> {
+        #[cfg(test)]
+        if let Some(capacity) = self.pretended_capacity.get() {
+            let used = crate::tests::segment_blocks(&self.path);
+            return Ok(FileSystemRoom {
+                capacity: *capacity,
+                available: capacity.saturating_sub(used),
+            });
+        }
         let stat = rustix::fs::fstatvfs(&self.dir).map_err(|error| self.sort("statvfs", error))?;
         Ok(FileSystemRoom {
             capacity: stat.f_blocks.saturating_mul(stat.f_frsize),
@@ -424,6 +486,10 @@ impl DriveFile {
     /// Fills `buffer` from `offset`; `Corrupt` if the file ends before.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DriveError> {
         self.root.working()?;
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.read(&self.name) {
+            return Err(self.root.sort(&self.doing("read"), error));
+        }
         self.file
             .read_exact_at(buffer, offset)
             .map_err(|error| self.root.sort_io(&self.doing("read"), &error))
@@ -432,6 +498,10 @@ impl DriveFile {
     /// Writes all of `bytes`; not durable before [`Self::sync`].
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DriveError> {
         self.root.working()?;
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.write(&self.name) {
+            return Err(self.root.sort(&self.doing("write"), error));
+        }
         self.file
             .write_all_at(bytes, offset)
             .map_err(|error| self.root.sort_io(&self.doing("write"), &error))?;
@@ -447,6 +517,10 @@ impl DriveFile {
             return Ok(());
         }
         self.root.working()?;
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.sync(&self.name) {
+            return Err(self.root.sync_failed(&self.name, error));
+        }
         rustix::fs::fdatasync(&self.file)
             .map_err(|error| self.root.sync_failed(&self.name, error))?;
         #[cfg(test)]
@@ -536,7 +610,9 @@ fn checked(name: &str) -> Result<(), DriveError> {
         Ok(())
     } else {
         let shown = OsStr::from_bytes(name.as_bytes()).display().to_string();
-        Err(DriveError::Failed(format!("file name {shown:?} is not below the drive")))
+        Err(DriveError::Failed(format!(
+            "file name {shown:?} is not below the drive"
+        )))
     }
 }
 

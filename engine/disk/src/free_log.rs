@@ -109,7 +109,29 @@ impl FreeLog {
                 let text = format!("log of frees has version {version}; upgrade this build");
                 return Err(DriveError::Failed(text));
             }
-            let [.., a, b, c, d, e, f, g, h, _, _, _, _, _, _, _, _, _, _, _, _] = first;
+            let [
+                ..,
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+            ] = first;
             this.generation = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
             this.cut_torn_end(length)?;
         } else {
@@ -164,7 +186,9 @@ impl FreeLog {
 
     /// Appends and syncs: when Ok, the frees outlive a power cut.
     pub(crate) fn append(&mut self, frees: &[(CopyToken, u64)]) -> Result<(), DriveError> {
-        let records = frees.iter().map(|(token, segment)| encode(*token, *segment));
+        let records = frees
+            .iter()
+            .map(|(token, segment)| encode(*token, *segment));
         let bytes: Vec<u8> = records.flatten().collect();
         self.log.append(&bytes)?;
         #[cfg(sabotage)]

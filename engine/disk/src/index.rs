@@ -16,6 +16,7 @@ use crate::file::DriveDir;
 use engine_core::ports::{DriveError, DriveFiles, ShardEntry};
 use engine_types::{BirthId, CopyToken, Stamp};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Its directory on the drive.
@@ -123,12 +124,13 @@ impl Index {
             Ok(Err(fjall::Error::Locked)) => Err(IndexOpen::Fatal(DriveError::Failed(
                 "the drive's shard index is open already".to_owned(),
             ))),
-            Ok(Err(fjall::Error::Io(error))) if is_fatal(&error) => {
-                let text = format!("open shard index: {error}");
-                files.fail(&text);
-                Err(IndexOpen::Fatal(DriveError::Failed(text)))
-            }
-            Ok(Err(error)) => Err(IndexOpen::Damaged(error.to_string())),
+            Ok(Err(error)) => match system_error(&error) {
+                Some(errno) => {
+                    let error = files.root().sort("open shard index", errno);
+                    Err(IndexOpen::Fatal(error))
+                }
+                None => Err(IndexOpen::Damaged(error.to_string())),
+            },
             Err(_) => Err(IndexOpen::Damaged("panic while opening".to_owned())),
         }
     }
@@ -258,13 +260,14 @@ impl Index {
     }
 }
 
-/// EIO, or no room: a new index would fare no better.
-fn is_fatal(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::IO | Errno::NOSPC | Errno::ROFS | Errno::MFILE | Errno::NFILE | Errno::NODEV)
-    )
+/// What the system refused, of which a new index would be refused too: no permission, no room, no
+/// file handles, EIO. A file that is missing or ends early is damage, and damage only.
+fn system_error(error: &fjall::Error) -> Option<Errno> {
+    let (fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error))) = error
+    else {
+        return None;
+    };
+    Errno::from_io_error(error).filter(|errno| *errno != Errno::NOENT && *errno != Errno::INVAL)
 }
 
 /// Changes to the index, applied in one piece.
@@ -279,8 +282,7 @@ impl Batch<'_> {
         value.extend_from_slice(&place.segment.to_be_bytes());
         value.extend_from_slice(&place.offset.to_be_bytes());
         value.extend_from_slice(&place.length.to_be_bytes());
-        self.inner
-            .insert(&self.index.rows, token_key(token), value);
+        self.inner.insert(&self.index.rows, token_key(token), value);
         let mut value = Vec::with_capacity(20);
         value.extend_from_slice(&token.0);
         value.extend_from_slice(&place.length.to_be_bytes());

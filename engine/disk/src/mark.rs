@@ -115,7 +115,9 @@ pub enum MarkError {
         known: u32,
     },
     /// Of another cluster.
-    #[error("{path} is a drive of cluster {found}, this node is of cluster {expected}: remove the path")]
+    #[error(
+        "{path} is a drive of cluster {found}, this node is of cluster {expected}: remove the path"
+    )]
     ForeignCluster {
         /// The path.
         path: PathBuf,
@@ -206,7 +208,9 @@ impl Mark {
             node: self.node.0,
             state: self.state,
             stale: self.stale,
-            boots: boots.map(|(uuid, boot)| (uuid.to_string(), boot.0)).collect(),
+            boots: boots
+                .map(|(uuid, boot)| (uuid.to_string(), boot.0))
+                .collect(),
         };
         let mark = serde_json::value::to_raw_value(&fields)?;
         let crc32c = format!("{:08x}", crc32c(mark.get().as_bytes()));
@@ -301,11 +305,7 @@ pub enum Plan {
 
 /// Judges the paths of a node. Pure. `credentials` is the cluster the credentials file names, if
 /// that file stands: then no path may be a new one.
-pub fn decide(
-    paths: &[PathBuf],
-    found: &mut Vec<Found>,
-    credentials: Option<ClusterId>,
-) -> Plan {
+pub fn decide(paths: &[PathBuf], found: &mut Vec<Found>, credentials: Option<ClusterId>) -> Plan {
     let fresh = |found: &Found| match found {
         Found::Empty => true,
         Found::Marked(mark) => mark.state == DriveState::Forming,
@@ -313,11 +313,7 @@ pub fn decide(
     };
     let mut forming: Vec<ClusterId> = marks(found).map(|mark| mark.cluster).collect();
     forming.dedup();
-    if credentials.is_none()
-        && !found.is_empty()
-        && found.iter().all(fresh)
-        && forming.len() <= 1
-    {
+    if credentials.is_none() && !found.is_empty() && found.iter().all(fresh) && forming.len() <= 1 {
         return Plan::FirstStart {
             resumed: forming.first().copied(),
         };
@@ -384,7 +380,10 @@ pub fn is_old_copy(mark: &Mark, boots: &BTreeMap<DriveUuid, BootId>) -> bool {
     if engine_types::sabotage("accept-old-copy") {
         return false;
     }
-    mark.stale || boots.get(&mark.uuid).is_some_and(|known| mark.boot() < *known)
+    mark.stale
+        || boots
+            .get(&mark.uuid)
+            .is_some_and(|known| mark.boot() < *known)
 }
 
 /// For each path the other one that holds the same drive.

@@ -57,7 +57,9 @@ impl Shared {
         let header = match ShardHeader::decode(bytes) {
             Ok(header) => header,
             Err(FormatError::Newer { .. }) => {
-                return Err(DriveError::Failed("shard header of a newer release".to_owned()));
+                return Err(DriveError::Failed(
+                    "shard header of a newer release".to_owned(),
+                ));
             }
             Err(error) => return Err(DriveError::Corrupt(error.to_string())),
         };
@@ -86,7 +88,9 @@ impl Shared {
         let (skip, end) = if small {
             (0, whole as u64)
         } else {
-            let end = last.saturating_mul(block).saturating_add(HEADER_BYTES_MAX as u64);
+            let end = last
+                .saturating_mul(block)
+                .saturating_add(HEADER_BYTES_MAX as u64);
             (first.saturating_mul(block), end.min(whole as u64))
         };
         let begin = skip.saturating_add(HEADER_BYTES_MAX as u64);

@@ -157,7 +157,9 @@ impl<'a> Rows<'a> {
     }
 
     fn end(&mut self) -> Result<(), DriveError> {
-        self.batch.take().map_or(Ok(()), |(batch, _)| batch.commit())
+        self.batch
+            .take()
+            .map_or(Ok(()), |(batch, _)| batch.commit())
     }
 }
 
@@ -297,7 +299,9 @@ impl Window<'_> {
         let filled = self.filled as u64;
         if offset < self.start || offset.saturating_add(ALIGN) > self.start.saturating_add(filled) {
             let left = self.length.saturating_sub(offset);
-            self.filled = usize::try_from(left).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+            self.filled = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(WINDOW_BYTES);
             self.start = offset;
             let (bytes, _) = self.buffer.bytes_mut().split_at_mut(self.filled);
             self.file.read_at(bytes, offset)?;
@@ -331,12 +335,18 @@ fn drop_lost(
     report: &mut Recovery,
 ) -> Result<(), DriveError> {
     let mut lost = Vec::new();
-    index.by_place(0, 0, |token, place| {
-        if !present.contains(&place.segment) {
+    let mut from = Some(0);
+    while let Some(segment) = from.take() {
+        // One look a segment, not one a row.
+        index.by_place(segment, 0, |token, place| {
+            if present.contains(&place.segment) {
+                from = place.segment.checked_add(1);
+                return false;
+            }
             lost.push((token, place));
-        }
-        true
-    })?;
+            true
+        })?;
+    }
     let mut rows = Rows::new(index);
     for (token, place) in lost {
         report.lost = report.lost.saturating_add(1);

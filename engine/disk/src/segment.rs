@@ -108,22 +108,16 @@ impl Segments {
     }
 
     fn open_direct(&self, number: u64, more: OFlags) -> Result<DriveFile, DriveError> {
-        let name = name(number);
-        let flags = OFlags::RDWR | more;
-        if self.direct.load(Ordering::Relaxed) {
-            let direct = flags | OFlags::DIRECT;
-            match self.root.open_file(&name, direct, SyncPoint::Segment) {
-                Err(DriveError::Failed(text)) if self.root.failure().is_none() => {
-                    // Linux creates the file before it refuses O_DIRECT.
-                    tracing::info!(text, "no O_DIRECT here: segments go through the page cache");
-                    self.direct.store(false, Ordering::Relaxed);
-                    let again = flags - OFlags::EXCL;
-                    return self.root.open_file(&name, again, SyncPoint::Segment);
-                }
-                other => return other,
-            }
+        let (name, flags) = (name(number), OFlags::RDWR | more);
+        if !self.direct.load(Ordering::Relaxed) {
+            return self.root.open_file(&name, flags, SyncPoint::Segment);
         }
-        self.root.open_file(&name, flags, SyncPoint::Segment)
+        let (file, direct) = self.root.open_direct(&name, flags, SyncPoint::Segment)?;
+        if !direct {
+            tracing::info!(name, "no O_DIRECT here: segments go through the page cache");
+            self.direct.store(false, Ordering::Relaxed);
+        }
+        Ok(file)
     }
 
     /// An open segment; `NotFound` if it has been deleted.

@@ -13,9 +13,7 @@ use crate::space::Space;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::format::{ShardHeader, block_checksums};
-use engine_core::ports::{
-    DriveError, DriveFiles, DriveUsage, ShardEntry, ShardStore, StoredShard,
-};
+use engine_core::ports::{DriveError, DriveFiles, DriveUsage, ShardEntry, ShardStore, StoredShard};
 use engine_types::{CopyToken, Stamp};
 use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
@@ -119,11 +117,7 @@ impl SegmentStore {
         });
         shared.wake_reclaimer();
         let (sender, receiver) = mpsc::channel(options.queue);
-        let appender = Appender::new(
-            Arc::clone(&shared),
-            recovered.frees,
-            recovered.next_segment,
-        );
+        let appender = Appender::new(Arc::clone(&shared), recovered.frees, recovered.next_segment);
         let this = Self {
             queue: Mutex::new(Some(sender)),
             reads: Arc::new(Semaphore::new(options.readers)),
@@ -135,11 +129,7 @@ impl SegmentStore {
         Ok((this, report))
     }
 
-    fn start(
-        &self,
-        name: &str,
-        body: impl FnOnce() + Send + 'static,
-    ) -> Result<(), DriveError> {
+    fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), DriveError> {
         let name = format!("{name}-{}", self.shared.files.drive());
         let started = std::thread::Builder::new().name(name).spawn(body);
         let handle =
@@ -231,7 +221,9 @@ impl SegmentStore {
     fn join(&self) {
         for thread in std::mem::take(&mut *self.threads.lock()) {
             if thread.join().is_err() {
-                self.shared.files.fail("a thread of the shard store panicked");
+                self.shared
+                    .files
+                    .fail("a thread of the shard store panicked");
             }
         }
     }
@@ -249,7 +241,9 @@ fn check(files: &DriveDir, header: &ShardHeader, payload: &Bytes) -> Result<(), 
     }
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     if length != header.payload_length || block_checksums(payload) != header.block_crcs {
-        return Err(DriveError::Corrupt("payload is not what the header says".to_owned()));
+        return Err(DriveError::Corrupt(
+            "payload is not what the header says".to_owned(),
+        ));
     }
     let mut encoded = Vec::new();
     header
@@ -314,7 +308,9 @@ impl ShardStore for SegmentStore {
             threads.into_iter().all(|thread| thread.join().is_ok())
         });
         if !matches!(joined.await, Ok(true)) {
-            self.shared.files.fail("a thread of the shard store panicked");
+            self.shared
+                .files
+                .fail("a thread of the shard store panicked");
         }
     }
 }

@@ -15,3 +15,4 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod service;
+pub mod metadata;

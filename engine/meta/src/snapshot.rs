@@ -122,6 +122,11 @@ fn name_of(group: GroupId, applied: &Applied) -> String {
     format!("{}/{index:020}-{term:020}.snap", directory(group))
 }
 
+/// The index a snapshot's name says it covers.
+pub fn index_of(name: &str) -> Option<u64> {
+    name.rsplit('/').next()?.split('-').next()?.parse().ok()
+}
+
 struct Sink {
     file: Box<dyn LogFile>,
     sum: crc_fast::Digest,
@@ -376,7 +381,7 @@ pub fn fetch(
     source: &SnapshotFile,
 ) -> Result<SnapshotFile, SnapshotError> {
     let name = name_of(group, &source.applied);
-    if source.files.drive() == files.drive() && source.name == name {
+    if Arc::ptr_eq(&source.files, files) && source.name == name {
         return Ok(source.clone());
     }
     let aside = format!("{name}.tmp");
@@ -391,7 +396,17 @@ pub fn fetch(
         at += take as u64;
     }
     to.sync()?;
-    let applied = verify(files.as_ref(), group, &aside)?;
+    let applied = match verify(files.as_ref(), group, &aside) {
+        Ok(applied) => applied,
+        Err(error) => {
+            // If the source itself has rotted, its owner must offer another.
+            if let Err(SnapshotError::Damaged(name, why)) = verify(source.files.as_ref(), group, &source.name) {
+                tracing::error!(drive = %source.files.drive(), %name, why, "snapshot damaged: removed");
+                source.files.remove(&name)?;
+            }
+            return Err(error);
+        }
+    };
     files.rename(&aside, &name)?;
     Ok(SnapshotFile { files: Arc::clone(files), name, applied })
 }

@@ -100,7 +100,10 @@ pub(crate) const BEGIN: Stamp = Stamp(1_800_000_000_000);
 impl Partition {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        Self { now: BEGIN, ..Self::default() }
+        Self {
+            now: BEGIN,
+            ..Self::default()
+        }
     }
     /// One with buckets 1 … `count`, all of account 1.
     pub(crate) fn with_buckets(count: u64) -> Self {
@@ -125,13 +128,20 @@ impl Partition {
     }
     /// Applies a new command.
     pub(crate) fn apply(&mut self, change: Change) -> Answer {
-        let command = Command { id: self.id(), change };
+        let command = Command {
+            id: self.id(),
+            change,
+        };
         self.again(command)
     }
     /// Applies a command, perhaps one seen before.
     pub(crate) fn again(&mut self, command: Command) -> Answer {
         let index = u64::try_from(self.log.len()).unwrap() + 1;
-        let entry = Entry { index, stamp: self.now, command };
+        let entry = Entry {
+            index,
+            stamp: self.now,
+            command,
+        };
         let mut changes = Changes::default();
         let answer = apply(&self.rows, &entry, &mut changes).unwrap();
         self.rows.write(changes);
@@ -144,13 +154,22 @@ impl Partition {
     }
     /// The bucket as a gateway that has just looked it up knows it.
     pub(crate) fn bucket(&self, id: u64) -> BucketRef {
-        let Reply::Bucket(row) = self.ask(&Query::Bucket(BucketId(id))) else { panic!("not a bucket") };
+        let Reply::Bucket(row) = self.ask(&Query::Bucket(BucketId(id))) else {
+            panic!("not a bucket")
+        };
         let epoch = row.map_or(0, |row| row.epoch);
-        BucketRef { id: BucketId(id), partition: PartitionId(1), epoch }
+        BucketRef {
+            id: BucketId(id),
+            partition: PartitionId(1),
+            epoch,
+        }
     }
     /// Sets a bucket's versioning.
     pub(crate) fn versioning(&mut self, id: u64, versioning: Versioning) {
-        let answer = self.apply(Change::SetVersioning { id: BucketId(id), versioning });
+        let answer = self.apply(Change::SetVersioning {
+            id: BucketId(id),
+            versioning,
+        });
         assert!(matches!(answer, Answer::Bucket(_)), "{answer:?}");
     }
     /// A part of `size` bytes; of ≤ 16 inline, else in stripes of 100 on six drives.
@@ -161,16 +180,36 @@ impl Partition {
         } else {
             NewPlace::Stripes((0..size.div_ceil(100)).map(|_| self.stripe(6)).collect())
         };
-        let key = PartKey { version: None, wrapped: ByteBuf::from(vec![1]) };
-        NewPart { data, size, md5: [1; 16], key, place }
+        let key = PartKey {
+            version: None,
+            wrapped: ByteBuf::from(vec![1]),
+        };
+        NewPart {
+            data,
+            size,
+            md5: [1; 16],
+            key,
+            place,
+        }
     }
     /// A 4+2 stripe with its first `there` slots filled.
     pub(crate) fn stripe(&mut self, there: u32) -> Stripe {
-        let mut slot = |drive| Slot { drive: DriveId(drive), token: self.id() };
-        let slots = (0..6).map(|drive| (drive < there).then(|| slot(drive))).collect();
-        Stripe { codec: 1, k: 4, m: 2, length: 100, slots }
+        let mut slot = |drive| Slot {
+            drive: DriveId(drive),
+            token: self.id(),
+        };
+        let slots = (0..6)
+            .map(|drive| (drive < there).then(|| slot(drive)))
+            .collect();
+        Stripe {
+            codec: 1,
+            k: 4,
+            m: 2,
+            length: 100,
+            slots,
+        }
     }
-    /// A PUT of `size` bytes whose ETag begins with `tag`.
+    /// A PUT of `size` bytes whose `ETag` begins with `tag`.
     pub(crate) fn put_of(&mut self, bucket: u64, name: &str, size: u64, tag: u8) -> PutVersion {
         PutVersion {
             bucket: self.bucket(bucket),
@@ -211,11 +250,21 @@ impl Partition {
             initiator: AccountId(1),
             checksum: None,
         };
-        assert_eq!(self.apply(Change::CreateUpload(Box::new(create))), Answer::Done);
+        assert_eq!(
+            self.apply(Change::CreateUpload(Box::new(create))),
+            Answer::Done
+        );
         upload
     }
     /// Uploads a part.
-    pub(crate) fn put_part(&mut self, bucket: u64, name: &str, upload: UploadId, number: u16, size: u64) -> Answer {
+    pub(crate) fn put_part(
+        &mut self,
+        bucket: u64,
+        name: &str,
+        upload: UploadId,
+        number: u16,
+        size: u64,
+    ) -> Answer {
         let put = PutPart {
             bucket: self.bucket(bucket),
             key: key(name),
@@ -228,15 +277,36 @@ impl Partition {
         self.apply(Change::PutPart(Box::new(put)))
     }
     /// Completes an upload with the parts of these numbers as they are now.
-    pub(crate) fn complete_of(&self, bucket: u64, name: &str, upload: UploadId, numbers: &[u16]) -> CompleteUpload {
-        let query = Query::ListParts { bucket: self.bucket(bucket), key: key(name), upload, after: 0, limit: 10_000 };
+    pub(crate) fn complete_of(
+        &self,
+        bucket: u64,
+        name: &str,
+        upload: UploadId,
+        numbers: &[u16],
+    ) -> CompleteUpload {
+        let query = Query::ListParts {
+            bucket: self.bucket(bucket),
+            key: key(name),
+            upload,
+            after: 0,
+            limit: 10_000,
+        };
         let there = match self.ask(&query) {
             Reply::Parts(page) => page.parts,
             _ => Vec::new(),
         };
         let (mut offset, mut parts) = (0, Vec::new());
-        for (number, part) in there.into_iter().filter(|(number, _)| numbers.contains(number)) {
-            parts.push(ManifestEntry { number, data: part.data, size: part.size, offset, checksum: None });
+        for (number, part) in there
+            .into_iter()
+            .filter(|(number, _)| numbers.contains(number))
+        {
+            parts.push(ManifestEntry {
+                number,
+                data: part.data,
+                size: part.size,
+                offset,
+                checksum: None,
+            });
             offset += part.size;
         }
         CompleteUpload {
@@ -246,17 +316,28 @@ impl Partition {
             condition: Condition::default(),
             parts,
             size: offset,
-            etag: ETag { md5: [9; 16], parts: 1 },
+            etag: ETag {
+                md5: [9; 16],
+                parts: 1,
+            },
             checksum: None,
         }
     }
     /// Rows of a table.
     pub(crate) fn count(&self, table: Table) -> usize {
-        self.rows.0.keys().filter(|key| key.first() == Some(&(table as u8))).count()
+        self.rows
+            .0
+            .keys()
+            .filter(|key| key.first() == Some(&(table as u8)))
+            .count()
     }
     /// Dead things, all ages.
     pub(crate) fn dead(&self) -> Vec<(BucketId, ObjectKey, DeadRow)> {
-        match self.ask(&Query::Dead { after: None, before: Stamp(u64::MAX), limit: u32::MAX }) {
+        match self.ask(&Query::Dead {
+            after: None,
+            before: Stamp(u64::MAX),
+            limit: u32::MAX,
+        }) {
             Reply::Dead(found) => found,
             other => panic!("{other:?}"),
         }
@@ -264,7 +345,14 @@ impl Partition {
     /// Frees everything dead, as the collector does.
     pub(crate) fn collect(&mut self) {
         while let Some((bucket, key, row)) = self.dead().pop() {
-            assert_eq!(self.apply(Change::Freed { bucket, key, dead: row.thing.id() }), Answer::Done);
+            assert_eq!(
+                self.apply(Change::Freed {
+                    bucket,
+                    key,
+                    dead: row.thing.id()
+                }),
+                Answer::Done
+            );
         }
     }
 }
@@ -273,15 +361,21 @@ impl Partition {
 pub(crate) fn key(name: &str) -> ObjectKey {
     ObjectKey::parse(name).unwrap()
 }
-/// An ETag.
+/// An `ETag`.
 pub(crate) fn etag(tag: u8) -> ETag {
-    ETag { md5: [tag; 16], parts: 0 }
+    ETag {
+        md5: [tag; 16],
+        parts: 0,
+    }
 }
 /// A plain writer's attributes: key 5 of account 1.
 pub(crate) fn attributes() -> VersionAttributes {
     VersionAttributes {
         owner: AccountId(1),
-        charged_to: ChargedTo { account: AccountId(1), key: Some(KeyId(5)) },
+        charged_to: ChargedTo {
+            account: AccountId(1),
+            key: Some(KeyId(5)),
+        },
         class: StorageClass::standard(),
         headers: vec![("content-type".into(), "text/plain".into())],
         user: Vec::new(),

@@ -106,7 +106,9 @@ fn checked(name: &str) -> Result<(), DriveError> {
     if name.split('/').all(fit) {
         Ok(())
     } else {
-        Err(DriveError::Failed(format!("file name {name:?} is not below the drive")))
+        Err(DriveError::Failed(format!(
+            "file name {name:?} is not below the drive"
+        )))
     }
 }
 
@@ -265,9 +267,14 @@ impl FakeLog {
         let mut state = self.state.lock();
         state.working()?;
         if state.epoch != self.epoch {
-            return Err(DriveError::Failed("handle from before the power cut".to_owned()));
+            return Err(DriveError::Failed(
+                "handle from before the power cut".to_owned(),
+            ));
         }
-        let file = state.files.get_mut(&self.name).ok_or(DriveError::NotFound)?;
+        let file = state
+            .files
+            .get_mut(&self.name)
+            .ok_or(DriveError::NotFound)?;
         work(file)
     }
 
@@ -275,7 +282,10 @@ impl FakeLog {
         if self.writer {
             Ok(())
         } else {
-            Err(DriveError::Failed(format!("{} is open for reading", self.name)))
+            Err(DriveError::Failed(format!(
+                "{} is open for reading",
+                self.name
+            )))
         }
     }
 }

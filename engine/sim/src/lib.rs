@@ -2,7 +2,11 @@
 
 pub mod contracts;
 mod drive_files;
+#[cfg(feature = "metadata")]
+mod metadata;
 mod shard_store;
 
 pub use drive_files::FakeDrive;
+#[cfg(feature = "metadata")]
+pub use metadata::{FakeMetadata, Fault};
 pub use shard_store::FakeShardStore;

@@ -227,7 +227,11 @@ impl ShardStore for FakeShardStore {
             return Err(DriveError::ReadOnly);
         }
         for token in tokens {
-            if state.records.get(token).is_some_and(|record| record.durable) {
+            if state
+                .records
+                .get(token)
+                .is_some_and(|record| record.durable)
+            {
                 state.records.remove(token);
             }
         }
@@ -256,13 +260,17 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn verify(&self, token: CopyToken) -> Result<ShardHeader, DriveError> {
-        self.read(token, 0..u32::MAX).await.map(|shard| shard.header)
+        self.read(token, 0..u32::MAX)
+            .await
+            .map(|shard| shard.header)
     }
 
     fn usage(&self) -> DriveUsage {
         let state = self.state.lock();
         let live = state.records.values().filter(|record| record.durable);
-        let live = live.map(|record| u64::from(record.header.record_length())).sum();
+        let live = live
+            .map(|record| u64::from(record.header.record_length()))
+            .sum();
         let available = if state.full {
             0
         } else {

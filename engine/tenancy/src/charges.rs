@@ -24,7 +24,11 @@ impl Charges {
     /// Counts `delta` in every scope of a thing in `bucket` that `to` pays for.
     pub fn add(&mut self, bucket: BucketId, to: ChargedTo, class: &StorageClass, delta: Delta) {
         let key = to.key.map(Scope::Key);
-        let scopes = [Some(Scope::Account(to.account)), key, Some(Scope::Bucket(bucket))];
+        let scopes = [
+            Some(Scope::Account(to.account)),
+            key,
+            Some(Scope::Bucket(bucket)),
+        ];
         for scope in scopes.into_iter().flatten() {
             *self.0.entry((scope, class.clone())).or_default() += delta;
         }
@@ -44,8 +48,14 @@ mod tests {
     #[test]
     fn counts_in_each_scope_once_and_drops_what_cancels() {
         let (bucket, class) = (BucketId(7), StorageClass::standard());
-        let keyed = ChargedTo { account: AccountId(1), key: Some(KeyId(2)) };
-        let plain = ChargedTo { account: AccountId(1), key: None };
+        let keyed = ChargedTo {
+            account: AccountId(1),
+            key: Some(KeyId(2)),
+        };
+        let plain = ChargedTo {
+            account: AccountId(1),
+            key: None,
+        };
         let mut charges = Charges::default();
         charges.add(bucket, keyed, &class, Delta::object(10));
         charges.add(bucket, plain, &class, -Delta::object(10));
@@ -55,7 +65,10 @@ mod tests {
 
     #[test]
     fn classes_are_apart() {
-        let to = ChargedTo { account: AccountId(1), key: None };
+        let to = ChargedTo {
+            account: AccountId(1),
+            key: None,
+        };
         let cold = StorageClass::parse("GLACIER_IR").unwrap();
         let mut charges = Charges::default();
         charges.add(BucketId(7), to, &StorageClass::standard(), Delta::bytes(1));

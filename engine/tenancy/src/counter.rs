@@ -44,11 +44,17 @@ pub struct CounterError {
 impl Delta {
     /// One object (version, marker or upload) of `bytes` more.
     pub fn object(bytes: u64) -> Self {
-        Self { bytes: i128::from(bytes), objects: 1 }
+        Self {
+            bytes: i128::from(bytes),
+            objects: 1,
+        }
     }
     /// `bytes` more, no object: an uploaded part.
     pub fn bytes(bytes: u64) -> Self {
-        Self { bytes: i128::from(bytes), objects: 0 }
+        Self {
+            bytes: i128::from(bytes),
+            objects: 0,
+        }
     }
     /// Nothing changes.
     pub fn is_zero(self) -> bool {
@@ -59,7 +65,10 @@ impl Delta {
 impl std::ops::Neg for Delta {
     type Output = Self;
     fn neg(self) -> Self {
-        Self { bytes: -self.bytes, objects: -self.objects }
+        Self {
+            bytes: -self.bytes,
+            objects: -self.objects,
+        }
     }
 }
 
@@ -75,10 +84,15 @@ impl Counter {
     /// partition) integrates nothing. On error nothing has changed.
     pub fn apply(&mut self, delta: Delta, stamp: Stamp) -> Result<(), CounterError> {
         let changed = |now: u64, by: i128| u64::try_from(i128::from(now) + by);
-        let (Ok(bytes), Ok(objects)) =
-            (changed(self.bytes, delta.bytes), changed(self.objects, delta.objects))
-        else {
-            return Err(CounterError { bytes: self.bytes, objects: self.objects, delta });
+        let (Ok(bytes), Ok(objects)) = (
+            changed(self.bytes, delta.bytes),
+            changed(self.objects, delta.objects),
+        ) else {
+            return Err(CounterError {
+                bytes: self.bytes,
+                objects: self.objects,
+                delta,
+            });
         };
         self.byte_ms = self.byte_ms_at(stamp);
         self.since = self.since.max(stamp);
@@ -91,7 +105,8 @@ impl Counter {
     pub fn byte_ms_at(&self, stamp: Stamp) -> u128 {
         let ms = stamp.0.saturating_sub(self.since.0);
         // u64 × u64 fits in u128; the sum reaches its end after 10^12 years of a full exabyte.
-        self.byte_ms.saturating_add(u128::from(self.bytes) * u128::from(ms))
+        self.byte_ms
+            .saturating_add(u128::from(self.bytes) * u128::from(ms))
     }
 }
 
@@ -106,7 +121,12 @@ mod tests {
         counter.apply(Delta::object(10), Stamp(1_000)).unwrap();
         counter.apply(Delta::bytes(5), Stamp(1_100)).unwrap();
         counter.apply(-Delta::object(15), Stamp(1_200)).unwrap();
-        let want = Counter { bytes: 0, objects: 0, since: Stamp(1_200), byte_ms: 1_000 + 1_500 };
+        let want = Counter {
+            bytes: 0,
+            objects: 0,
+            since: Stamp(1_200),
+            byte_ms: 1_000 + 1_500,
+        };
         assert_eq!(counter, want);
         assert_eq!(counter.byte_ms_at(Stamp(9_999)), 2_500);
     }

@@ -27,6 +27,12 @@ pub(crate) fn finish(
     resource: &str,
     region: &str,
 ) {
+    // s3s gives operations no say in the status, and knows a partial GET only.
+    if *method == Method::HEAD && response.headers().contains_key(header::CONTENT_RANGE) {
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+    }
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let (code, message) = read_error(response);

@@ -1,10 +1,17 @@
 //! Where access control and default configuration reach into the handlers: each decision that a
 //! handler needs and does not take itself.
 
+use crate::acl::{Acl, AclRequest, check_public, for_new_object, requested};
+use crate::documents::{
+    EncryptionDocument, Ownership, PublicAccessBlock, document, ownership, public_access_block, to_row,
+};
+use crate::error::custom;
+use crate::gateway::{Gateway, RequestContext};
 use crate::identity::Identity;
-use engine_core::meta::{BucketDocument, VersionRow};
+use engine_core::meta::BucketDocument;
 use engine_node::{Bucket, Engine};
-use engine_types::{AccountId, VersionId};
+use engine_types::AccountId;
+use http::StatusCode;
 use s3s::{S3Result, s3_error};
 
 /// Canned ACL and grants as a request asked for them, from headers or form fields.
@@ -43,36 +50,65 @@ pub(crate) struct NewObjectAcl {
 }
 
 /// Owner and ACL of an object about to be written.
-#[expect(clippy::unused_async, reason = "grants by e-mail need the engine")]
 pub(crate) async fn acl_for_new_object(
-    _engine: &Engine,
+    engine: &Engine,
     bucket: &Bucket,
     who: &Identity,
     asked: &AclAsked,
 ) -> S3Result<NewObjectAcl> {
-    let asks = AclAsked { canned: None, ..asked.clone() } != AclAsked::default();
-    if asks || asked.canned.as_deref().is_some_and(|canned| canned != "private") {
-        return Err(s3_error!(AccessControlListNotSupported, "The bucket does not allow ACLs"));
-    }
-    Ok(NewObjectAcl { owner: who.writer(bucket), acl: Vec::new() })
+    let rules = (ownership(&bucket.row)?, public_access_block(&bucket.row)?);
+    let (owner, acl) = for_new_object(engine, bucket, who, &asked.into(), rules).await?;
+    Ok(NewObjectAcl { owner, acl: acl.to_row(owner) })
 }
 
-/// Documents a new bucket is born with, beside its location.
-#[expect(clippy::unused_async, reason = "grants by e-mail need the engine")]
+/// Documents a new bucket of `owner` is born with, beside its location. `asked_ownership`:
+/// `x-amz-object-ownership`.
 pub(crate) async fn documents_for_new_bucket(
-    _engine: &Engine,
-    _who: &Identity,
+    gateway: &Gateway,
+    owner: AccountId,
     asked: &AclAsked,
-    ownership: Option<&str>,
+    asked_ownership: Option<&str>,
 ) -> S3Result<Vec<(BucketDocument, Vec<u8>)>> {
-    let asks = AclAsked { canned: None, ..asked.clone() } != AclAsked::default();
-    if asks || asked.canned.as_deref().is_some_and(|canned| canned != "private") {
-        return Err(s3_error!(NotImplemented, "ACLs on CreateBucket are not built yet"));
+    let default = Ownership::from(gateway.options.default_object_ownership);
+    let ownership = match asked_ownership {
+        None => default,
+        Some(text) => Ownership::parse(text)
+            .ok_or_else(|| s3_error!(InvalidArgument, "Invalid x-amz-object-ownership header: {text}"))?,
+    };
+    let request = AclRequest::from(asked);
+    let acl = requested(&gateway.engine, &request, owner, owner).await?;
+    let acl = acl.unwrap_or_else(|| Acl::private(owner));
+    let mut documents = Vec::new();
+    if ownership == Ownership::BucketOwnerEnforced && acl != Acl::private(owner) {
+        return Err(acl_with_owner_enforced());
     }
-    if ownership.is_some_and(|ownership| ownership != "BucketOwnerEnforced") {
-        return Err(s3_error!(NotImplemented, "Object ownership is not built yet"));
+    if gateway.options.block_public_access_default {
+        check_public(&acl, PublicAccessBlock::ALL).map_err(|_denied| {
+            custom(
+                "InvalidBucketAclWithBlockPublicAccessError",
+                StatusCode::BAD_REQUEST,
+                "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+            )
+        })?;
+        documents.push((BucketDocument::PublicAccessBlock, to_row(&PublicAccessBlock::ALL)));
     }
-    Ok(Vec::new())
+    // A bucket without controls is an ObjectWriter's: nothing need be kept to say so.
+    if asked_ownership.is_some() || ownership != Ownership::ObjectWriter {
+        documents.push((BucketDocument::Ownership, to_row(&ownership)));
+    }
+    let row = acl.to_row(owner);
+    if !row.is_empty() {
+        documents.push((BucketDocument::Acl, row));
+    }
+    Ok(documents)
+}
+
+/// A bucket whose owner owns everything cannot have a list of its own, in either order.
+pub(crate) fn acl_with_owner_enforced() -> s3s::S3Error {
+    s3_error!(
+        InvalidBucketAclWithObjectOwnership,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+    )
 }
 
 /// What a bucket encrypts with where the request says nothing.
@@ -84,22 +120,26 @@ pub(crate) struct DefaultEncryption {
     pub(crate) bucket_key: bool,
 }
 
-/// The bucket's default encryption.
-pub(crate) fn default_encryption(_bucket: &Bucket) -> S3Result<Option<DefaultEncryption>> {
-    Ok(None)
+/// The bucket's default encryption, if it was configured.
+pub(crate) fn default_encryption(bucket: &Bucket) -> S3Result<Option<DefaultEncryption>> {
+    let kept = document::<EncryptionDocument>(&bucket.row, BucketDocument::Encryption)?;
+    Ok(kept.map(|kept| DefaultEncryption {
+        algorithm: kept.algorithm,
+        kms_key: kept.kms_key,
+        bucket_key: kept.bucket_key.unwrap_or(false),
+    }))
 }
 
-/// May `who` read this version, as source of a copy? (The access check judged the destination.)
-pub(crate) fn check_copy_source(who: &Identity, bucket: &Bucket, _row: &VersionRow) -> S3Result<()> {
-    if who.account() == Some(bucket.row.owner) { Ok(()) } else { Err(s3_error!(AccessDenied)) }
-}
-
-/// May `who` delete this key of a DeleteObjects? (The access check judged the bucket.)
-pub(crate) fn check_delete(
-    _who: &Identity,
-    _bucket: &Bucket,
-    _key: &str,
-    _version: Option<VersionId>,
-) -> S3Result<()> {
-    Ok(())
+/// May the request delete this key of a DeleteObjects? (The access check judged only the bucket.)
+///
+/// # Errors
+/// `AccessDenied`, for the key's own line of the answer.
+pub(crate) fn check_delete(cx: &RequestContext, key: &str, version: Option<&str>) -> S3Result<()> {
+    // No judge: the access check did not run.
+    let judge = cx.judge.as_ref().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+    #[cfg(sabotage)]
+    if engine_types::sabotage("skip-delete-many-check") {
+        return Ok(());
+    }
+    judge.may_delete(key, version)
 }

@@ -7,6 +7,8 @@ mod config;
 mod credentials;
 mod listen;
 mod shutdown;
+mod store;
+mod system;
 mod telemetry;
 mod tls;
 

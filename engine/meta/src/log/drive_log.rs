@@ -85,6 +85,8 @@ pub struct DriveLog {
     queue: mpsc::Sender<Op>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     damaged: Mutex<BTreeMap<GroupId, String>>,
+    /// Damage found at open, and the groups that were known then.
+    damage: Option<(String, BTreeSet<GroupId>)>,
     boot: u64,
 }
 
@@ -132,7 +134,10 @@ impl DriveLog {
             .name("meta-log".into())
             .spawn(move || writer.run(receiver))
             .map_err(|error| LogError::Failed(error.to_string()))?;
-        Ok(Self { shared, queue, thread: Mutex::new(Some(thread)), damaged: Mutex::new(damaged), boot })
+        let known = scan.groups.keys().map(|group| GroupId(*group)).collect();
+        let damage = (!scan.damage.is_empty()).then(|| (scan.damage.join("; "), known));
+        let (thread, damaged) = (Mutex::new(Some(thread)), Mutex::new(damaged));
+        Ok(Self { shared, queue, thread, damaged, damage, boot })
     }
 
     /// The boot count records carry.
@@ -149,6 +154,16 @@ impl DriveLog {
     /// anew under a new id.
     pub fn damaged(&self) -> BTreeMap<GroupId, String> {
         self.damaged.lock().clone()
+    }
+
+    /// Why the replica of `group`, which the drive is known to hold, must not go on. Where the log
+    /// is damaged and knows nothing of the group, all it knew may have been in the damaged part.
+    pub fn damage_of(&self, group: GroupId) -> Option<String> {
+        let told = self.damaged.lock().get(&group).cloned();
+        told.or_else(|| match &self.damage {
+            Some((why, known)) if !known.contains(&group) => Some(why.clone()),
+            _ => None,
+        })
     }
 
     /// Groups that should snapshot and purge, so that old files can go. Taken once.

@@ -92,8 +92,8 @@ impl Writer {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
         while let Some(first) = queue.blocking_recv() {
             let (batch, close) = gather(first, &mut queue);
-            if let Err(error) = self.batch(batch) {
-                self.fail(&error, queue);
+            if let Err((error, unheard)) = self.batch(batch) {
+                self.fail(&error, unheard, queue);
                 return;
             }
             if close {
@@ -105,10 +105,14 @@ impl Writer {
         }
     }
 
-    fn fail(&self, error: &LogError, mut queue: mpsc::Receiver<Op>) {
+    /// The drive first, then those who wait: whoever hears of the error sees the drive out.
+    fn fail(&self, error: &LogError, unheard: Vec<Done>, mut queue: mpsc::Receiver<Op>) {
         self.files.fail(&error.to_string());
         self.shared.fail(error);
         queue.close();
+        for done in unheard {
+            done.complete(Err(error));
+        }
         while let Some(op) = queue.blocking_recv() {
             if let Op::Change { done, .. } = op {
                 done.complete(Err(error));
@@ -116,9 +120,15 @@ impl Writer {
         }
     }
 
-    fn batch(&mut self, batch: Vec<Op>) -> Result<(), LogError> {
-        if self.file.len() > self.file_bytes_max {
-            self.roll()?;
+    fn batch(&mut self, batch: Vec<Op>) -> Result<(), (LogError, Vec<Done>)> {
+        if self.file.len() > self.file_bytes_max
+            && let Err(error) = self.roll()
+        {
+            let unheard = batch.into_iter().filter_map(|op| match op {
+                Op::Change { done, .. } => Some(done),
+                Op::Close => None,
+            });
+            return Err((error, unheard.collect()));
         }
         let base = self.file.len();
         let mut written = Written::default();
@@ -130,12 +140,8 @@ impl Writer {
                 written.done.push(done);
             }
         }
-        let result = self.flush();
-        if let Err(error) = &result {
-            for done in written.done.drain(..) {
-                done.complete(Err(error));
-            }
-            return result;
+        if let Err(error) = self.flush() {
+            return Err((error, written.done));
         }
         publish(written);
         Ok(())

@@ -23,7 +23,9 @@ pub(super) fn version(
         Some(id) => (find(rows, bucket, key, id)?, Refusal::NoSuchVersion),
     };
     let found = found.filter(|found| version.is_none_or(|id| found.row.version == id));
-    let Some(found) = found else { return Ok(Reply::Refused(absent)) };
+    let Some(found) = found else {
+        return Ok(Reply::Refused(absent));
+    };
     if version.is_none() && found.row.kind == VersionKind::DeleteMarker {
         return Ok(Reply::Marker(found.row.version, found.row.order.stamp));
     }
@@ -34,7 +36,11 @@ pub(super) fn version(
         }
         _ => None,
     };
-    Ok(Reply::Version(Box::new(FoundVersion { latest: found.latest, row: found.row, body })))
+    Ok(Reply::Version(Box::new(FoundVersion {
+        latest: found.latest,
+        row: found.row,
+        body,
+    })))
 }
 
 /// A part with its inline bytes, or the stripes from `first` up to the end of their chunk.
@@ -45,11 +51,20 @@ pub(super) fn part(
     data: DataId,
     first: u32,
 ) -> Result<Option<PartFound>, RowsError> {
-    let Some(row) = read::<PartRow>(rows, &keys::part(bucket, key, data))? else { return Ok(None) };
-    let mut found = PartFound { data, row, inline: None, stripes: Vec::new() };
+    let Some(row) = read::<PartRow>(rows, &keys::part(bucket, key, data))? else {
+        return Ok(None);
+    };
+    let mut found = PartFound {
+        data,
+        row,
+        inline: None,
+        stripes: Vec::new(),
+    };
     match found.row.place {
         Place::Inline => {
-            found.inline = rows.get(&keys::inline(bucket, key, data))?.map(ByteBuf::from);
+            found.inline = rows
+                .get(&keys::inline(bucket, key, data))?
+                .map(ByteBuf::from);
         }
         Place::Stripes(_) => found.stripes = stripes(rows, bucket, key, data, first)?,
         Place::Packed { .. } => {}

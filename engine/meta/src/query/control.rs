@@ -12,7 +12,12 @@ use std::ops::Bound;
 pub(super) fn answer(rows: &dyn Rows, query: &ControlQuery) -> Result<ControlReply, RowsError> {
     Ok(match query {
         ControlQuery::Bucket(name) => ControlReply::Bucket(read(rows, &keys::name(name))?),
-        ControlQuery::Buckets { owner, prefix, after, limit } => {
+        ControlQuery::Buckets {
+            owner,
+            prefix,
+            after,
+            limit,
+        } => {
             let (found, more) = buckets(rows, *owner, prefix, after.as_deref(), *limit)?;
             ControlReply::Buckets(found, more)
         }
@@ -31,9 +36,10 @@ pub(super) fn answer(rows: &dyn Rows, query: &ControlQuery) -> Result<ControlRep
         }
         ControlQuery::AccessKeys => ControlReply::AccessKeys(all(rows, Table::AccessKeys)?),
         ControlQuery::Account(id) => ControlReply::Account(account(rows, Some(*id))?),
-        ControlQuery::AccountByCanonicalId(id) => {
-            ControlReply::Account(account(rows, read(rows, &keys::account_by_canonical_id(id))?)?)
-        }
+        ControlQuery::AccountByCanonicalId(id) => ControlReply::Account(account(
+            rows,
+            read(rows, &keys::account_by_canonical_id(id))?,
+        )?),
         ControlQuery::AccountByEmail(email) => {
             ControlReply::Account(account(rows, read(rows, &keys::account_by_email(email))?)?)
         }
@@ -53,12 +59,20 @@ fn account(rows: &dyn Rows, id: Option<AccountId>) -> Result<Option<AccountRow>,
 }
 
 fn all<T: DeserializeOwned>(rows: &dyn Rows, table: Table) -> Result<Vec<T>, RowsError> {
-    scan(rows, &keys::table(table)).map(|row| parse(&row?.1)).collect()
+    scan(rows, &keys::table(table))
+        .map(|row| parse(&row?.1))
+        .collect()
 }
 
-fn named((key, value): &(Vec<u8>, Vec<u8>), skip: usize) -> Result<(BucketName, BucketNameRow), RowsError> {
+fn named(
+    (key, value): &(Vec<u8>, Vec<u8>),
+    skip: usize,
+) -> Result<(BucketName, BucketNameRow), RowsError> {
     let name = BucketName::parse(keys::split_text(key, skip)?);
-    Ok((name.map_err(|error| RowsError(error.to_string()))?, parse(value)?))
+    Ok((
+        name.map_err(|error| RowsError(error.to_string()))?,
+        parse(value)?,
+    ))
 }
 
 /// Live names of an owner with `prefix`, strictly after `after`.

@@ -1,4 +1,4 @@
-//! ListObjects: current versions, one dense scan.
+//! `ListObjects`: current versions, one dense scan.
 
 use super::walk::{self, Entry, Stream};
 use crate::keys::{self, Table};
@@ -18,9 +18,20 @@ pub(super) struct TableStream<'a> {
 }
 
 impl<'a> TableStream<'a> {
-    pub(super) fn new(rows: &'a dyn Rows, table: Table, bucket: BucketId, page: &ListQuery) -> Self {
+    pub(super) fn new(
+        rows: &'a dyn Rows,
+        table: Table,
+        bucket: BucketId,
+        page: &ListQuery,
+    ) -> Self {
         let end = walk::end(table, bucket, page);
-        Self { rows, table, bucket, end, scan: Box::new(std::iter::empty()) }
+        Self {
+            rows,
+            table,
+            bucket,
+            end,
+            scan: Box::new(std::iter::empty()),
+        }
     }
     pub(super) fn seek(&mut self, suffix: &[u8]) {
         let from = super::place(self.table, self.bucket, suffix);
@@ -39,21 +50,37 @@ impl Stream for Objects<'_> {
         self.0.seek(suffix);
     }
     fn next(&mut self) -> Result<Option<(ObjectKey, VersionRow)>, RowsError> {
-        let Some((key, value)) = self.0.next()? else { return Ok(None) };
-        Ok(Some((keys::split(Table::Objects, &key)?.key, parse(&value)?)))
+        let Some((key, value)) = self.0.next()? else {
+            return Ok(None);
+        };
+        Ok(Some((
+            keys::split(Table::Objects, &key)?.key,
+            parse(&value)?,
+        )))
     }
 }
 
 /// A page of current versions.
-pub(super) fn list(rows: &dyn Rows, bucket: BucketId, page: &ListQuery) -> Result<ListPage, RowsError> {
+pub(super) fn list(
+    rows: &dyn Rows,
+    bucket: BucketId,
+    page: &ListQuery,
+) -> Result<ListPage, RowsError> {
     let mut stream = Objects(TableStream::new(rows, Table::Objects, bucket, page));
     stream.seek(&walk::start(page));
     let walked = walk::walk(&mut stream, page)?;
-    let last = walked.entries.last().filter(|_| walked.more).map(|entry| match entry {
-        Entry::Item(key, _) => key.as_str().to_owned(),
-        Entry::Prefix(prefix) => prefix.clone(),
-    });
-    let mut found = ListPage { next: last, ..ListPage::default() };
+    let last = walked
+        .entries
+        .last()
+        .filter(|_| walked.more)
+        .map(|entry| match entry {
+            Entry::Item(key, _) => key.as_str().to_owned(),
+            Entry::Prefix(prefix) => prefix.clone(),
+        });
+    let mut found = ListPage {
+        next: last,
+        ..ListPage::default()
+    };
     for entry in walked.entries {
         match entry {
             Entry::Item(key, row) => found.objects.push((key, row)),

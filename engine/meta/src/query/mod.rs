@@ -22,43 +22,79 @@ use engine_types::BucketId;
 
 /// Answers `query` from `rows`, which show the entries up to index `applied`.
 pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, RowsError> {
-    if let Some(bucket) = object_bucket(query) {
-        if known_bucket(rows, bucket)?.is_none() {
-            return Ok(Reply::Refused(Refusal::StaleBucket));
-        }
+    if let Some(bucket) = object_bucket(query)
+        && known_bucket(rows, bucket)?.is_none()
+    {
+        return Ok(Reply::Refused(Refusal::StaleBucket));
     }
     Ok(match query {
         Query::Control(query) => Reply::Control(control::answer(rows, query)?),
         Query::Bucket(id) => Reply::Bucket(read(rows, &keys::bucket(*id))?.map(Box::new)),
-        Query::Version { bucket, key, version, body } => {
-            body::version(rows, bucket.id, key, *version, *body)?
-        }
-        Query::Part { bucket, key, data, first } => {
-            Reply::Part(body::part(rows, *bucket, key, *data, *first)?.map(Box::new))
-        }
-        Query::Manifest { bucket, key, upload, chunk } => {
-            Reply::Manifest(body::manifest(rows, *bucket, key, *upload, *chunk)?)
-        }
+        Query::Version {
+            bucket,
+            key,
+            version,
+            body,
+        } => body::version(rows, bucket.id, key, *version, *body)?,
+        Query::Part {
+            bucket,
+            key,
+            data,
+            first,
+        } => Reply::Part(body::part(rows, *bucket, key, *data, *first)?.map(Box::new)),
+        Query::Manifest {
+            bucket,
+            key,
+            upload,
+            chunk,
+        } => Reply::Manifest(body::manifest(rows, *bucket, key, *upload, *chunk)?),
         Query::List(bucket, page) => Reply::List(list::list(rows, bucket.id, page)?),
-        Query::ListVersions { bucket, page, version_after } => {
-            Reply::Versions(versions::list(rows, bucket.id, page, *version_after)?)
-        }
-        Query::ListUploads { bucket, page, upload_after } => {
-            Reply::Uploads(uploads::list(rows, bucket.id, page, *upload_after)?)
-        }
-        Query::Upload { bucket, key, upload } => match read(rows, &keys::upload(bucket.id, key, *upload))? {
+        Query::ListVersions {
+            bucket,
+            page,
+            version_after,
+        } => Reply::Versions(versions::list(rows, bucket.id, page, *version_after)?),
+        Query::ListUploads {
+            bucket,
+            page,
+            upload_after,
+        } => Reply::Uploads(uploads::list(rows, bucket.id, page, *upload_after)?),
+        Query::Upload {
+            bucket,
+            key,
+            upload,
+        } => match read(rows, &keys::upload(bucket.id, key, *upload))? {
             Some(row) => Reply::Upload(Box::new(row)),
             None => Reply::Refused(Refusal::NoSuchUpload),
         },
-        Query::ListParts { bucket, key, upload, after, limit } => {
-            match uploads::parts(rows, (bucket.id, key, *upload), *after, *limit)? {
-                Some(page) => Reply::Parts(Box::new(page)),
-                None => Reply::Refused(Refusal::NoSuchUpload),
-            }
-        }
-        Query::Dead { after, before, limit } => {
-            Reply::Dead(scans::dead(rows, after.as_ref(), *before, *limit)?)
-        }
+        Query::ListParts {
+            bucket,
+            key,
+            upload,
+            after,
+            limit,
+        } => match uploads::parts(rows, (bucket.id, key, *upload), *after, *limit)? {
+            Some(page) => Reply::Parts(Box::new(page)),
+            None => Reply::Refused(Refusal::NoSuchUpload),
+        },
+        Query::Dead { .. }
+        | Query::DataKnown { .. }
+        | Query::Clock
+        | Query::ScanParts { .. }
+        | Query::Counters
+        | Query::Boots
+        | Query::Repairs { .. } => background(rows, query, applied)?,
+    })
+}
+
+/// What the background asks, which names things by ids that are never reused.
+fn background(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, RowsError> {
+    Ok(match query {
+        Query::Dead {
+            after,
+            before,
+            limit,
+        } => Reply::Dead(scans::dead(rows, after.as_ref(), *before, *limit)?),
         Query::DataKnown { bucket, key, data } => {
             Reply::Known(scans::known(rows, *bucket, key, *data)?)
         }
@@ -75,6 +111,8 @@ pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, Row
         Query::Repairs { after, limit } => {
             Reply::Repairs(scans::repairs(rows, after.as_ref(), *limit)?)
         }
+        // `answer` has matched the rest, exhaustively.
+        _ => Reply::Refused(Refusal::WrongPartition),
     })
 }
 

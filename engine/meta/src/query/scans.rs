@@ -12,10 +12,10 @@ use std::ops::Bound;
 fn rows_after<'a>(
     rows: &'a dyn Rows,
     table: Table,
-    after: Option<Vec<u8>>,
+    after: Option<&[u8]>,
 ) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + 'a> {
     let start = keys::table(table);
-    let from = after.as_deref().map_or(Bound::Included(&start[..]), Bound::Excluded);
+    let from = after.map_or(Bound::Included(&start[..]), Bound::Excluded);
     rows.scan(from, &keys::above(&start))
 }
 
@@ -32,7 +32,7 @@ pub(super) fn dead(
 ) -> Result<Vec<(BucketId, ObjectKey, DeadRow)>, RowsError> {
     let after = after.map(|(bucket, key, id)| keys::dead(*bucket, key, id));
     let mut found = Vec::new();
-    for row in rows_after(rows, Table::Dead, after) {
+    for row in rows_after(rows, Table::Dead, after.as_deref()) {
         if found.len() >= count(limit) {
             break;
         }
@@ -47,7 +47,12 @@ pub(super) fn dead(
 }
 
 /// Whether a data id is referenced or dead. A part's row stays until it is freed, so it says both.
-pub(super) fn known(rows: &dyn Rows, bucket: BucketId, key: &ObjectKey, data: DataId) -> Result<bool, RowsError> {
+pub(super) fn known(
+    rows: &dyn Rows,
+    bucket: BucketId,
+    key: &ObjectKey,
+    data: DataId,
+) -> Result<bool, RowsError> {
     Ok(rows.get(&keys::part(bucket, key, data))?.is_some()
         || rows.get(&keys::dead(bucket, key, &data.0))?.is_some())
 }
@@ -67,7 +72,9 @@ pub(super) fn parts(
     let mut found = Vec::new();
     while found.len() < count(limit) {
         // One seek a part, because its chunks of stripes lie between it and the next.
-        let Some(row) = rows.scan(Bound::Included(&from), &end).next() else { break };
+        let Some(row) = rows.scan(Bound::Included(&from), &end).next() else {
+            break;
+        };
         let (row, value) = row?;
         let (at, data) = keys::split_id(Table::Parts, &row)?;
         let (bucket, key, data) = (at.bucket, at.key, DataId(data));
@@ -76,7 +83,12 @@ pub(super) fn parts(
             continue;
         }
         let row: PartRow = parse(&value)?;
-        let mut part = PartFound { data, row, inline: None, stripes: Vec::new() };
+        let mut part = PartFound {
+            data,
+            row,
+            inline: None,
+            stripes: Vec::new(),
+        };
         if let Place::Stripes(_) = part.row.place {
             part.stripes = body::stripes(rows, bucket, &key, data, 0)?;
         }
@@ -92,7 +104,7 @@ pub(super) fn repairs(
     limit: u32,
 ) -> Result<Vec<(BucketId, ObjectKey, DataId, u32)>, RowsError> {
     let after = after.map(|(bucket, key, data, stripe)| keys::repair(*bucket, key, *data, *stripe));
-    let found = rows_after(rows, Table::Repairs, after).take(count(limit));
+    let found = rows_after(rows, Table::Repairs, after.as_deref()).take(count(limit));
     found.map(|row| keys::split_repair(&row?.0)).collect()
 }
 

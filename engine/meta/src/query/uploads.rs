@@ -1,4 +1,4 @@
-//! ListMultipartUploads and ListParts.
+//! `ListMultipartUploads` and `ListParts`.
 
 use super::list::TableStream;
 use super::walk::{self, Entry, Stream};
@@ -17,7 +17,9 @@ impl Stream for Uploads<'_> {
         self.0.seek(suffix);
     }
     fn next(&mut self) -> Result<Option<(ObjectKey, Self::Item)>, RowsError> {
-        let Some((row, value)) = self.0.next()? else { return Ok(None) };
+        let Some((row, value)) = self.0.next()? else {
+            return Ok(None);
+        };
         let (found, upload) = keys::split_id(Table::Uploads, &row)?;
         Ok(Some((found.key, (UploadId(upload), parse(&value)?))))
     }
@@ -41,14 +43,23 @@ pub(super) fn list(
         _ => stream.seek(&walk::start(page)),
     }
     let walked = walk::walk(&mut stream, page)?;
-    let last = walked.entries.last().filter(|_| walked.more).map(|entry| match entry {
-        Entry::Item(key, (upload, _)) => (key.as_str().to_owned(), Some(*upload)),
-        Entry::Prefix(prefix) => (prefix.clone(), None),
-    });
-    let mut found = UploadsPage { next: last, ..UploadsPage::default() };
+    let last = walked
+        .entries
+        .last()
+        .filter(|_| walked.more)
+        .map(|entry| match entry {
+            Entry::Item(key, (upload, _)) => (key.as_str().to_owned(), Some(*upload)),
+            Entry::Prefix(prefix) => (prefix.clone(), None),
+        });
+    let mut found = UploadsPage {
+        next: last,
+        ..UploadsPage::default()
+    };
     for entry in walked.entries {
         match entry {
-            Entry::Item(key, (upload, row)) => found.uploads.push(ListedUpload { key, upload, row }),
+            Entry::Item(key, (upload, row)) => {
+                found.uploads.push(ListedUpload { key, upload, row });
+            }
             Entry::Prefix(prefix) => found.prefixes.push(prefix),
         }
     }
@@ -62,8 +73,14 @@ pub(super) fn parts(
     after: u16,
     limit: u32,
 ) -> Result<Option<PartsPage>, RowsError> {
-    let Some(row) = read(rows, &keys::upload(bucket, key, upload))? else { return Ok(None) };
-    let mut page = PartsPage { upload: row, parts: Vec::new(), more: false };
+    let Some(row) = read(rows, &keys::upload(bucket, key, upload))? else {
+        return Ok(None);
+    };
+    let mut page = PartsPage {
+        upload: row,
+        parts: Vec::new(),
+        more: false,
+    };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if limit == 0 {
         return Ok(Some(page));
@@ -76,7 +93,8 @@ pub(super) fn parts(
             page.more = true;
             break;
         }
-        page.parts.push((keys::split_part_number(&part)?, parse(&value)?));
+        page.parts
+            .push((keys::split_part_number(&part)?, parse(&value)?));
     }
     Ok(Some(page))
 }

@@ -49,7 +49,9 @@ pub(super) fn behind(key: &str) -> Vec<u8> {
 /// Where a page begins that continues after no particular version or upload.
 pub(super) fn start(page: &ListQuery) -> Vec<u8> {
     let first = keys::escaped(&page.prefix);
-    let Some(after) = &page.after else { return first };
+    let Some(after) = &page.after else {
+        return first;
+    };
     let next = if rolled(page, after) == Some(after) {
         keys::above(&keys::escaped(after))
     } else {
@@ -63,20 +65,31 @@ fn rolled<'a>(page: &ListQuery, key: &'a str) -> Option<&'a str> {
     if page.delimiter.is_empty() {
         return None;
     }
-    let at = key.strip_prefix(page.prefix.as_str())?.find(&page.delimiter)?;
+    let at = key
+        .strip_prefix(page.prefix.as_str())?
+        .find(&page.delimiter)?;
     key.get(..page.prefix.len() + at + page.delimiter.len())
 }
 
 /// Fills a page from where `stream` stands.
-pub(super) fn walk<S: Stream>(stream: &mut S, page: &ListQuery) -> Result<Walked<S::Item>, RowsError> {
+pub(super) fn walk<S: Stream>(
+    stream: &mut S,
+    page: &ListQuery,
+) -> Result<Walked<S::Item>, RowsError> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut entries = Vec::new();
     if limit == 0 {
-        return Ok(Walked { entries, more: false });
+        return Ok(Walked {
+            entries,
+            more: false,
+        });
     }
     while let Some((key, item)) = stream.next()? {
         if entries.len() == limit {
-            return Ok(Walked { entries, more: true });
+            return Ok(Walked {
+                entries,
+                more: true,
+            });
         }
         if let Some(prefix) = rolled(page, key.as_str()) {
             stream.seek(&keys::above(&keys::escaped(prefix)));
@@ -85,5 +98,8 @@ pub(super) fn walk<S: Stream>(stream: &mut S, page: &ListQuery) -> Result<Walked
             entries.push(Entry::Item(key, item));
         }
     }
-    Ok(Walked { entries, more: false })
+    Ok(Walked {
+        entries,
+        more: false,
+    })
 }

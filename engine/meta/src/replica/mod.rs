@@ -88,7 +88,6 @@ pub struct ReplicaCore {
     pub log: GroupLog,
     table: RwLock<Table>,
     applied: RwLock<Applied>,
-    snapshot: Mutex<Option<SnapshotFile>>,
     /// Bytes applied since the last snapshot.
     pub since_snapshot: AtomicU64,
     /// The log may be purged up to here.
@@ -132,7 +131,6 @@ impl ReplicaCore {
             log,
             table: RwLock::new(table),
             applied: RwLock::new(applied),
-            snapshot: Mutex::default(),
             since_snapshot: AtomicU64::new(since),
             purge_upto: AtomicU64::new(0),
             spoiled: AtomicBool::new(false),
@@ -216,7 +214,6 @@ impl ReplicaCore {
         *self.table.write() = table;
         *self.applied.write() = file.applied.clone();
         snapshot::prune(self.parts.files.as_ref(), self.group, 1)?;
-        *self.snapshot.lock() = Some(file);
         self.since_snapshot.store(0, Ordering::Relaxed);
         self.parts.tables.drop_others(self.group, Some(generation))?;
         Ok(())
@@ -229,24 +226,20 @@ impl ReplicaCore {
         if let Some(oldest) = oldest {
             self.purge_upto.fetch_max(oldest.index(), Ordering::Relaxed);
         }
-        *self.snapshot.lock() = Some(file.clone());
         self.since_snapshot.store(0, Ordering::Relaxed);
         Ok(file)
     }
 
-    /// The newest snapshot; only its head is read, receivers verify the rest. Blocking.
+    /// The newest snapshot; only its head is read, receivers verify the rest and remove it if it is
+    /// damaged (so nothing is remembered here). Blocking.
     fn current_snapshot(&self) -> Result<Option<SnapshotFile>, ReplicaError> {
-        let mut current = self.snapshot.lock();
-        if current.is_none() {
-            let files = &self.parts.files;
-            for name in snapshot::names(files.as_ref(), self.group)? {
-                if let Ok((_, applied)) = Reader::open(files.as_ref(), self.group, &name) {
-                    *current = Some(SnapshotFile { files: Arc::clone(files), name, applied });
-                    break;
-                }
+        let files = &self.parts.files;
+        for name in snapshot::names(files.as_ref(), self.group)? {
+            if let Ok((_, applied)) = Reader::open(files.as_ref(), self.group, &name) {
+                return Ok(Some(SnapshotFile { files: Arc::clone(files), name, applied }));
             }
         }
-        Ok(current.clone())
+        Ok(None)
     }
 }
 
@@ -261,6 +254,11 @@ fn check(parts: &DriveParts, group: GroupId, table: &Table, log: &GroupLog) -> R
     let index = |id: Option<LogId>| id.map(|id| id.index());
     if index(applied.last) < index(purged) {
         return Err("tables end below the purged log".into());
+    }
+    let newest = snapshot::names(parts.files.as_ref(), group).map_err(|error| error.to_string())?;
+    if newest.first().and_then(|name| snapshot::index_of(name)).is_some_and(|at| at > applied.index()) {
+        // Left to openraft, it would be installed unverified, and a damaged one end the replica.
+        return Err("a snapshot is ahead of the tables".into());
     }
     let Some(end) = applied.last else { return Ok(applied) };
     if index(applied.last) <= index(last) && log.log_id_at(end.index()) == Some(end) {

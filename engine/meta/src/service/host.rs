@@ -39,6 +39,8 @@ pub(super) enum HostState {
         reason: String,
         /// The monotonic clock when it went out.
         since: Duration,
+        /// Taken out by its owner, who alone puts it back.
+        held: bool,
         /// The old log writer and tables are being let go.
         closing: Option<tokio::task::JoinHandle<()>>,
     },
@@ -60,7 +62,7 @@ pub(super) async fn open(inner: &Inner, files: Arc<dyn DriveFiles>) -> Host {
         Err(error) => {
             tracing::error!(drive = %files.drive(), %error, "drive does not open");
             let since = inner.clock.monotonic();
-            Host { files, state: HostState::Out { reason: error.to_string(), since, closing: None } }
+            Host { files, state: HostState::Out { reason: error.to_string(), since, held: false, closing: None } }
         }
     }
 }
@@ -77,9 +79,10 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
         Ok(DriveParts { files: opened, log, tables, lane, machine })
     });
     let parts = parts.await.map_err(|error| ReplicaError::Raft(error.to_string()))??;
-    let damaged = Mutex::new(parts.log.damaged());
-    let running = Arc::new(Running { parts, replicas: RwLock::default(), damaged });
     let groups = Identity::groups(files.as_ref())?;
+    let told = |group: &GroupId| Some((*group, parts.log.damage_of(*group)?));
+    let damaged = Mutex::new(groups.iter().filter_map(told).collect());
+    let running = Arc::new(Running { parts, replicas: RwLock::default(), damaged });
     let opening = groups.into_iter().map(|group| open_replica(inner, &running, group, false));
     for result in futures::future::join_all(opening).await {
         result?;
@@ -139,13 +142,13 @@ pub(super) async fn close(inner: &Inner, running: Arc<Running>, clean: bool) {
 
 impl Inner {
     /// Takes a drive out of service: leaderships first, then the rest.
-    pub(super) async fn drive_out(self: &Arc<Self>, drive: DriveId, reason: &str) {
+    pub(super) async fn drive_out(self: &Arc<Self>, drive: DriveId, reason: &str, held: bool) {
         let _lifecycle = self.lifecycle.lock().await;
         let running = {
             let mut hosts = self.hosts.write();
             let Some(host) = hosts.get_mut(&drive) else { return };
             let since = self.clock.monotonic();
-            let out = HostState::Out { reason: reason.to_owned(), since, closing: None };
+            let out = HostState::Out { reason: reason.to_owned(), since, held, closing: None };
             match std::mem::replace(&mut host.state, out) {
                 HostState::In(running) => running,
                 already @ HostState::Out { .. } => {

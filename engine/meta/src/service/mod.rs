@@ -213,9 +213,11 @@ impl MetaNode {
         Ok(())
     }
 
-    /// Takes a drive out of service now: leaderships handed over, replicas stopped.
+    /// Takes a drive out of service now: leaderships handed over, replicas stopped. It stays out
+    /// until [`MetaNode::drive_back`]. (A drive whose files or log report a failure goes out by
+    /// itself, and comes back by itself when its files no longer do.)
     pub async fn drive_out(&self, drive: DriveId, reason: &str) {
-        self.inner.drive_out(drive, reason).await;
+        self.inner.drive_out(drive, reason, true).await;
     }
 
     /// Puts a drive (back) into service: its replicas are reopened, those that the group has

@@ -33,6 +33,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         inner.look_at_drives().await;
         inner.look_at_replicas().await;
         if look.is_multiple_of(SLOW) {
+            inner.try_back().await;
             inner.keep_up().await;
         }
     }
@@ -41,34 +42,30 @@ pub(super) async fn run(inner: Weak<Inner>) {
 impl Inner {
     async fn look_at_drives(self: &Arc<Self>) {
         let mut failed = Vec::new();
-        let mut back = Vec::new();
         for (drive, host) in self.hosts.read().iter() {
-            match &host.state {
-                HostState::In(running) => {
-                    let why = host.files.failure();
-                    let why = why.or_else(|| running.parts.log.failure().map(|error| error.to_string()));
-                    failed.extend(why.map(|why| (*drive, why)));
-                }
-                HostState::Out { .. } => back.push(Arc::clone(&host.files)),
-            }
+            let Some(running) = host.running() else { continue };
+            let why = host.files.failure();
+            let why = why.or_else(|| running.parts.log.failure().map(|error| error.to_string()));
+            failed.extend(why.map(|why| (*drive, why)));
         }
         for (drive, why) in failed {
-            self.drive_out(drive, &why).await;
-        }
-        for files in back {
-            self.try_back(files).await;
+            self.drive_out(drive, &why, false).await;
         }
     }
 
-    /// A drive whose failure has been lifted by its owner comes back.
-    async fn try_back(self: &Arc<Self>, files: Arc<dyn DriveFiles>) {
-        if files.failure().is_some() {
-            return;
-        }
-        match self.drive_back(Arc::clone(&files)).await {
-            Ok(()) => tracing::info!(drive = %files.drive(), "drive back in service"),
-            Err(MetaError::Closed) => {}
-            Err(error) => tracing::debug!(drive = %files.drive(), %error, "drive not back yet"),
+    /// Drives whose failure has been lifted by their owner come back.
+    async fn try_back(self: &Arc<Self>) {
+        let out: Vec<Arc<dyn DriveFiles>> = {
+            let hosts = self.hosts.read();
+            let free = hosts.values().filter(|host| matches!(host.state, HostState::Out { held: false, .. }));
+            free.filter(|host| host.files.failure().is_none()).map(|host| Arc::clone(&host.files)).collect()
+        };
+        for files in out {
+            match self.drive_back(Arc::clone(&files)).await {
+                Ok(()) => tracing::info!(drive = %files.drive(), "drive back in service"),
+                Err(MetaError::Closed) => {}
+                Err(error) => tracing::debug!(drive = %files.drive(), %error, "drive not back yet"),
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use engine_core::meta::{Answer, BucketDocument, BucketRow, Refusal, UploadRow, V
 use engine_types::{BucketId, UploadId};
 use serde_bytes::ByteBuf;
 
-/// Rows of uploads and parts that one DeleteBucket aborts before it asks to be proposed again.
+/// Rows of uploads and parts that one `DeleteBucket` aborts before it asks to be proposed again.
 /// Checked between uploads, so the last one may take it over by its own parts.
 pub const BUCKET_ABORT_ROWS: usize = 10_000;
 
@@ -23,7 +23,10 @@ pub(crate) fn create(tx: &mut Tx<'_>, row: &BucketRow) -> Step<Answer> {
             Ok(Answer::Bucket(Box::new(there)))
         };
     }
-    let row = BucketRow { closed: false, ..row.clone() };
+    let row = BucketRow {
+        closed: false,
+        ..row.clone()
+    };
     tx.write(keys::bucket(row.id), &row);
     Ok(Answer::Bucket(Box::new(row)))
 }
@@ -31,8 +34,12 @@ pub(crate) fn create(tx: &mut Tx<'_>, row: &BucketRow) -> Step<Answer> {
 /// Deletes the bucket if it holds no version. Its open uploads die with it, a bounded number at a
 /// time; from the first on it is closed, so that they only become fewer.
 pub(crate) fn delete(tx: &mut Tx<'_>, id: BucketId) -> Step<Answer> {
-    let Some(mut row) = tx.read::<BucketRow>(&keys::bucket(id))? else { return Ok(Answer::Done) };
-    if tx.any(&keys::of_bucket(Table::Objects, id))? || tx.any(&keys::of_bucket(Table::Versions, id))? {
+    let Some(mut row) = tx.read::<BucketRow>(&keys::bucket(id))? else {
+        return Ok(Answer::Done);
+    };
+    if tx.any(&keys::of_bucket(Table::Objects, id))?
+        || tx.any(&keys::of_bucket(Table::Versions, id))?
+    {
         return Err(Refusal::BucketNotEmpty.into());
     }
     let open = keys::of_bucket(Table::Uploads, id);
@@ -56,22 +63,31 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: BucketId) -> Step<Answer> {
 }
 
 /// Versioning once enabled is suspended, never undone.
-pub(crate) fn set_versioning(tx: &mut Tx<'_>, id: BucketId, versioning: Versioning) -> Step<Answer> {
+pub(crate) fn set_versioning(
+    tx: &mut Tx<'_>,
+    id: BucketId,
+    versioning: Versioning,
+) -> Step<Answer> {
     change(tx, id, |row| {
         row.versioning = match (row.versioning, versioning) {
-            (Versioning::Enabled | Versioning::Suspended, Versioning::Unversioned) => Versioning::Suspended,
+            (Versioning::Enabled | Versioning::Suspended, Versioning::Unversioned) => {
+                Versioning::Suspended
+            }
             _ => versioning,
         };
     })
 }
 
 /// Sets or removes one configuration document.
-pub(crate) fn set_document(tx: &mut Tx<'_>, id: BucketId, kind: BucketDocument, content: Option<&ByteBuf>) -> Step<Answer> {
-    change(tx, id, |row| {
-        match content {
-            Some(content) => drop(row.documents.insert(kind, content.to_vec())),
-            None => drop(row.documents.remove(&kind)),
-        }
+pub(crate) fn set_document(
+    tx: &mut Tx<'_>,
+    id: BucketId,
+    kind: BucketDocument,
+    content: Option<&ByteBuf>,
+) -> Step<Answer> {
+    change(tx, id, |row| match content {
+        Some(content) => drop(row.documents.insert(kind, content.to_vec())),
+        None => drop(row.documents.remove(&kind)),
     })
 }
 

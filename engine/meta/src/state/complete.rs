@@ -1,4 +1,4 @@
-//! CompleteMultipartUpload: parts become a version without a byte of them being rewritten.
+//! `CompleteMultipartUpload`: parts become a version without a byte of them being rewritten.
 
 use super::tx::{Step, Tx};
 use super::versions::{self, Absent};
@@ -20,7 +20,11 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
         return repeated(tx, id, complete);
     };
     let current = versions::current(&tx.rows(), id, key)?;
-    versions::judge(&complete.condition, current.as_ref().map(|found| &found.row), Absent::WRITE)?;
+    versions::judge(
+        &complete.condition,
+        current.as_ref().map(|found| &found.row),
+        Absent::WRITE,
+    )?;
     let parts = uploads::all_parts(tx, id, key, upload)?;
     if !chosen_well(complete, &parts) {
         return Err(Refusal::Changed.into());
@@ -28,7 +32,11 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
     uploads::uncharge(tx, id, &row, &parts);
     for (number, part) in &parts {
         tx.delete(keys::upload_part(id, key, upload, *number));
-        if complete.parts.binary_search_by_key(number, |entry| entry.number).is_err() {
+        if complete
+            .parts
+            .binary_search_by_key(number, |entry| entry.number)
+            .is_err()
+        {
             dead::kill_part(tx, id, key, part.data)?;
         }
     }
@@ -56,7 +64,8 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
 /// Whether what the node chose is what is here: ascending numbers, the same data ids and sizes,
 /// offsets without gaps, the sum right.
 fn chosen_well(complete: &CompleteUpload, parts: &[(u16, UploadPartRow)]) -> bool {
-    let here: BTreeMap<u16, &UploadPartRow> = parts.iter().map(|(number, part)| (*number, part)).collect();
+    let here: BTreeMap<u16, &UploadPartRow> =
+        parts.iter().map(|(number, part)| (*number, part)).collect();
     let mut offset = 0u64;
     let mut last = 0;
     let as_read = |entry: &ManifestEntry| {
@@ -72,12 +81,15 @@ fn chosen_well(complete: &CompleteUpload, parts: &[(u16, UploadPartRow)]) -> boo
 
 /// The version this upload became, whether or not it is still current.
 fn repeated(tx: &Tx<'_>, bucket: BucketId, complete: &CompleteUpload) -> Step<Answer> {
-    let head: Option<Order> = tx.read(&keys::manifest_head(bucket, &complete.key, complete.upload))?;
+    let head: Option<Order> =
+        tx.read(&keys::manifest_head(bucket, &complete.key, complete.upload))?;
     let order = head.ok_or(Refusal::NoSuchUpload)?;
     let current: Option<VersionRow> = tx.read(&keys::object(bucket, &complete.key))?;
     let made = match current.filter(|row| row.order == order) {
         Some(row) => Some(row),
         None => tx.read(&keys::version(bucket, &complete.key, order))?,
     };
-    Ok(Answer::Version(versions::slim(made.ok_or(Refusal::NoSuchUpload)?)))
+    Ok(Answer::Version(versions::slim(
+        made.ok_or(Refusal::NoSuchUpload)?,
+    )))
 }

@@ -31,11 +31,23 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &ControlChange) -> Step<Answer> {
     let cluster = cluster.ok_or(Refusal::WrongPartition)?;
     match change {
         ControlChange::Bootstrap(_) => Err(Refusal::OtherCluster.into()),
-        ControlChange::PutAccount { canonical_id, name, email } => {
-            put_account(tx, canonical_id, name, email)
-        }
-        ControlChange::PutAccessKey { account, access_key, sealed_secret, description } => {
-            let new = NewKey { account: *account, access_key, sealed_secret, description };
+        ControlChange::PutAccount {
+            canonical_id,
+            name,
+            email,
+        } => put_account(tx, canonical_id, name, email),
+        ControlChange::PutAccessKey {
+            account,
+            access_key,
+            sealed_secret,
+            description,
+        } => {
+            let new = NewKey {
+                account: *account,
+                access_key,
+                sealed_secret,
+                description,
+            };
             put_access_key(tx, &new)
         }
         ControlChange::SetAccessKey { access_key, state } => set_access_key(tx, access_key, *state),
@@ -44,12 +56,16 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &ControlChange) -> Step<Answer> {
         ControlChange::BucketLive { name, id } => {
             settle(tx, name, *id, BucketState::Creating, BucketState::Live)
         }
-        ControlChange::BucketDeleting { name, id, deleting: true } => {
-            settle(tx, name, *id, BucketState::Live, BucketState::Deleting)
-        }
-        ControlChange::BucketDeleting { name, id, deleting: false } => {
-            settle(tx, name, *id, BucketState::Deleting, BucketState::Live)
-        }
+        ControlChange::BucketDeleting {
+            name,
+            id,
+            deleting: true,
+        } => settle(tx, name, *id, BucketState::Live, BucketState::Deleting),
+        ControlChange::BucketDeleting {
+            name,
+            id,
+            deleting: false,
+        } => settle(tx, name, *id, BucketState::Deleting, BucketState::Live),
         ControlChange::ReleaseBucket { name, id } => release(tx, name, *id),
         ControlChange::PutLayout(layout) => put_layout(tx, layout),
         ControlChange::PutKmsKey { name, current } => Ok(put_kms_key(tx, name, *current)?),
@@ -63,13 +79,21 @@ fn bootstrap(tx: &mut Tx<'_>, cluster: Option<ClusterRow>, first: &Bootstrap) ->
         None if tx.any(&keys::table(Table::Buckets))? => return Err(Refusal::WrongPartition.into()),
         None => {}
     }
-    let row = ClusterRow { id: first.cluster, partitions: first.partitions.max(1) };
+    let row = ClusterRow {
+        id: first.cluster,
+        partitions: first.partitions.max(1),
+    };
     tx.write(keys::table(Table::Cluster), &row);
     tx.write(keys::table(Table::Layout), &first.layout);
     let (canonical_id, name, email) = &first.root;
     let account = new_account(tx, canonical_id, name, email, true)?;
     let (access_key, sealed_secret) = &first.root_key;
-    let new = NewKey { account: account.id, access_key, sealed_secret, description: "root" };
+    let new = NewKey {
+        account: account.id,
+        access_key,
+        sealed_secret,
+        description: "root",
+    };
     put_access_key(tx, &new)?;
     Ok(Answer::Done)
 }
@@ -82,7 +106,13 @@ fn next(tx: &mut Tx<'_>, which: Sequence) -> Result<u64, RowsError> {
     Ok(number)
 }
 
-fn new_account(tx: &mut Tx<'_>, canonical_id: &str, name: &str, email: &str, root: bool) -> Step<AccountRow> {
+fn new_account(
+    tx: &mut Tx<'_>,
+    canonical_id: &str,
+    name: &str,
+    email: &str,
+    root: bool,
+) -> Step<AccountRow> {
     let row = AccountRow {
         id: AccountId(next(tx, Sequence::Account)?),
         canonical_id: canonical_id.into(),
@@ -106,7 +136,13 @@ fn put_account(tx: &mut Tx<'_>, canonical_id: &str, name: &str, email: &str) -> 
         return Err(Refusal::EmailTaken.into());
     }
     let Some(id) = known else {
-        return Ok(Answer::Account(new_account(tx, canonical_id, name, email, false)?));
+        return Ok(Answer::Account(new_account(
+            tx,
+            canonical_id,
+            name,
+            email,
+            false,
+        )?));
     };
     let mut row: AccountRow = tx.read(&keys::account(id))?.ok_or(Refusal::NoSuchAccount)?;
     if row.email != email {
@@ -173,13 +209,20 @@ fn delete_access_key(tx: &mut Tx<'_>, access_key: &str) -> Step<Answer> {
     Ok(Answer::AccessKey(row))
 }
 
-fn claim(tx: &mut Tx<'_>, cluster: ClusterRow, name: &BucketName, owner: AccountId) -> Step<Answer> {
+fn claim(
+    tx: &mut Tx<'_>,
+    cluster: ClusterRow,
+    name: &BucketName,
+    owner: AccountId,
+) -> Step<Answer> {
     let known: Option<BucketNameRow> = tx.read(&keys::name(name.as_str()))?;
     if let Some(known) = known {
-        let owned = known.owner == owner;
+        let mine = known.owner == owner;
         return match known.state {
-            BucketState::Creating if owned => Ok(Answer::Claimed(known)),
-            BucketState::Creating | BucketState::Live => Err(Refusal::BucketExists { owned }.into()),
+            BucketState::Creating if mine => Ok(Answer::Claimed(known)),
+            BucketState::Creating | BucketState::Live => {
+                Err(Refusal::BucketExists { owned: mine }.into())
+            }
             BucketState::Deleting => Err(Refusal::BucketBusy.into()),
         };
     }
@@ -202,7 +245,10 @@ fn claim(tx: &mut Tx<'_>, cluster: ClusterRow, name: &BucketName, owner: Account
 /// Writes a name's row and the index it belongs to: live names by owner, others as unsettled.
 fn write_name(tx: &mut Tx<'_>, name: &BucketName, row: &BucketNameRow) {
     let name = name.as_str();
-    let (live, unsettled) = (keys::names_by_owner(row.owner, name), keys::name_unsettled(name));
+    let (live, unsettled) = (
+        keys::names_by_owner(row.owner, name),
+        keys::name_unsettled(name),
+    );
     tx.write(keys::name(name), row);
     if row.state == BucketState::Live {
         tx.write(live, row);
@@ -214,9 +260,17 @@ fn write_name(tx: &mut Tx<'_>, name: &BucketName, row: &BucketNameRow) {
 }
 
 /// Moves a name from one state to the next; there already: done.
-fn settle(tx: &mut Tx<'_>, name: &BucketName, id: BucketId, from: BucketState, to: BucketState) -> Step<Answer> {
+fn settle(
+    tx: &mut Tx<'_>,
+    name: &BucketName,
+    id: BucketId,
+    from: BucketState,
+    to: BucketState,
+) -> Step<Answer> {
     let known: Option<BucketNameRow> = tx.read(&keys::name(name.as_str()))?;
-    let mut row = known.filter(|row| row.id == id).ok_or(Refusal::NoSuchBucket)?;
+    let mut row = known
+        .filter(|row| row.id == id)
+        .ok_or(Refusal::NoSuchBucket)?;
     if row.state == from {
         row.state = to;
         write_name(tx, name, &row);
@@ -229,7 +283,9 @@ fn settle(tx: &mut Tx<'_>, name: &BucketName, id: BucketId, from: BucketState, t
 /// Frees a name whose bucket is gone. Free already, or in another life: done.
 fn release(tx: &mut Tx<'_>, name: &BucketName, id: BucketId) -> Step<Answer> {
     let known: Option<BucketNameRow> = tx.read(&keys::name(name.as_str()))?;
-    let Some(row) = known.filter(|row| row.id == id) else { return Ok(Answer::Done) };
+    let Some(row) = known.filter(|row| row.id == id) else {
+        return Ok(Answer::Done);
+    };
     if row.state != BucketState::Deleting {
         return Err(Refusal::BucketBusy.into());
     }
@@ -251,6 +307,13 @@ fn put_kms_key(tx: &mut Tx<'_>, name: &str, current: KeyVersionId) -> Result<Ans
     let place = keys::kms_key(name);
     let known: Option<KmsKeyRow> = tx.read(&place)?;
     let created = known.map_or(tx.now(), |known| known.created);
-    tx.write(place, &KmsKeyRow { name: name.into(), current, created });
+    tx.write(
+        place,
+        &KmsKeyRow {
+            name: name.into(),
+            current,
+            created,
+        },
+    );
     Ok(Answer::Done)
 }

@@ -19,7 +19,12 @@ use engine_types::{BucketId, DataId, ObjectKey, UploadId};
 pub const EXPANDED_AT_ONCE: u32 = MANIFEST_CHUNK_ENTRIES;
 
 /// A version's bytes are no longer referenced.
-pub(crate) fn kill_body(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, body: &Body) -> Result<(), RowsError> {
+pub(crate) fn kill_body(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    body: &Body,
+) -> Result<(), RowsError> {
     match body {
         Body::None => {}
         Body::Part(data) => kill_part(tx, bucket, key, *data)?,
@@ -33,12 +38,31 @@ pub(crate) fn kill_body(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, body
 }
 
 /// A part is no longer referenced, as of now.
-pub(crate) fn kill_part(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, data: DataId) -> Result<(), RowsError> {
+pub(crate) fn kill_part(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    data: DataId,
+) -> Result<(), RowsError> {
     let (since, index) = (tx.now(), tx.index);
-    kill_part_since(tx, bucket, key, DeadRow { thing: DeadThing::Part(data), since, index })
+    kill_part_since(
+        tx,
+        bucket,
+        key,
+        &DeadRow {
+            thing: DeadThing::Part(data),
+            since,
+            index,
+        },
+    )
 }
 
-fn kill_part_since(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: DeadRow) -> Result<(), RowsError> {
+fn kill_part_since(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    row: &DeadRow,
+) -> Result<(), RowsError> {
     let data = DataId(row.thing.id());
     let part: Option<PartRow> = tx.read(&keys::part(bucket, key, data))?;
     #[cfg(sabotage)]
@@ -52,7 +76,7 @@ fn kill_part_since(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: Dead
             tx.delete(keys::inline(bucket, key, data));
         }
         Some(Place::Stripes(_) | Place::Packed { .. }) => {
-            tx.write(keys::dead(bucket, key, &data.0), &row);
+            tx.write(keys::dead(bucket, key, &data.0), row);
         }
     }
     Ok(())
@@ -60,14 +84,25 @@ fn kill_part_since(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: Dead
 
 /// A dead row, as of now.
 pub(crate) fn bury(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, thing: DeadThing) {
-    let row = DeadRow { thing, since: tx.now(), index: tx.index };
+    let row = DeadRow {
+        thing,
+        since: tx.now(),
+        index: tx.index,
+    };
     tx.write(keys::dead(bucket, key, &thing.id()), &row);
 }
 
 /// The bytes of a dead thing are off every drive, durably. Gone already: done already.
-pub(crate) fn freed(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, id: &[u8; 16]) -> Step<Answer> {
+pub(crate) fn freed(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    id: &[u8; 16],
+) -> Step<Answer> {
     let place = keys::dead(bucket, key, id);
-    let Some(row) = tx.read::<DeadRow>(&place)? else { return Ok(Answer::Done) };
+    let Some(row) = tx.read::<DeadRow>(&place)? else {
+        return Ok(Answer::Done);
+    };
     let ended = match row.thing {
         DeadThing::Copy(_) => true,
         DeadThing::Part(data) => {
@@ -86,7 +121,13 @@ pub(crate) fn freed(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, id: &[u8
 }
 
 /// Turns the next parts of a dead manifest or upload into dead rows; true when none is left.
-fn expand(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, upload: UploadId, dead: &DeadRow) -> Result<bool, RowsError> {
+fn expand(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    upload: UploadId,
+    dead: &DeadRow,
+) -> Result<bool, RowsError> {
     let chunks = keys::manifest_chunks(bucket, key, upload);
     let parts = keys::upload_parts(bucket, key, upload);
     let mut found = Vec::new();
@@ -101,8 +142,11 @@ fn expand(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, upload: UploadId, 
         }
     }
     for data in found {
-        let row = DeadRow { thing: DeadThing::Part(data), ..dead.clone() };
-        kill_part_since(tx, bucket, key, row)?;
+        let row = DeadRow {
+            thing: DeadThing::Part(data),
+            ..dead.clone()
+        };
+        kill_part_since(tx, bucket, key, &row)?;
     }
     Ok(!tx.any(&chunks)? && !tx.any(&parts)?)
 }

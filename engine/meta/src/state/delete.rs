@@ -23,30 +23,56 @@ pub(crate) fn delete(tx: &mut Tx<'_>, delete: &Delete) -> Step<Answer> {
     }
 }
 
-fn one_version(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete, version: VersionId) -> Step<Answer> {
+fn one_version(
+    tx: &mut Tx<'_>,
+    bucket: &BucketRow,
+    delete: &Delete,
+    version: VersionId,
+) -> Step<Answer> {
     let found = versions::find(&tx.rows(), bucket.id, &delete.key, version)?;
-    let absent = Absent { none: Refusal::NoSuchVersion, ..Absent::DELETE };
-    versions::judge(&delete.condition, found.as_ref().map(|found| &found.row), absent)?;
+    let absent = Absent {
+        none: Refusal::NoSuchVersion,
+        ..Absent::DELETE
+    };
+    versions::judge(
+        &delete.condition,
+        found.as_ref().map(|found| &found.row),
+        absent,
+    )?;
     let mut marker = false;
     if let Some(found) = found {
         marker = found.row.kind == VersionKind::DeleteMarker;
         versions::remove(tx, bucket.id, &delete.key, &found)?;
     }
-    Ok(Answer::Deleted { version: Some(version), marker })
+    Ok(Answer::Deleted {
+        version: Some(version),
+        marker,
+    })
 }
 
 fn current_object(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
     let found = versions::current(&tx.rows(), bucket.id, &delete.key)?;
-    versions::judge(&delete.condition, found.as_ref().map(|found| &found.row), Absent::DELETE)?;
+    versions::judge(
+        &delete.condition,
+        found.as_ref().map(|found| &found.row),
+        Absent::DELETE,
+    )?;
     if let Some(found) = found {
         versions::remove(tx, bucket.id, &delete.key, &found)?;
     }
-    Ok(Answer::Deleted { version: None, marker: false })
+    Ok(Answer::Deleted {
+        version: None,
+        marker: false,
+    })
 }
 
 fn mark(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
     let found = versions::current(&tx.rows(), bucket.id, &delete.key)?;
-    versions::judge(&delete.condition, found.as_ref().map(|found| &found.row), Absent::DELETE)?;
+    versions::judge(
+        &delete.condition,
+        found.as_ref().map(|found| &found.row),
+        Absent::DELETE,
+    )?;
     let attributes = VersionAttributes {
         owner: delete.owner,
         charged_to: payer(bucket, delete.charged_to),
@@ -63,12 +89,18 @@ fn mark(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
         order,
         kind: VersionKind::DeleteMarker,
         size: 0,
-        etag: ETag { md5: [0; 16], parts: 0 },
+        etag: ETag {
+            md5: [0; 16],
+            parts: 0,
+        },
         checksum: None,
         counted: versions::described(&delete.key, &attributes),
         attributes,
         body: Body::None,
     };
     versions::insert(tx, bucket.id, &delete.key, &row)?;
-    Ok(Answer::Deleted { version: Some(version), marker: true })
+    Ok(Answer::Deleted {
+        version: Some(version),
+        marker: true,
+    })
 }

@@ -56,8 +56,11 @@ pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<(), RowsError> {
     tx.clock.since_forgot = 0;
     let from = keys::done(CommandId(tx.clock.forgotten));
     let to = keys::done(CommandId::born(floor(tx.now()), [0; 10]));
-    let old: Result<Vec<_>, _> =
-        tx.rows().scan(Bound::Excluded(&from), &to).take(FORGET_AT_ONCE).collect();
+    let old: Result<Vec<_>, _> = tx
+        .rows()
+        .scan(Bound::Excluded(&from), &to)
+        .take(FORGET_AT_ONCE)
+        .collect();
     for (key, _) in old? {
         if let Some(id) = key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok()) {
             tx.clock.forgotten = id;
@@ -70,5 +73,8 @@ pub(crate) fn forget(tx: &mut Tx<'_>) -> Result<(), RowsError> {
 /// The clock as the last entry left it.
 pub(crate) fn clock(rows: &dyn Rows) -> Result<Clock, RowsError> {
     let value = rows.get(&keys::table(Table::Clock))?;
-    Ok(value.map(|value| parse(&value)).transpose()?.unwrap_or_default())
+    Ok(value
+        .map(|value| parse(&value))
+        .transpose()?
+        .unwrap_or_default())
 }

@@ -13,17 +13,17 @@
 mod overlay;
 mod tx;
 
-mod done;
-mod versions;
-mod parts;
-mod objects;
-mod delete;
-mod uploads;
-mod complete;
-mod dead;
-mod watermark;
 mod buckets;
+mod complete;
 mod control;
+mod dead;
+mod delete;
+mod done;
+mod objects;
+mod parts;
+mod uploads;
+mod versions;
+mod watermark;
 
 #[cfg(test)]
 mod tests;
@@ -61,7 +61,13 @@ pub struct Entry {
 /// to `changes`. On error `changes` is as before and the replica must stop: it would part from the
 /// others.
 pub fn apply(rows: &dyn Rows, entry: &Entry, changes: &mut Changes) -> Result<Answer, RowsError> {
-    let (answer, own) = applied(Overlay { base: rows, changes }, entry)?;
+    let (answer, own) = applied(
+        Overlay {
+            base: rows,
+            changes,
+        },
+        entry,
+    )?;
     changes.0.extend(own.0);
     Ok(answer)
 }
@@ -69,28 +75,30 @@ pub fn apply(rows: &dyn Rows, entry: &Entry, changes: &mut Changes) -> Result<An
 fn applied(rows: Overlay<'_>, entry: &Entry) -> Result<(Answer, Changes), RowsError> {
     let mut clock = clock(&rows)?;
     if entry.stamp > clock.order.stamp {
-        clock.order = Order { stamp: entry.stamp, seq: 0 };
+        clock.order = Order {
+            stamp: entry.stamp,
+            seq: 0,
+        };
     }
     let Command { id, change } = &entry.command;
     let already = done::already(&rows, clock.order.stamp, *id)?;
     let mut tx = Tx::new(rows, clock, entry.index, *id);
-    let answer = match already {
-        Some(answer) => answer,
-        None => {
-            let answer = match change_rows(&mut tx, change) {
-                Ok(answer) => {
-                    tx.settle()?;
-                    answer
-                }
-                Err(Stop::Refused(refusal)) => {
-                    tx.roll_back(clock);
-                    Answer::Refused(refusal)
-                }
-                Err(Stop::Rows(error)) => return Err(error),
-            };
-            done::keep(&mut tx, change, &answer);
-            answer
-        }
+    let answer = if let Some(answer) = already {
+        answer
+    } else {
+        let answer = match change_rows(&mut tx, change) {
+            Ok(answer) => {
+                tx.settle()?;
+                answer
+            }
+            Err(Stop::Refused(refusal)) => {
+                tx.roll_back(clock);
+                Answer::Refused(refusal)
+            }
+            Err(Stop::Rows(error)) => return Err(error),
+        };
+        done::keep(&mut tx, change, &answer);
+        answer
     };
     done::forget(&mut tx)?;
     let clock = tx.clock;
@@ -113,19 +121,51 @@ fn change_rows(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
         Change::CreateUpload(create) => uploads::create(tx, create),
         Change::PutPart(put) => uploads::put_part(tx, put),
         Change::CompleteUpload(complete) => complete::complete(tx, complete),
-        Change::AbortUpload { bucket, key, upload } => uploads::abort(tx, *bucket, key, *upload),
-        Change::SetTags { bucket, key, version, tags } => {
-            objects::set_tags(tx, *bucket, key, *version, tags)
-        }
-        Change::SetAcl { bucket, key, version, acl } => {
-            objects::set_acl(tx, *bucket, key, *version, acl)
-        }
-        Change::Reattribute { bucket, key, condition, attributes, checksum } => {
-            let new = objects::NewAttributes { condition, attributes, checksum: checksum.as_ref() };
+        Change::AbortUpload {
+            bucket,
+            key,
+            upload,
+        } => uploads::abort(tx, *bucket, key, *upload),
+        Change::SetTags {
+            bucket,
+            key,
+            version,
+            tags,
+        } => objects::set_tags(tx, *bucket, key, *version, tags),
+        Change::SetAcl {
+            bucket,
+            key,
+            version,
+            acl,
+        } => objects::set_acl(tx, *bucket, key, *version, acl),
+        Change::Reattribute {
+            bucket,
+            key,
+            condition,
+            attributes,
+            checksum,
+        } => {
+            let new = objects::NewAttributes {
+                condition,
+                attributes,
+                checksum: checksum.as_ref(),
+            };
             objects::reattribute(tx, *bucket, key, &new)
         }
-        Change::MoveStripe { bucket, key, data, index, from, to } => {
-            let stripe = parts::StripeOf { bucket: *bucket, key, data: *data, index: *index };
+        Change::MoveStripe {
+            bucket,
+            key,
+            data,
+            index,
+            from,
+            to,
+        } => {
+            let stripe = parts::StripeOf {
+                bucket: *bucket,
+                key,
+                data: *data,
+                index: *index,
+            };
             parts::move_stripe(tx, &stripe, from, to)
         }
         Change::Freed { bucket, key, dead } => dead::freed(tx, *bucket, key, dead),

@@ -12,14 +12,21 @@ use serde_bytes::ByteBuf;
 
 /// Who pays: the bucket's owner, whatever the proposer wrote, and the writer's key.
 pub(crate) fn payer(bucket: &BucketRow, to: ChargedTo) -> ChargedTo {
-    ChargedTo { account: bucket.owner, key: to.key }
+    ChargedTo {
+        account: bucket.owner,
+        key: to.key,
+    }
 }
 
 /// PUT, copy, form.
 pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
     let bucket = tx.open_bucket(put.bucket)?;
     let current = versions::current(&tx.rows(), bucket.id, &put.key)?;
-    versions::judge(&put.condition, current.as_ref().map(|found| &found.row), Absent::WRITE)?;
+    versions::judge(
+        &put.condition,
+        current.as_ref().map(|found| &found.row),
+        Absent::WRITE,
+    )?;
     parts::store(tx, bucket.id, &put.key, &put.part)?;
     let mut attributes = put.attributes.clone();
     attributes.charged_to = payer(&bucket, attributes.charged_to);
@@ -31,7 +38,10 @@ pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
         size: put.part.size,
         etag: put.etag,
         checksum: put.checksum.clone(),
-        counted: put.part.size.saturating_add(versions::described(&put.key, &attributes)),
+        counted: put
+            .part
+            .size
+            .saturating_add(versions::described(&put.key, &attributes)),
         attributes,
         body: Body::Part(put.part.data),
     };
@@ -40,11 +50,22 @@ pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
 }
 
 /// The version a change of tags or ACL is about.
-fn addressed(tx: &Tx<'_>, bucket: BucketRef, key: &ObjectKey, version: Option<VersionId>) -> Step<(BucketRow, Found)> {
+fn addressed(
+    tx: &Tx<'_>,
+    bucket: BucketRef,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+) -> Step<(BucketRow, Found)> {
     let bucket = tx.open_bucket(bucket)?;
     let (found, absent) = match version {
-        None => (versions::current(&tx.rows(), bucket.id, key)?, Refusal::NoSuchKey),
-        Some(id) => (versions::find(&tx.rows(), bucket.id, key, id)?, Refusal::NoSuchVersion),
+        None => (
+            versions::current(&tx.rows(), bucket.id, key)?,
+            Refusal::NoSuchKey,
+        ),
+        Some(id) => (
+            versions::find(&tx.rows(), bucket.id, key, id)?,
+            Refusal::NoSuchVersion,
+        ),
     };
     let found = found.filter(|found| version.is_none_or(|id| found.row.version == id));
     let found = found.ok_or(absent)?;
@@ -54,7 +75,7 @@ fn addressed(tx: &Tx<'_>, bucket: BucketRef, key: &ObjectKey, version: Option<Ve
     Ok((bucket, found))
 }
 
-/// PutObjectTagging, DeleteObjectTagging. Tags are counted.
+/// `PutObjectTagging`, `DeleteObjectTagging`. Tags are counted.
 pub(crate) fn set_tags(
     tx: &mut Tx<'_>,
     bucket: BucketRef,
@@ -65,12 +86,14 @@ pub(crate) fn set_tags(
     let (bucket, found) = addressed(tx, bucket, key, version)?;
     let mut row = found.row.clone();
     row.attributes.tags = tags.to_vec();
-    row.counted = row.size.saturating_add(versions::described(key, &row.attributes));
+    row.counted = row
+        .size
+        .saturating_add(versions::described(key, &row.attributes));
     versions::rewrite(tx, bucket.id, key, &found, &row);
     Ok(Answer::Version(versions::slim(row)))
 }
 
-/// PutObjectAcl.
+/// `PutObjectAcl`.
 pub(crate) fn set_acl(
     tx: &mut Tx<'_>,
     bucket: BucketRef,
@@ -98,10 +121,19 @@ pub(crate) struct NewAttributes<'a> {
 
 /// Replaces the `null` version by one of the same bytes. Where the copy would be a second version it
 /// is refused: were bytes shared, freeing one version's would lose the other's.
-pub(crate) fn reattribute(tx: &mut Tx<'_>, bucket: BucketRef, key: &ObjectKey, new: &NewAttributes<'_>) -> Step<Answer> {
+pub(crate) fn reattribute(
+    tx: &mut Tx<'_>,
+    bucket: BucketRef,
+    key: &ObjectKey,
+    new: &NewAttributes<'_>,
+) -> Step<Answer> {
     let bucket = tx.open_bucket(bucket)?;
     let current = versions::current(&tx.rows(), bucket.id, key)?;
-    versions::judge(new.condition, current.as_ref().map(|found| &found.row), Absent::WRITE)?;
+    versions::judge(
+        new.condition,
+        current.as_ref().map(|found| &found.row),
+        Absent::WRITE,
+    )?;
     let found = current.filter(|found| found.row.kind == VersionKind::Object);
     let found = found.ok_or(Refusal::NoSuchKey)?;
     let (version, order) = versions::identity(tx, bucket.versioning);
@@ -113,7 +145,10 @@ pub(crate) fn reattribute(tx: &mut Tx<'_>, bucket: BucketRef, key: &ObjectKey, n
     let row = VersionRow {
         order,
         checksum: new.checksum.cloned().or_else(|| found.row.checksum.clone()),
-        counted: found.row.size.saturating_add(versions::described(key, &attributes)),
+        counted: found
+            .row
+            .size
+            .saturating_add(versions::described(key, &attributes)),
         attributes,
         ..found.row.clone()
     };

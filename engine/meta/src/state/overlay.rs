@@ -37,7 +37,10 @@ impl Rows for Overlay<'_> {
             return Box::new(std::iter::empty());
         }
         let above = self.changes.0.range::<[u8], _>((from, Bound::Excluded(to)));
-        let merged = Merged { below: self.base.scan(from, to).peekable(), above: above.peekable() };
+        let merged = Merged {
+            below: self.base.scan(from, to).peekable(),
+            above: above.peekable(),
+        };
         Box::new(merged)
     }
 }

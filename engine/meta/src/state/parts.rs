@@ -11,7 +11,12 @@ use engine_types::{BirthId, BucketId, DataId, ObjectKey, Stamp};
 /// Writes a new part's rows. Refused where its id or a copy's token was born before the watermark:
 /// the collector may already have judged those shards orphans. Refused too where the id is in use:
 /// no other bytes are ever sealed under an id.
-pub(crate) fn store(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, part: &NewPart) -> Step<()> {
+pub(crate) fn store(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    part: &NewPart,
+) -> Step<()> {
     let watermark = watermark(&tx.rows())?;
     refuse_old(part.data.birth(), watermark)?;
     if tx.exists(&keys::part(bucket, key, part.data))? {
@@ -23,13 +28,21 @@ pub(crate) fn store(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, part: &N
             Place::Inline
         }
         NewPlace::Stripes(stripes) => {
-            for slot in stripes.iter().flat_map(|stripe| stripe.slots.iter().flatten()) {
+            for slot in stripes
+                .iter()
+                .flat_map(|stripe| stripe.slots.iter().flatten())
+            {
                 refuse_old(slot.token.birth(), watermark)?;
             }
-            Place::Stripes(store_stripes(tx, bucket, key, part.data, stripes)?)
+            Place::Stripes(store_stripes(tx, bucket, key, part.data, stripes))
         }
     };
-    let row = PartRow { size: part.size, md5: part.md5, key: part.key.clone(), place };
+    let row = PartRow {
+        size: part.size,
+        md5: part.md5,
+        key: part.key.clone(),
+        place,
+    };
     tx.write(keys::part(bucket, key, part.data), &row);
     Ok(())
 }
@@ -39,7 +52,11 @@ fn refuse_old(birth: Stamp, watermark: Stamp) -> Result<(), Refusal> {
     if engine_types::sabotage("accept-old-id") {
         return Ok(());
     }
-    if birth < watermark { Err(Refusal::TooOld) } else { Ok(()) }
+    if birth < watermark {
+        Err(Refusal::TooOld)
+    } else {
+        Ok(())
+    }
 }
 
 fn store_stripes(
@@ -48,16 +65,25 @@ fn store_stripes(
     key: &ObjectKey,
     data: DataId,
     stripes: &[Stripe],
-) -> Step<u32> {
+) -> u32 {
     let mut index = 0;
     for (chunk, stripes) in (0..).zip(stripes.chunks(STRIPE_CHUNK as usize)) {
         tx.write(keys::stripes(bucket, key, data, chunk), &stripes);
         for stripe in stripes {
-            queue_repair(tx, &StripeOf { bucket, key, data, index }, stripe);
+            queue_repair(
+                tx,
+                &StripeOf {
+                    bucket,
+                    key,
+                    data,
+                    index,
+                },
+                stripe,
+            );
             index += 1;
         }
     }
-    Ok(index)
+    index
 }
 
 /// One stripe of one part.
@@ -84,17 +110,31 @@ fn queue_repair(tx: &mut Tx<'_>, of: &StripeOf<'_>, stripe: &Stripe) {
 
 /// Sets a stripe's map from what the proposer read to what it shall be. The copies no longer named
 /// go into `dead` in the same apply.
-pub(crate) fn move_stripe(tx: &mut Tx<'_>, of: &StripeOf<'_>, from: &Stripe, to: &Stripe) -> Step<Answer> {
-    let StripeOf { bucket, key, data, index } = *of;
+pub(crate) fn move_stripe(
+    tx: &mut Tx<'_>,
+    of: &StripeOf<'_>,
+    from: &Stripe,
+    to: &Stripe,
+) -> Step<Answer> {
+    let StripeOf {
+        bucket,
+        key,
+        data,
+        index,
+    } = *of;
     let part: Option<PartRow> = tx.read(&keys::part(bucket, key, data))?;
-    let held = part.is_some_and(|part| matches!(part.place, Place::Stripes(count) if index < count));
+    let held =
+        part.is_some_and(|part| matches!(part.place, Place::Stripes(count) if index < count));
     if !held || tx.exists(&keys::dead(bucket, key, &data.0))? {
         return Err(Refusal::Changed.into());
     }
     let chunk_key = keys::stripes(bucket, key, data, index / STRIPE_CHUNK);
     let mut chunk: Vec<Stripe> = tx.read(&chunk_key)?.unwrap_or_default();
-    let stripe = chunk.get_mut((index % STRIPE_CHUNK) as usize).ok_or(Refusal::Changed)?;
-    let shaped = to.slots.len() == usize::from(to.k) + usize::from(to.m) && to.length == from.length;
+    let stripe = chunk
+        .get_mut((index % STRIPE_CHUNK) as usize)
+        .ok_or(Refusal::Changed)?;
+    let shaped =
+        to.slots.len() == usize::from(to.k) + usize::from(to.m) && to.length == from.length;
     if stripe != from || !shaped {
         return Err(Refusal::Changed.into());
     }

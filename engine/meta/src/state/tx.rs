@@ -33,7 +33,10 @@ impl From<RowsError> for Stop {
 pub(crate) type Step<T> = Result<T, Stop>;
 
 /// A row's value read.
-pub(crate) fn read<T: DeserializeOwned>(rows: &dyn Rows, key: &[u8]) -> Result<Option<T>, RowsError> {
+pub(crate) fn read<T: DeserializeOwned>(
+    rows: &dyn Rows,
+    key: &[u8],
+) -> Result<Option<T>, RowsError> {
     rows.get(key)?.map(|value| parse(&value)).transpose()
 }
 
@@ -75,12 +78,22 @@ pub(crate) struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(below: Overlay<'a>, clock: Clock, index: u64, command: CommandId) -> Self {
-        Self { below, own: Changes::default(), charges: Charges::default(), clock, index, command }
+        Self {
+            below,
+            own: Changes::default(),
+            charges: Charges::default(),
+            clock,
+            index,
+            command,
+        }
     }
 
     /// All rows as they will be.
     pub(crate) fn rows(&self) -> Overlay<'_> {
-        Overlay { base: &self.below, changes: &self.own }
+        Overlay {
+            base: &self.below,
+            changes: &self.own,
+        }
     }
     /// The partition's stamp.
     pub(crate) fn now(&self) -> Stamp {
@@ -88,13 +101,25 @@ impl<'a> Tx<'a> {
     }
     /// The next place in apply order.
     pub(crate) fn next_order(&mut self) -> Order {
-        self.clock.order.seq += 1;
-        self.clock.order
+        let order = &mut self.clock.order;
+        *order = match order.seq.checked_add(1) {
+            Some(seq) => Order {
+                stamp: order.stamp,
+                seq,
+            },
+            // A clock set back for weeks: time goes on by itself rather than an order come twice.
+            None => Order {
+                stamp: order.stamp.plus_ms(1),
+                seq: 0,
+            },
+        };
+        *order
     }
     /// A version id for that place: entropy from the command, so that every replica makes the same.
     pub(crate) fn version_id(&self, order: Order) -> VersionId {
-        let [.., a, b, c, d, e, f] = self.command.0;
-        VersionId::Id { order, entropy: [a, b, c, d, e, f] }
+        let mut entropy = [0; 6];
+        entropy.copy_from_slice(&self.command.0[10..]);
+        VersionId::Id { order, entropy }
     }
 
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, RowsError> {
@@ -138,7 +163,13 @@ impl<'a> Tx<'a> {
     }
 
     /// Counts `delta` against whoever pays for something in `bucket`.
-    pub(crate) fn charge(&mut self, bucket: BucketId, to: ChargedTo, class: &StorageClass, delta: Delta) {
+    pub(crate) fn charge(
+        &mut self,
+        bucket: BucketId,
+        to: ChargedTo,
+        class: &StorageClass,
+        delta: Delta,
+    ) {
         self.charges.add(bucket, to, class, delta);
     }
 
@@ -154,7 +185,9 @@ impl<'a> Tx<'a> {
             }
             let key = keys::counter(scope, &class);
             let mut counter: Counter = self.read(&key)?.unwrap_or_default();
-            counter.apply(delta, now).map_err(|error| RowsError(format!("{scope:?}: {error}")))?;
+            counter
+                .apply(delta, now)
+                .map_err(|error| RowsError(format!("{scope:?}: {error}")))?;
             self.write(key, &counter);
         }
         Ok(())
@@ -173,7 +206,10 @@ impl<'a> Tx<'a> {
 }
 
 /// The bucket, if it is here and of that epoch.
-pub(crate) fn known_bucket(rows: &dyn Rows, bucket: BucketRef) -> Result<Option<BucketRow>, RowsError> {
+pub(crate) fn known_bucket(
+    rows: &dyn Rows,
+    bucket: BucketRef,
+) -> Result<Option<BucketRow>, RowsError> {
     let row: Option<BucketRow> = read(rows, &keys::bucket(bucket.id))?;
     #[cfg(sabotage)]
     if engine_types::sabotage("skip-epoch") {

@@ -14,7 +14,7 @@ use engine_types::{BucketId, ObjectKey, UploadId};
 /// Highest part number (S3: 10,000), which bounds what one command on an upload touches.
 pub(crate) const PART_NUMBER_MAX: u16 = 10_000;
 
-/// CreateMultipartUpload. An id in use, open or not yet collected, is refused as too old.
+/// `CreateMultipartUpload`. An id in use, open or not yet collected, is refused as too old.
 pub(crate) fn create(tx: &mut Tx<'_>, create: &CreateUpload) -> Step<Answer> {
     let bucket = tx.open_bucket(create.bucket)?;
     let (key, upload) = (&create.key, create.upload);
@@ -35,17 +35,23 @@ pub(crate) fn create(tx: &mut Tx<'_>, create: &CreateUpload) -> Step<Answer> {
         attributes,
     };
     let to = row.attributes.charged_to;
-    tx.charge(bucket.id, to, &row.attributes.class, Delta::object(row.counted));
+    tx.charge(
+        bucket.id,
+        to,
+        &row.attributes.class,
+        Delta::object(row.counted),
+    );
     tx.write(keys::upload(bucket.id, key, upload), &row);
     Ok(Answer::Done)
 }
 
-/// UploadPart. The last to be applied wins; the one it replaces dies in the same apply.
+/// `UploadPart`. The last to be applied wins; the one it replaces dies in the same apply.
 pub(crate) fn put_part(tx: &mut Tx<'_>, put: &PutPart) -> Step<Answer> {
     let bucket = tx.open_bucket(put.bucket)?;
     let (id, key) = (bucket.id, &put.key);
-    let upload: UploadRow =
-        tx.read(&keys::upload(id, key, put.upload))?.ok_or(Refusal::NoSuchUpload)?;
+    let upload: UploadRow = tx
+        .read(&keys::upload(id, key, put.upload))?
+        .ok_or(Refusal::NoSuchUpload)?;
     if !(1..=PART_NUMBER_MAX).contains(&put.number) {
         return Err(Refusal::Changed.into());
     }
@@ -69,18 +75,30 @@ pub(crate) fn put_part(tx: &mut Tx<'_>, put: &PutPart) -> Step<Answer> {
     Ok(Answer::Part(row))
 }
 
-/// AbortMultipartUpload. Of an upload completed or aborted before: `NoSuchUpload`.
-pub(crate) fn abort(tx: &mut Tx<'_>, bucket: BucketRef, key: &ObjectKey, upload: UploadId) -> Step<Answer> {
+/// `AbortMultipartUpload`. Of an upload completed or aborted before: `NoSuchUpload`.
+pub(crate) fn abort(
+    tx: &mut Tx<'_>,
+    bucket: BucketRef,
+    key: &ObjectKey,
+    upload: UploadId,
+) -> Step<Answer> {
     let bucket = tx.open_bucket(bucket)?;
-    let row: UploadRow =
-        tx.read(&keys::upload(bucket.id, key, upload))?.ok_or(Refusal::NoSuchUpload)?;
+    let row: UploadRow = tx
+        .read(&keys::upload(bucket.id, key, upload))?
+        .ok_or(Refusal::NoSuchUpload)?;
     end(tx, bucket.id, key, upload, &row)?;
     Ok(Answer::Done)
 }
 
 /// Ends an upload without a version: no longer listed nor counted; its parts' rows stay until the
 /// collector has made dead rows of them. Returns how many parts it had.
-pub(crate) fn end(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, upload: UploadId, row: &UploadRow) -> Result<usize, RowsError> {
+pub(crate) fn end(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    upload: UploadId,
+    row: &UploadRow,
+) -> Result<usize, RowsError> {
     let parts = all_parts(tx, bucket, key, upload)?;
     uncharge(tx, bucket, row, &parts);
     tx.delete(keys::upload(bucket, key, upload));
@@ -91,15 +109,35 @@ pub(crate) fn end(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, upload: Up
 }
 
 /// The parts of an upload by number: at most [`PART_NUMBER_MAX`].
-pub(crate) fn all_parts(tx: &Tx<'_>, bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Result<Vec<(u16, UploadPartRow)>, RowsError> {
-    let rows = tx.scan(&keys::upload_parts(bucket, key, upload), usize::from(PART_NUMBER_MAX))?;
-    rows.iter().map(|(key, value)| Ok((keys::split_part_number(key)?, parse(value)?))).collect()
+pub(crate) fn all_parts(
+    tx: &Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    upload: UploadId,
+) -> Result<Vec<(u16, UploadPartRow)>, RowsError> {
+    let rows = tx.scan(
+        &keys::upload_parts(bucket, key, upload),
+        usize::from(PART_NUMBER_MAX),
+    )?;
+    rows.iter()
+        .map(|(key, value)| Ok((keys::split_part_number(key)?, parse(value)?)))
+        .collect()
 }
 
 /// No longer counts an upload and its parts.
-pub(crate) fn uncharge(tx: &mut Tx<'_>, bucket: BucketId, upload: &UploadRow, parts: &[(u16, UploadPartRow)]) {
+pub(crate) fn uncharge(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    upload: &UploadRow,
+    parts: &[(u16, UploadPartRow)],
+) {
     let class = &upload.attributes.class;
-    tx.charge(bucket, upload.attributes.charged_to, class, -Delta::object(upload.counted));
+    tx.charge(
+        bucket,
+        upload.attributes.charged_to,
+        class,
+        -Delta::object(upload.counted),
+    );
     for (_, part) in parts {
         tx.charge(bucket, part.charged_to, class, -Delta::bytes(part.size));
     }

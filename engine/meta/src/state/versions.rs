@@ -26,19 +26,35 @@ pub(crate) struct Found {
 }
 
 /// Newest row of `versions`.
-fn newest_below(rows: &dyn Rows, bucket: BucketId, key: &ObjectKey) -> Result<Option<VersionRow>, RowsError> {
+fn newest_below(
+    rows: &dyn Rows,
+    bucket: BucketId,
+    key: &ObjectKey,
+) -> Result<Option<VersionRow>, RowsError> {
     let prefix = keys::of_key(keys::Table::Versions, bucket, key);
     let first = scan(rows, &prefix).next().transpose()?;
     first.map(|(_, value)| parse(&value)).transpose()
 }
 
 /// The current version: an object, or a marker.
-pub(crate) fn current(rows: &dyn Rows, bucket: BucketId, key: &ObjectKey) -> Result<Option<Found>, RowsError> {
+pub(crate) fn current(
+    rows: &dyn Rows,
+    bucket: BucketId,
+    key: &ObjectKey,
+) -> Result<Option<Found>, RowsError> {
     if let Some(row) = read(rows, &keys::object(bucket, key))? {
-        return Ok(Some(Found { row, in_objects: true, latest: true }));
+        return Ok(Some(Found {
+            row,
+            in_objects: true,
+            latest: true,
+        }));
     }
     let below = newest_below(rows, bucket, key)?;
-    Ok(below.map(|row| Found { row, in_objects: false, latest: true }))
+    Ok(below.map(|row| Found {
+        row,
+        in_objects: false,
+        latest: true,
+    }))
 }
 
 /// The version of that id.
@@ -49,7 +65,10 @@ pub(crate) fn find(
     version: VersionId,
 ) -> Result<Option<Found>, RowsError> {
     let current = current(rows, bucket, key)?;
-    if current.as_ref().is_none_or(|found| found.row.version == version) {
+    if current
+        .as_ref()
+        .is_none_or(|found| found.row.version == version)
+    {
         return Ok(current);
     }
     let order = match version {
@@ -60,7 +79,11 @@ pub(crate) fn find(
     let row: Option<VersionRow> = read(rows, &keys::version(bucket, key, order))?;
     // The order finds the row, the entropy proves that the id was not guessed from a time.
     let row = row.filter(|row| row.version == version);
-    Ok(row.map(|row| Found { row, in_objects: false, latest: false }))
+    Ok(row.map(|row| Found {
+        row,
+        in_objects: false,
+        latest: false,
+    }))
 }
 
 /// Id and place of a version written now.
@@ -73,12 +96,17 @@ pub(crate) fn identity(tx: &mut Tx<'_>, versioning: Versioning) -> (VersionId, O
 }
 
 /// Makes `row` the current version and counts it. A `null` version replaces the one there was.
-pub(crate) fn insert(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: &VersionRow) -> Step<()> {
-    if row.version == VersionId::Null {
-        if let Some(replaced) = find(&tx.rows(), bucket, key, VersionId::Null)? {
-            take(tx, bucket, key, &replaced);
-            dead::kill_body(tx, bucket, key, &replaced.row.body)?;
-        }
+pub(crate) fn insert(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    row: &VersionRow,
+) -> Step<()> {
+    if row.version == VersionId::Null
+        && let Some(replaced) = find(&tx.rows(), bucket, key, VersionId::Null)?
+    {
+        take(tx, bucket, key, &replaced);
+        dead::kill_body(tx, bucket, key, &replaced.row.body)?;
     }
     let above: Option<VersionRow> = tx.read(&keys::object(bucket, key))?;
     if let Some(above) = above {
@@ -90,19 +118,35 @@ pub(crate) fn insert(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: &V
         VersionKind::DeleteMarker => put_below(tx, bucket, key, row),
     }
     let attributes = &row.attributes;
-    tx.charge(bucket, attributes.charged_to, &attributes.class, Delta::object(row.counted));
+    tx.charge(
+        bucket,
+        attributes.charged_to,
+        &attributes.class,
+        Delta::object(row.counted),
+    );
     Ok(())
 }
 
 /// Deletes a version for good; what is newest then is current.
-pub(crate) fn remove(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, found: &Found) -> Step<()> {
+pub(crate) fn remove(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    found: &Found,
+) -> Step<()> {
     take(tx, bucket, key, found);
     dead::kill_body(tx, bucket, key, &found.row.body)?;
     promote(tx, bucket, key)
 }
 
 /// Writes a changed row over the one found. Its version, order and kind are the same.
-pub(crate) fn rewrite(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, found: &Found, row: &VersionRow) {
+pub(crate) fn rewrite(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    found: &Found,
+    row: &VersionRow,
+) {
     let place = if found.in_objects {
         keys::object(bucket, key)
     } else {
@@ -110,8 +154,18 @@ pub(crate) fn rewrite(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, found:
     };
     tx.write(place, row);
     let (old, new) = (&found.row.attributes, &row.attributes);
-    tx.charge(bucket, old.charged_to, &old.class, -Delta::object(found.row.counted));
-    tx.charge(bucket, new.charged_to, &new.class, Delta::object(row.counted));
+    tx.charge(
+        bucket,
+        old.charged_to,
+        &old.class,
+        -Delta::object(found.row.counted),
+    );
+    tx.charge(
+        bucket,
+        new.charged_to,
+        &new.class,
+        Delta::object(row.counted),
+    );
 }
 
 /// Takes a version's row away and no longer counts it; its body stays.
@@ -125,7 +179,12 @@ pub(crate) fn take(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, found: &F
         }
     }
     let attributes = &found.row.attributes;
-    tx.charge(bucket, attributes.charged_to, &attributes.class, -Delta::object(found.row.counted));
+    tx.charge(
+        bucket,
+        attributes.charged_to,
+        &attributes.class,
+        -Delta::object(found.row.counted),
+    );
 }
 
 fn put_below(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: &VersionRow) {
@@ -162,21 +221,38 @@ pub(crate) struct Absent {
 
 impl Absent {
     /// PUT, Complete, copy: a delete marker counts as absent.
-    pub(crate) const WRITE: Self = Self { none: Refusal::NoSuchKey, marker: Refusal::NoSuchKey };
+    pub(crate) const WRITE: Self = Self {
+        none: Refusal::NoSuchKey,
+        marker: Refusal::NoSuchKey,
+    };
     /// DELETE: a marker is there, but matches nothing.
-    pub(crate) const DELETE: Self =
-        Self { none: Refusal::NoSuchKey, marker: Refusal::PreconditionFailed };
+    pub(crate) const DELETE: Self = Self {
+        none: Refusal::NoSuchKey,
+        marker: Refusal::PreconditionFailed,
+    };
 }
 
 /// Judges `condition` against the version it is about.
-pub(crate) fn judge(condition: &Condition, found: Option<&VersionRow>, absent: Absent) -> Result<(), Refusal> {
+pub(crate) fn judge(
+    condition: &Condition,
+    found: Option<&VersionRow>,
+    absent: Absent,
+) -> Result<(), Refusal> {
     let object = found.filter(|row| row.kind == VersionKind::Object);
     if condition.unchanged.is_some() && condition.unchanged != object.map(|row| row.order) {
         return Err(Refusal::Changed);
     }
     match (&condition.if_match, object) {
-        (Some(tags), Some(row)) if !matches(tags, &row.etag) => return Err(Refusal::PreconditionFailed),
-        (Some(_), None) => return Err(if found.is_some() { absent.marker } else { absent.none }),
+        (Some(tags), Some(row)) if !matches(tags, &row.etag) => {
+            return Err(Refusal::PreconditionFailed);
+        }
+        (Some(_), None) => {
+            return Err(if found.is_some() {
+                absent.marker
+            } else {
+                absent.none
+            });
+        }
         _ => {}
     }
     #[cfg(sabotage)]
@@ -199,7 +275,11 @@ fn matches(tags: &EtagMatch, etag: &ETag) -> bool {
 /// Bytes counted of a version beside its plaintext: key, system and user metadata, tags.
 pub(crate) fn described(key: &ObjectKey, attributes: &VersionAttributes) -> u64 {
     let pairs = [&attributes.headers, &attributes.user, &attributes.tags];
-    let pairs: usize = pairs.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
+    let pairs: usize = pairs
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     u64::try_from(key.as_str().len() + pairs).unwrap_or(u64::MAX)
 }
 

@@ -23,14 +23,24 @@ pub(crate) fn watermark(rows: &dyn Rows) -> Result<Stamp, RowsError> {
 /// A boot says what it has open. It holds W at its oldest open birth, and in any case at the births
 /// it may still use: those of the stamp it knew when it made this report. So W rests safely on the
 /// last report however late it is, and a new leader needs no report of its own term.
-pub(crate) fn report(tx: &mut Tx<'_>, node: NodeId, boot: BootId, oldest: Option<Stamp>) -> Step<Answer> {
+pub(crate) fn report(
+    tx: &mut Tx<'_>,
+    node: NodeId,
+    boot: BootId,
+    oldest: Option<Stamp>,
+) -> Step<Answer> {
     let known: Option<BootRow> = tx.read(&keys::boot(node))?;
     if known.is_some_and(|known| boot < known.boot || (boot == known.boot && known.fenced)) {
         return Err(Refusal::Fenced.into());
     }
     let next = tx.command.birth().minus_ms(STAMP_AGE_MS);
     let holds = oldest.map_or(next, |oldest| oldest.min(next));
-    let row = BootRow { boot, fenced: false, reported: tx.now(), holds };
+    let row = BootRow {
+        boot,
+        fenced: false,
+        reported: tx.now(),
+        holds,
+    };
     tx.write(keys::boot(node), &row);
     Ok(Answer::Watermark(watermark(&tx.rows())?))
 }
@@ -39,7 +49,12 @@ pub(crate) fn report(tx: &mut Tx<'_>, node: NodeId, boot: BootId, oldest: Option
 pub(crate) fn fence(tx: &mut Tx<'_>, node: NodeId, boot: BootId) -> Step<Answer> {
     let known: Option<BootRow> = tx.read(&keys::boot(node))?;
     if known.is_none_or(|known| known.boot <= boot) {
-        let row = BootRow { boot, fenced: true, reported: tx.now(), holds: Stamp(0) };
+        let row = BootRow {
+            boot,
+            fenced: true,
+            reported: tx.now(),
+            holds: Stamp(0),
+        };
         tx.write(keys::boot(node), &row);
     }
     Ok(Answer::Done)

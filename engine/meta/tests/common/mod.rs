@@ -1,6 +1,6 @@
 //! Doubles for tests of the replication half: a drive that forgets what was not synced, real time,
 //! and a state machine that stores what it is told.
-#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
 
 use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
 use engine_meta::raft::machine::{At, Machine};

@@ -52,7 +52,10 @@ fn trees(drive: &mut dyn DriveUnderTest) {
     assert_eq!(files.list("nowhere").expect("lists"), Vec::<String>::new());
     assert!(files.list("").expect("lists").contains(&"t".to_owned()));
     files.rename("t/sub", "t/other").expect("renames a tree");
-    assert_eq!(files.read("t/other/deep/d").expect("reads"), b"t/sub/deep/d");
+    assert_eq!(
+        files.read("t/other/deep/d").expect("reads"),
+        b"t/sub/deep/d"
+    );
     files.remove("t").expect("removes");
     files.remove("t").expect("absent is fine");
     assert_eq!(files.list("t").expect("lists"), Vec::<String>::new());
@@ -98,7 +101,10 @@ fn synced_logs_stay(drive: &mut dyn DriveUnderTest) {
         let mut log = files.open_log("log").expect("opens");
         let mut found = vec![0; usize::try_from(log.len()).expect("short")];
         log.read_at(0, &mut found).expect("reads");
-        assert!(found.starts_with(&expected), "what was synced stays, in place");
+        assert!(
+            found.starts_with(&expected),
+            "what was synced stays, in place"
+        );
         log.truncate(expected.len() as u64).expect("cuts");
         log.append(&[round; 1000]).expect("appends");
         log.sync().expect("syncs");

@@ -136,7 +136,10 @@ async fn is_gone(store: &dyn ShardStore, shard: &(ShardHeader, Bytes)) {
     let read = store.read(token, 0..64).await;
     assert!(matches!(read, Err(DriveError::NotFound)), "{read:?}");
     let verified = store.verify(token).await;
-    assert!(matches!(verified, Err(DriveError::NotFound)), "{verified:?}");
+    assert!(
+        matches!(verified, Err(DriveError::NotFound)),
+        "{verified:?}"
+    );
 }
 
 async fn reads_back(drive: &mut dyn StoreUnderTest) {
@@ -155,7 +158,10 @@ async fn reads_back(drive: &mut dyn StoreUnderTest) {
         let verified = store.verify(one.0.token).await.expect("verifies");
         assert_eq!(verified.token, one.0.token);
     }
-    let live: u64 = shards.iter().map(|one| u64::from(one.0.record_length())).sum();
+    let live: u64 = shards
+        .iter()
+        .map(|one| u64::from(one.0.record_length()))
+        .sum();
     assert_eq!(store.usage().live, live);
     store.close().await;
 }
@@ -168,7 +174,18 @@ async fn ranges(drive: &mut dyn StoreUnderTest) {
         let (header, payload) = one;
         let length = header.payload_length;
         let block = BLOCK_BYTES as u32;
-        let edges = [0, 1, 63, block - 1, block, block + 1, 3 * block, length - 1, length, length + 9];
+        let edges = [
+            0,
+            1,
+            63,
+            block - 1,
+            block,
+            block + 1,
+            3 * block,
+            length - 1,
+            length,
+            length + 9,
+        ];
         for start in edges {
             for end in edges.into_iter().filter(|end| *end >= start) {
                 let read = store.read(header.token, start..end).await.expect("reads");
@@ -212,14 +229,19 @@ async fn tokens_are_written_once(drive: &mut dyn StoreUnderTest) {
     let mut other = shard(drive.drive(), 10, 2, 256);
     other.0.token = one.0.token;
     let refused = store.append(other.0, other.1).await;
-    assert!(matches!(refused, Err(DriveError::Corrupt(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(DriveError::Corrupt(_))),
+        "{refused:?}"
+    );
     holds(&*store, &one).await;
     store.close().await;
 }
 
 async fn frees(drive: &mut dyn StoreUnderTest) {
     let store = drive.open().await;
-    let shards: Vec<_> = (0..8).map(|n| shard(drive.drive(), 10, n, 70_000)).collect();
+    let shards: Vec<_> = (0..8)
+        .map(|n| shard(drive.drive(), 10, n, 70_000))
+        .collect();
     for one in &shards {
         put(&*store, one).await;
     }
@@ -234,7 +256,10 @@ async fn frees(drive: &mut dyn StoreUnderTest) {
     let never = shard(drive.drive(), 10, 99, 64).0.token;
     store.free(&[never]).await.expect("never written");
     store.free(&[]).await.expect("nothing");
-    let live: u64 = kept.iter().map(|one| u64::from(one.0.record_length())).sum();
+    let live: u64 = kept
+        .iter()
+        .map(|one| u64::from(one.0.record_length()))
+        .sum();
     assert_eq!(store.usage().live, live);
     drive.crash(store).await;
     let store = drive.open().await;
@@ -296,7 +321,11 @@ async fn lists(drive: &mut dyn StoreUnderTest) {
         entries.map(|entry| entry.token).collect::<Vec<_>>()
     };
     assert_eq!(list(None, 100, 10).await, tokens);
-    assert_eq!(list(None, 40, 10).await, tokens[..4], "born before, strictly");
+    assert_eq!(
+        list(None, 40, 10).await,
+        tokens[..4],
+        "born before, strictly"
+    );
     assert_eq!(list(None, 10, 10).await, []);
     assert_eq!(list(None, 100, 2).await, tokens[..2]);
     assert_eq!(list(Some(tokens[1]), 100, 10).await, tokens[2..]);
@@ -333,7 +362,10 @@ async fn many_at_once(drive: &mut dyn StoreUnderTest) {
         let [(segment, offset, length), (next, start, _)] = pair else {
             continue;
         };
-        assert!(segment < next || offset + length <= *start, "no range twice");
+        assert!(
+            segment < next || offset + length <= *start,
+            "no range twice"
+        );
     }
     drive.crash(store).await;
     let store = drive.open().await;
@@ -345,7 +377,9 @@ async fn many_at_once(drive: &mut dyn StoreUnderTest) {
 
 async fn damage_is_told(drive: &mut dyn StoreUnderTest) {
     let store = drive.open().await;
-    let shards: Vec<_> = (0..3).map(|n| shard(drive.drive(), 10, n, 300_000)).collect();
+    let shards: Vec<_> = (0..3)
+        .map(|n| shard(drive.drive(), 10, n, 300_000))
+        .collect();
     for one in &shards {
         put(&*store, one).await;
     }

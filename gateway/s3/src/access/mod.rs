@@ -1,33 +1,101 @@
 //! Who may do what: deny by default.
 //!
-//! Runs for every operation s3s resolved, after the signature and before the body is read. It hands
-//! on what it found: the [`Identity`] and the [`Bucket`] it judged, so that the handler acts on the
-//! bucket that was judged and on no other.
+//! Runs for every operation s3s resolved, after the signature and before the body is read. `table`
+//! says what an operation takes, `circumstances` what of the head policies may ask, [`Judge`]
+//! combines bucket policy, lists, ownership and public access block (`gateway_policy::decide`). The
+//! check hands on what it found: the [`Identity`], the [`Bucket`] it judged, so that the handler acts
+//! on the bucket that was judged and on no other, and the [`Judge`] for what only a body tells.
+//!
+//! Most requests are of the bucket's own account in a bucket without lists and without policy: they
+//! cost no look-up beyond the cached bucket.
+
+mod circumstances;
+mod judge;
+mod object;
+mod source;
+mod table;
+
+pub(crate) use circumstances::{SignedForm, form_decode, query, request_tags};
+pub(crate) use judge::{Judge, denied, verdict};
 
 use crate::auth::Auth;
+use crate::documents::RulesCache;
 use crate::error::from_engine;
 use crate::identity::Identity;
 use crate::request::RequestState;
+use circumstances::Signed;
 use engine_core::meta::Refusal;
 use engine_node::{Bucket, Engine, EngineError};
+use http::header::AUTHORIZATION;
 use s3s::access::{S3Access, S3AccessContext};
+use s3s::dto::PutObjectTaggingInput;
 use s3s::path::S3Path;
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Result, s3_error};
 use std::sync::Arc;
+use table::{ASKED_BY_HEADER, On, PUT_ACL, Rule, WRITERS};
 
-/// The access check. For now: a bucket's owner may do everything to it, every account may make and
-/// list buckets of its own, nobody else anything.
+/// Times a request is judged anew because the bucket's configuration moved under it.
+const REJUDGED_MAX: usize = 3;
+
+/// The access check.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     auth: Auth,
+    rules: Arc<RulesCache>,
+}
+
+/// Why a judgement did not end in "allowed".
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The answer.
+    Refused(S3Error),
+    /// The bucket's configuration moved: look it up and judge again.
+    Stale,
+}
+
+impl From<S3Error> for Stop {
+    fn from(error: S3Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<EngineError> for Stop {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Refused(Refusal::StaleBucket) => Self::Stale,
+            error => Self::Refused(from_engine(error)),
+        }
+    }
+}
+
+/// What of a request the judgement needs; borrowed from s3s's context.
+struct Asked<'a> {
+    rule: &'static Rule,
+    key: Option<&'a str>,
+    version: Option<String>,
+    headers: &'a http::HeaderMap,
+    query: Vec<(String, String)>,
+}
+
+impl Asked<'_> {
+    fn actions(&self) -> &'static [&'static str] {
+        if self.version.is_some() { self.rule.versioned } else { self.rule.actions }
+    }
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 impl Access {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { auth: Auth { engine } }
+        Self { auth: Auth { engine }, rules: Arc::default() }
     }
 
-    /// Who signed. A request that came through `repair` carries its identity already.
+    fn engine(&self) -> &Engine {
+        &self.auth.engine
+    }
+
+    /// Who signed. A request that came through `repair` or a form carries its identity already.
     async fn identity(&self, cx: &mut S3AccessContext<'_>) -> S3Result<Identity> {
         if let Some(known) = cx.extensions_mut().get::<Identity>() {
             return Ok(known.clone());
@@ -41,12 +109,125 @@ impl Access {
         }
     }
 
-    async fn bucket(&self, name: &str) -> S3Result<Option<Bucket>> {
-        match self.auth.engine.bucket(name).await {
-            Ok(bucket) => Ok(Some(bucket)),
-            Err(EngineError::Refused(Refusal::NoSuchBucket)) => Ok(None),
-            Err(error) => Err(from_engine(error)),
+    fn judge(&self, bucket: Bucket, like: &(Identity, Arc<circumstances::Pairs>)) -> S3Result<Judge> {
+        let rules = self.rules.rules_of(&bucket)?;
+        Ok(Judge { identity: like.0.clone(), bucket, rules, circumstances: Arc::clone(&like.1) })
+    }
+
+    /// Judges the request; the judge that allowed it.
+    async fn admit(
+        &self,
+        name: &str,
+        asked: &Asked<'_>,
+        who: (Identity, Arc<circumstances::Pairs>),
+    ) -> S3Result<Judge> {
+        let mut bucket = self.engine().bucket(name).await.map_err(from_engine)?;
+        for _ in 0..REJUDGED_MAX {
+            let judge = self.judge(bucket, &who)?;
+            match self.judged(&judge, asked).await {
+                Ok(()) => return Ok(judge),
+                Err(Stop::Refused(error)) => return Err(error),
+                Err(Stop::Stale) => {
+                    bucket = self.engine().refresh_bucket(name).await.map_err(from_engine)?;
+                }
+            }
         }
+        Err(s3_error!(OperationAborted, "The bucket's configuration keeps changing. Try again."))
+    }
+
+    async fn judged(&self, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+        self.judged_target(judge, asked).await?;
+        if let Some(source) = asked.header("x-amz-copy-source")
+            && ["CopyObject", "UploadPartCopy"].contains(&asked.rule.operation)
+        {
+            source::check(self, judge, asked, source).await?;
+        }
+        Ok(())
+    }
+
+    async fn judged_target(&self, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+        // No list and no policy: nothing can forbid the owner's account anything, or let another in.
+        if judge.rules.owner_alone_decides() {
+            return if judge.same_account() { Ok(()) } else { Err(denied().into()) };
+        }
+        let rule = asked.rule;
+        match rule.on {
+            On::Account => Ok(()),
+            On::Owner if judge.same_account() => Ok(()),
+            On::Owner => Err(denied().into()),
+            On::Bucket => all(judge, asked, None),
+            On::Key => {
+                all(judge, asked, asked.key)?;
+                if WRITERS.contains(&rule.operation) { asked_by_header(judge, asked) } else { Ok(()) }
+            }
+            On::Object => object::check(self.engine(), judge, asked).await,
+            On::Upload => object::check_upload(self.engine(), judge, asked).await,
+            On::Keys => {
+                // Each key is judged by the handler. Who could get nothing is told so at once.
+                let group = judge.bucket_grant(rule.acl) != gateway_policy::AclGrant::None;
+                let some = judge.identity.account().is_some() || judge.rules.compiled().is_some();
+                if some || group { Ok(()) } else { Err(denied().into()) }
+            }
+        }
+    }
+}
+
+/// All actions of the rule, on the bucket or a key of it.
+fn all(judge: &Judge, asked: &Asked<'_>, key: Option<&str>) -> Result<(), Stop> {
+    // A version is deleted by policy or by the owner's account alone: its list speaks of writing.
+    let acl = if asked.version.is_some() && key.is_some() { None } else { asked.rule.acl };
+    for action in asked.actions() {
+        verdict(&judge.decide(action, key, judge.bucket_grant(acl), &[]))?;
+    }
+    Ok(())
+}
+
+/// What headers ask for beside the write itself. A writer of another account owns what it writes
+/// where lists are on, and who owns an object may set its list: then only a Deny stands in the way.
+fn asked_by_header(judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+    let writer_owns = judge.rules.acls() && judge.identity.account().is_some();
+    for (header, action) in ASKED_BY_HEADER {
+        if !asked.headers.contains_key(*header) {
+            continue;
+        }
+        let decision = judge.decide(action, asked.key, judge.bucket_grant(asked.rule.acl), &[]);
+        let own_list = *action == PUT_ACL && writer_owns;
+        if own_list && !matches!(decision, gateway_policy::Decision::ExplicitDeny(_)) {
+            continue;
+        }
+        verdict(&decision)?;
+    }
+    Ok(())
+}
+
+/// Tokens of temporary credentials: none were ever given out.
+fn refuse_token(headers: &http::HeaderMap, query: &[(String, String)]) -> S3Result<()> {
+    const TOKEN: &str = "x-amz-security-token";
+    if headers.contains_key(TOKEN) || query.iter().any(|(name, _)| name.eq_ignore_ascii_case(TOKEN)) {
+        return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
+    }
+    Ok(())
+}
+
+/// `response-content-type` and its like change what others' browsers do with an object.
+fn refuse_overrides(identity: &Identity, query: &[(String, String)]) -> S3Result<()> {
+    let overrides = query.iter().any(|(name, _)| name.starts_with("response-"));
+    if overrides && identity.account().is_none() {
+        return Err(s3_error!(
+            InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests."
+        ));
+    }
+    Ok(())
+}
+
+fn signed(cx: &mut S3AccessContext<'_>, identity: &Identity) -> Signed {
+    let form = cx.extensions_mut().get::<SignedForm>().is_some();
+    match identity {
+        Identity::Anonymous => Signed::No,
+        Identity::Account(_) if form => Signed::Form,
+        Identity::Account(_) if cx.headers().contains_key(AUTHORIZATION) => Signed::Header,
+        Identity::Account(_) => Signed::Query,
     }
 }
 
@@ -55,29 +236,50 @@ impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let operation = cx.s3_op().name().to_owned();
         let identity = self.identity(cx).await?;
-        if let Some(state) = cx.extensions_mut().get::<Arc<RequestState>>() {
+        let state = cx.extensions_mut().get::<Arc<RequestState>>().cloned();
+        if let Some(state) = &state {
             state.set_operation(&operation);
             if let Some(account) = identity.account() {
                 state.set_account(account.0);
             }
         }
-        let name = match cx.s3_path() {
-            S3Path::Root => None,
-            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } => Some(bucket.to_string()),
-        };
+        let query = query(cx.uri());
+        refuse_token(cx.headers(), &query)?;
+        refuse_overrides(&identity, &query)?;
+        let signed = signed(cx, &identity);
+        let pairs = circumstances::of_head(cx.uri(), cx.headers(), state.as_deref(), signed);
         cx.extensions_mut().insert(identity.clone());
+        let rule = table::rule_of(&operation).ok_or_else(denied)?;
+        let (name, key) = match cx.s3_path() {
+            S3Path::Root => (None, None),
+            S3Path::Bucket { bucket } => (Some(bucket.to_string()), None),
+            S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
+        };
         #[cfg(sabotage)]
         if engine_types::sabotage("skip-access-check") {
             return Ok(());
         }
-        let Some(account) = identity.account() else { return Err(s3_error!(AccessDenied)) };
-        let (Some(name), false) = (name, operation == "CreateBucket") else { return Ok(()) };
-        // A bucket that is not there is the handler's to say.
-        let Some(bucket) = self.bucket(&name).await? else { return Ok(()) };
-        if bucket.row.owner != account {
-            return Err(s3_error!(AccessDenied));
-        }
-        cx.extensions_mut().insert(bucket);
+        let Some(name) = name.filter(|_| rule.on != On::Account) else {
+            // Only what every account may do of itself has no bucket.
+            let every = rule.on == On::Account && identity.account().is_some();
+            return if every { Ok(()) } else { Err(denied()) };
+        };
+        let version = query.iter().find(|(name, _)| name == "versionId").map(|(_, id)| id.clone());
+        let asked = Asked { rule, key: key.as_deref(), version, headers: cx.headers(), query };
+        let judge = self.admit(&name, &asked, (identity, Arc::new(pairs))).await?;
+        cx.extensions_mut().insert(judge.bucket.clone());
+        cx.extensions_mut().insert(Arc::new(judge));
         Ok(())
     }
+
+    /// The tags are in the body: where the policy speaks of them, it is asked again.
+    async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
+        let judge = request.extensions.get::<Arc<Judge>>().cloned();
+        // `check` put it there; without it nothing was judged.
+        let judge = judge.ok_or_else(denied)?;
+        object::check_put_tags(self.engine(), &judge, &request.input).await
+    }
 }
+
+#[cfg(test)]
+mod tests;

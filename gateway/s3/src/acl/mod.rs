@@ -3,10 +3,12 @@
 //! Source: Amazon S3 User Guide, "Access control list (ACL) overview". Grantees are kept by account
 //! number, so a renamed account keeps its grants; names and canonical ids are looked up for answers.
 
+mod assign;
 mod canned;
 mod parse;
 mod render;
 
+pub(crate) use assign::{asks_nothing_new, check_public, for_new_object, lists_are_off};
 pub(crate) use canned::canned;
 pub(crate) use parse::{AclRequest, from_policy, requested};
 pub(crate) use render::{grants_dto, owner_dto};

@@ -2,6 +2,7 @@
 
 use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, GRANTS_MAX, Grant, Grantee, LOG_DELIVERY, Permission, canned};
 use crate::error::from_engine;
+use crate::seams::AclAsked;
 use engine_node::Engine;
 use engine_types::AccountId;
 use s3s::dto::AccessControlPolicy;
@@ -10,33 +11,27 @@ use s3s::{S3Result, s3_error};
 /// What a request says of the list it wants; all may be absent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AclRequest {
-    /// `x-amz-acl`.
+    /// Name of a canned list.
     pub(crate) canned: Option<String>,
-    /// `x-amz-grant-…` with the permission each gives.
+    /// Values of grant headers with the permission each gives.
     pub(crate) grants: Vec<(Permission, String)>,
 }
 
-impl AclRequest {
-    /// From the headers of any request that takes an ACL.
-    pub(crate) fn from_headers(headers: &http::HeaderMap) -> S3Result<Self> {
-        let text = |name: &str| match headers.get(name).map(http::HeaderValue::to_str) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value.to_owned())),
-            Some(Err(_)) => Err(s3_error!(InvalidArgument, "{name} is not text")),
-        };
-        let mut grants = Vec::new();
-        for (name, permission) in [
-            ("x-amz-grant-full-control", Permission::FullControl),
-            ("x-amz-grant-read", Permission::Read),
-            ("x-amz-grant-write", Permission::Write),
-            ("x-amz-grant-read-acp", Permission::ReadAcp),
-            ("x-amz-grant-write-acp", Permission::WriteAcp),
-        ] {
-            grants.extend(text(name)?.map(|value| (permission, value)));
-        }
-        Ok(Self { canned: text("x-amz-acl")?, grants })
+impl From<&AclAsked> for AclRequest {
+    fn from(asked: &AclAsked) -> Self {
+        let of = |permission, value: &Option<String>| value.clone().map(|value| (permission, value));
+        let grants = [
+            of(Permission::FullControl, &asked.full_control),
+            of(Permission::Read, &asked.read),
+            of(Permission::Write, &asked.write),
+            of(Permission::ReadAcp, &asked.read_acp),
+            of(Permission::WriteAcp, &asked.write_acp),
+        ];
+        Self { canned: asked.canned.clone(), grants: grants.into_iter().flatten().collect() }
     }
+}
 
+impl AclRequest {
     /// Nothing asked.
     pub(crate) fn is_empty(&self) -> bool {
         self.canned.is_none() && self.grants.is_empty()

@@ -9,12 +9,19 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 fn page(prefix: &str, delimiter: &str, after: Option<&str>, limit: u32) -> ListQuery {
-    ListQuery { prefix: prefix.into(), delimiter: delimiter.into(), after: after.map(Into::into), limit }
+    ListQuery {
+        prefix: prefix.into(),
+        delimiter: delimiter.into(),
+        after: after.map(Into::into),
+        limit,
+    }
 }
 
 /// Objects and prefixes as one list, and what follows.
 fn list(p: &Partition, query: ListQuery) -> (Vec<String>, Option<String>) {
-    let Reply::List(page) = p.ask(&Query::List(p.bucket(1), query)) else { panic!() };
+    let Reply::List(page) = p.ask(&Query::List(p.bucket(1), query)) else {
+        panic!()
+    };
     let objects = page.objects.iter().map(|(key, _)| key.to_string());
     let mut lines: Vec<String> = objects.chain(page.prefixes.iter().cloned()).collect();
     lines.sort_unstable();
@@ -34,11 +41,27 @@ fn store(names: &[&str]) -> Partition {
 fn rolls_up_and_tells_what_follows() {
     let p = store(&["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d", "b/c/e"]);
     let cases: &[(ListQuery, &[&str], Option<&str>)] = &[
-        (page("", "", None, 100), &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d", "b/c/e"], None),
-        (page("", "", None, 8), &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d", "b/c/e"], None),
-        (page("", "", None, 7), &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d"], Some("b/c/d")),
+        (
+            page("", "", None, 100),
+            &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d", "b/c/e"],
+            None,
+        ),
+        (
+            page("", "", None, 8),
+            &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d", "b/c/e"],
+            None,
+        ),
+        (
+            page("", "", None, 7),
+            &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/d"],
+            Some("b/c/d"),
+        ),
         (page("", "", None, 0), &[], None),
-        (page("", "/", None, 100), &["a", "a-", "a/", "a0", "b/"], None),
+        (
+            page("", "/", None, 100),
+            &["a", "a-", "a/", "a0", "b/"],
+            None,
+        ),
         (page("", "/", None, 5), &["a", "a-", "a/", "a0", "b/"], None),
         (page("", "/", None, 3), &["a", "a-", "a/"], Some("a/")),
         (page("", "/", Some("a/"), 3), &["a0", "b/"], None),
@@ -51,13 +74,24 @@ fn rolls_up_and_tells_what_follows() {
         (page("a/", "", Some("a"), 9), &["a/", "a/x", "a/y/z"], None),
         (page("b/", "/", Some("a"), 1), &["b/c/"], None),
         (page("b", "c/", None, 9), &["b/c/"], None),
-        (page("", "/c/", None, 9), &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/"], None),
-        (page("a", "a", None, 9), &["a", "a-", "a/", "a/x", "a/y/z", "a0"], None),
+        (
+            page("", "/c/", None, 9),
+            &["a", "a-", "a/", "a/x", "a/y/z", "a0", "b/c/"],
+            None,
+        ),
+        (
+            page("a", "a", None, 9),
+            &["a", "a-", "a/", "a/x", "a/y/z", "a0"],
+            None,
+        ),
         (page("c", "/", None, 9), &[], None),
         (page("", "", Some("zz"), 9), &[], None),
     ];
     for (query, lines, next) in cases {
-        let want = (lines.iter().map(ToString::to_string).collect(), next.map(Into::into));
+        let want = (
+            lines.iter().map(ToString::to_string).collect(),
+            next.map(Into::into),
+        );
         assert_eq!(list(&p, query.clone()), want, "{query:?}");
     }
 }
@@ -73,7 +107,10 @@ fn a_stale_bucket_is_not_listed() {
 
 /// Rows that answering `query` reads.
 fn cost(p: &Partition, query: &Query) -> usize {
-    let counting = Counting { rows: &p.rows, read: Cell::new(0) };
+    let counting = Counting {
+        rows: &p.rows,
+        read: Cell::new(0),
+    };
     answer(&counting, query, 0).unwrap();
     counting.read.get()
 }
@@ -94,15 +131,33 @@ fn a_page_costs_what_it_shows() {
     // The bucket's row, the entries, and one row more to know whether more follow.
     assert_eq!(cost(&p, &Query::List(bucket, page("", "", None, 50))), 52);
     assert_eq!(cost(&p, &Query::List(bucket, page("", "/", None, 10))), 12);
-    assert_eq!(cost(&p, &Query::List(bucket, page("07/", "", Some("07/050"), 10))), 12);
-    assert_eq!(cost(&p, &Query::List(bucket, page("", "/", Some("03/"), 100))), 1 + 16 + 1);
-    let versions = |page, version_after| Query::ListVersions { bucket, page, version_after };
+    assert_eq!(
+        cost(
+            &p,
+            &Query::List(bucket, page("07/", "", Some("07/050"), 10))
+        ),
+        12
+    );
+    assert_eq!(
+        cost(&p, &Query::List(bucket, page("", "/", Some("03/"), 100))),
+        1 + 16 + 1
+    );
+    let versions = |page, version_after| Query::ListVersions {
+        bucket,
+        page,
+        version_after,
+    };
     assert!(cost(&p, &versions(page("", "/", None, 10), None)) <= 1 + 2 * 11);
     assert!(cost(&p, &versions(page("", "", None, 50), None)) <= 1 + 52 + 2);
-    let Reply::Versions(first) = p.ask(&versions(page("50", "", None, 100), None)) else { panic!() };
+    let Reply::Versions(first) = p.ask(&versions(page("50", "", None, 100), None)) else {
+        panic!()
+    };
     let (after, version) = first.next.unwrap();
     let read = cost(&p, &versions(page("50", "", Some(&after), 50), version));
-    assert!(read <= 50 + 6, "resuming inside a key skips what was shown: {read}");
+    assert!(
+        read <= 50 + 6,
+        "resuming inside a key skips what was shown: {read}"
+    );
 }
 
 #[test]
@@ -120,10 +175,18 @@ fn versions_page_through_a_key_without_losing_the_latest() {
     for limit in 1..8 {
         let (lines, _) = all_versions(&p, &page("", "/", None, limit));
         let want = [
-            ("a", Some(2), true), ("a", Some(1), false), ("b", Some(0), true), ("b", Some(4), false),
-            ("b", Some(3), false), ("c/", None, false), ("d", Some(6), true),
+            ("a", Some(2), true),
+            ("a", Some(1), false),
+            ("b", Some(0), true),
+            ("b", Some(4), false),
+            ("b", Some(3), false),
+            ("c/", None, false),
+            ("d", Some(6), true),
         ];
-        let want: Vec<_> = want.into_iter().map(|(name, size, latest)| (name.to_owned(), size, latest)).collect();
+        let want: Vec<_> = want
+            .into_iter()
+            .map(|(name, size, latest)| (name.to_owned(), size, latest))
+            .collect();
         assert_eq!(lines, want, "{limit}");
     }
 }
@@ -133,15 +196,30 @@ fn all_versions(p: &Partition, first: &ListQuery) -> (Vec<(String, Option<u64>, 
     let (mut lines, mut query, mut version_after, mut pages) = (Vec::new(), first.clone(), None, 0);
     loop {
         pages += 1;
-        let ask = Query::ListVersions { bucket: p.bucket(1), page: query.clone(), version_after };
-        let Reply::Versions(page) = p.ask(&ask) else { panic!() };
-        let versions = page.versions.iter().map(|v| (v.key.to_string(), Some(v.row.size), v.latest));
+        let ask = Query::ListVersions {
+            bucket: p.bucket(1),
+            page: query.clone(),
+            version_after,
+        };
+        let Reply::Versions(page) = p.ask(&ask) else {
+            panic!()
+        };
+        let versions = page
+            .versions
+            .iter()
+            .map(|v| (v.key.to_string(), Some(v.row.size), v.latest));
         let mut shown: Vec<_> = versions.collect();
-        shown.extend(page.prefixes.iter().map(|prefix| (prefix.clone(), None, false)));
+        shown.extend(
+            page.prefixes
+                .iter()
+                .map(|prefix| (prefix.clone(), None, false)),
+        );
         assert!(shown.len() <= first.limit as usize);
         shown.sort_by(|a, b| a.0.cmp(&b.0));
         lines.extend(shown);
-        let Some((after, version)) = page.next else { return (lines, pages) };
+        let Some((after, version)) = page.next else {
+            return (lines, pages);
+        };
         (query.after, version_after) = (Some(after), version);
     }
 }
@@ -155,18 +233,43 @@ fn a_marker_that_vanished_between_pages_still_says_where_to_go_on() {
     }
     let bucket = p.bucket(1);
     let ask = |p: &Partition, version_after| {
-        let query = Query::ListVersions { bucket, page: page("", "", Some("k"), 9), version_after };
-        let Reply::Versions(page) = p.ask(&query) else { panic!() };
-        page.versions.iter().map(|v| (v.row.size, v.latest, v.row.version)).collect::<Vec<_>>()
+        let query = Query::ListVersions {
+            bucket,
+            page: page("", "", Some("k"), 9),
+            version_after,
+        };
+        let Reply::Versions(page) = p.ask(&query) else {
+            panic!()
+        };
+        page.versions
+            .iter()
+            .map(|v| (v.row.size, v.latest, v.row.version))
+            .collect::<Vec<_>>()
     };
-    let Reply::Versions(all) = p.ask(&Query::ListVersions { bucket, page: page("", "", None, 9), version_after: None }) else { panic!() };
+    let Reply::Versions(all) = p.ask(&Query::ListVersions {
+        bucket,
+        page: page("", "", None, 9),
+        version_after: None,
+    }) else {
+        panic!()
+    };
     let ids: Vec<VersionId> = all.versions.iter().map(|v| v.row.version).collect();
-    let sizes = |found: Vec<(u64, bool, VersionId)>| found.into_iter().map(|v| (v.0, v.1)).collect::<Vec<_>>();
+    let sizes = |found: Vec<(u64, bool, VersionId)>| {
+        found.into_iter().map(|v| (v.0, v.1)).collect::<Vec<_>>()
+    };
     assert_eq!(sizes(ask(&p, Some(ids[1]))), [(2, false), (1, false)]);
     p.delete(1, "k", Some(ids[0]));
     p.delete(1, "k", Some(ids[1]));
-    assert_eq!(sizes(ask(&p, Some(ids[1]))), [(2, true), (1, false)], "promoted meanwhile");
-    assert_eq!(sizes(ask(&p, Some(VersionId::Null))), [(2, true), (1, false)], "no null: all of it");
+    assert_eq!(
+        sizes(ask(&p, Some(ids[1]))),
+        [(2, true), (1, false)],
+        "promoted meanwhile"
+    );
+    assert_eq!(
+        sizes(ask(&p, Some(VersionId::Null))),
+        [(2, true), (1, false)],
+        "no null: all of it"
+    );
     assert_eq!(ask(&p, None).len(), 0, "after the key itself: nothing");
 }
 
@@ -182,18 +285,39 @@ fn uploads_by_key_then_age() {
     }
     let bucket = p.bucket(1);
     let ask = |query: ListQuery, upload_after| {
-        let Reply::Uploads(page) = p.ask(&Query::ListUploads { bucket, page: query, upload_after }) else { panic!() };
+        let Reply::Uploads(page) = p.ask(&Query::ListUploads {
+            bucket,
+            page: query,
+            upload_after,
+        }) else {
+            panic!()
+        };
         let uploads: Vec<_> = page.uploads.iter().map(|found| found.upload).collect();
         (uploads, page.prefixes, page.next)
     };
     let (uploads, prefixes, next) = ask(page("", "/", None, 3), None);
-    assert_eq!((uploads, prefixes), (vec![ids[0].1, ids[3].1], vec!["a/".to_owned()]));
+    assert_eq!(
+        (uploads, prefixes),
+        (vec![ids[0].1, ids[3].1], vec!["a/".to_owned()])
+    );
     assert_eq!(next, Some(("b".to_owned(), Some(ids[3].1))));
-    assert_eq!(ask(page("", "/", Some("b"), 3), Some(ids[3].1)).0, [ids[4].1]);
+    assert_eq!(
+        ask(page("", "/", Some("b"), 3), Some(ids[3].1)).0,
+        [ids[4].1]
+    );
     assert_eq!(ask(page("", "/", Some("b"), 3), None).0, []);
     assert_eq!(ask(page("a/", "/", Some("a/x"), 3), None).0, [ids[2].1]);
     assert_eq!(ask(page("a/", "/", None, 2), None).2, None);
-    assert!(cost(&p, &Query::ListUploads { bucket, page: page("", "", None, 5), upload_after: None }) <= 7);
+    assert!(
+        cost(
+            &p,
+            &Query::ListUploads {
+                bucket,
+                page: page("", "", None, 5),
+                upload_after: None
+            }
+        ) <= 7
+    );
 }
 
 #[test]
@@ -204,9 +328,20 @@ fn parts_page_by_number() {
         p.put_part(1, "k", upload, number, 1);
     }
     let ask = |after, limit| {
-        let query = Query::ListParts { bucket: p.bucket(1), key: key("k"), upload, after, limit };
-        let Reply::Parts(page) = p.ask(&query) else { panic!() };
-        (page.parts.iter().map(|part| part.0).collect::<Vec<_>>(), page.more)
+        let query = Query::ListParts {
+            bucket: p.bucket(1),
+            key: key("k"),
+            upload,
+            after,
+            limit,
+        };
+        let Reply::Parts(page) = p.ask(&query) else {
+            panic!()
+        };
+        (
+            page.parts.iter().map(|part| part.0).collect::<Vec<_>>(),
+            page.more,
+        )
     };
     assert_eq!(ask(0, 10), (vec![1, 3, 7, 200], false));
     assert_eq!(ask(0, 4), (vec![1, 3, 7, 200], false));
@@ -214,7 +349,11 @@ fn parts_page_by_number() {
     assert_eq!(ask(3, 1), (vec![7], true));
     assert_eq!(ask(200, 1), (vec![], false));
     assert_eq!(ask(0, 0), (vec![], false));
-    let other = Query::Upload { bucket: p.bucket(1), key: key("other"), upload };
+    let other = Query::Upload {
+        bucket: p.bucket(1),
+        key: key("other"),
+        upload,
+    };
     assert_eq!(p.ask(&other), Reply::Refused(Refusal::NoSuchUpload));
 }
 
@@ -223,10 +362,24 @@ fn a_marker_answers_by_who_asks() {
     let mut p = Partition::with_buckets(1);
     p.versioning(1, Versioning::Enabled);
     p.put(1, "k", 1, 1);
-    let engine_core::meta::Answer::Deleted { version: Some(id), .. } = p.delete(1, "k", None) else { panic!() };
-    let ask = |version| p.ask(&Query::Version { bucket: p.bucket(1), key: key("k"), version, body: true });
+    let engine_core::meta::Answer::Deleted {
+        version: Some(id), ..
+    } = p.delete(1, "k", None)
+    else {
+        panic!()
+    };
+    let ask = |version| {
+        p.ask(&Query::Version {
+            bucket: p.bucket(1),
+            key: key("k"),
+            version,
+            body: true,
+        })
+    };
     assert_eq!(ask(None), Reply::Marker(id, BEGIN));
-    let Reply::Version(found) = ask(Some(id)) else { panic!() };
+    let Reply::Version(found) = ask(Some(id)) else {
+        panic!()
+    };
     assert!(found.latest && found.body.is_none());
     assert_eq!(p.ask(&Query::Bucket(BucketId(9))), Reply::Bucket(None));
 }
@@ -236,8 +389,12 @@ fn naive(names: &BTreeSet<String>, query: &ListQuery) -> Vec<String> {
     let mut lines = Vec::new();
     for name in names.iter().filter(|name| name.starts_with(&query.prefix)) {
         let rest = &name[query.prefix.len()..];
-        let cut = Some(&query.delimiter).filter(|d| !d.is_empty()).and_then(|d| Some(rest.find(d.as_str())? + d.len()));
-        let line = cut.map_or(name.clone(), |cut| name[..query.prefix.len() + cut].to_owned());
+        let cut = Some(&query.delimiter)
+            .filter(|d| !d.is_empty())
+            .and_then(|d| Some(rest.find(d.as_str())? + d.len()));
+        let line = cut.map_or(name.clone(), |cut| {
+            name[..query.prefix.len() + cut].to_owned()
+        });
         let after = query.after.as_ref();
         let passed = after.is_some_and(|after| name <= after || (cut.is_some() && line == *after));
         if !passed && lines.last() != Some(&line) {
@@ -253,7 +410,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::default())]
     #[test]
     fn pages_show_what_a_naive_listing_shows(
         names in prop::collection::btree_set(name(), 0..25),

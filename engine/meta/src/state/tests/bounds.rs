@@ -14,10 +14,18 @@ fn ten_thousand_parts_complete_at_once_and_die_a_chunk_at_a_time() {
     }
     let numbers: Vec<u16> = (1..=10_000).collect();
     let chosen = p.complete_of(1, "k", upload, &numbers);
-    assert_eq!(version(p.apply(Change::CompleteUpload(Box::new(chosen)))).size, 200_000);
+    assert_eq!(
+        version(p.apply(Change::CompleteUpload(Box::new(chosen)))).size,
+        200_000
+    );
     check(&p);
     let chunk = |chunk| {
-        let query = Query::Manifest { bucket: p.bucket(1).id, key: key("k"), upload, chunk };
+        let query = Query::Manifest {
+            bucket: p.bucket(1).id,
+            key: key("k"),
+            upload,
+            chunk,
+        };
         match p.ask(&query) {
             Reply::Manifest(entries) => entries.len(),
             other => panic!("{other:?}"),
@@ -30,7 +38,11 @@ fn ten_thousand_parts_complete_at_once_and_die_a_chunk_at_a_time() {
     check(&p);
     let dead = p.dead().remove(0);
     for chunks in 1..=40 {
-        p.apply(Change::Freed { bucket: dead.0, key: dead.1.clone(), dead: upload.0 });
+        p.apply(Change::Freed {
+            bucket: dead.0,
+            key: dead.1.clone(),
+            dead: upload.0,
+        });
         let manifest = usize::from(chunks < 40);
         assert_eq!(p.count(Table::Dead), (chunks * 256).min(10_000) + manifest);
     }

@@ -17,17 +17,39 @@ fn row(answer: Answer) -> BucketRow {
 #[test]
 fn created_once_and_changed_with_its_epoch() {
     let mut p = Partition::with_buckets(1);
-    let enable = Change::SetVersioning { id: BucketId(1), versioning: Versioning::Enabled };
+    let enable = Change::SetVersioning {
+        id: BucketId(1),
+        versioning: Versioning::Enabled,
+    };
     assert_eq!(row(p.apply(enable.clone())).epoch, 2);
     assert_eq!(row(p.apply(enable)).epoch, 2, "nothing changed");
     let again = row(p.apply(Change::CreateBucket(Box::new(bucket_row(1)))));
-    assert_eq!((again.epoch, again.versioning), (2, Versioning::Enabled), "made already");
-    let never = Change::SetVersioning { id: BucketId(1), versioning: Versioning::Unversioned };
+    assert_eq!(
+        (again.epoch, again.versioning),
+        (2, Versioning::Enabled),
+        "made already"
+    );
+    let never = Change::SetVersioning {
+        id: BucketId(1),
+        versioning: Versioning::Unversioned,
+    };
     assert_eq!(row(p.apply(never)).versioning, Versioning::Suspended);
-    let set = |content| Change::SetDocument { id: BucketId(1), kind: BucketDocument::Cors, content };
-    assert_eq!(row(p.apply(set(Some(ByteBuf::from(vec![1]))))).documents.len(), 1);
+    let set = |content| Change::SetDocument {
+        id: BucketId(1),
+        kind: BucketDocument::Cors,
+        content,
+    };
+    assert_eq!(
+        row(p.apply(set(Some(ByteBuf::from(vec![1])))))
+            .documents
+            .len(),
+        1
+    );
     assert_eq!(row(p.apply(set(None))).documents.len(), 0);
-    let gone = Change::SetVersioning { id: BucketId(9), versioning: Versioning::Enabled };
+    let gone = Change::SetVersioning {
+        id: BucketId(9),
+        versioning: Versioning::Enabled,
+    };
     assert_eq!(p.apply(gone), refused(Refusal::NoSuchBucket));
 }
 
@@ -38,14 +60,28 @@ fn deleted_only_without_versions_and_uploads_die_with_it() {
     p.put(2, "other", 1, 1);
     p.versioning(1, Versioning::Enabled);
     p.delete(1, "k", None);
-    assert_eq!(p.apply(delete()), refused(Refusal::BucketNotEmpty), "a marker is a version");
+    assert_eq!(
+        p.apply(delete()),
+        refused(Refusal::BucketNotEmpty),
+        "a marker is a version"
+    );
     let known = p.bucket(1);
-    let marker = super::all_versions(&p).into_iter().find(|v| v.0 == BucketId(1)).unwrap().2.version;
+    let marker = super::all_versions(&p)
+        .into_iter()
+        .find(|v| v.0 == BucketId(1))
+        .unwrap()
+        .2
+        .version;
     p.delete(1, "k", Some(marker));
     p.put(1, "k", 1, 1);
     assert_eq!(p.apply(delete()), refused(Refusal::BucketNotEmpty));
     assert_eq!(p.bucket(1), known, "it stays open");
-    let only = super::all_versions(&p).into_iter().find(|v| v.0 == BucketId(1)).unwrap().2.version;
+    let only = super::all_versions(&p)
+        .into_iter()
+        .find(|v| v.0 == BucketId(1))
+        .unwrap()
+        .2
+        .version;
     p.delete(1, "k", Some(only));
     let upload = p.upload(1, "k");
     p.put_part(1, "k", upload, 1, 500);
@@ -53,12 +89,18 @@ fn deleted_only_without_versions_and_uploads_die_with_it() {
     assert_eq!(p.apply(delete()), Answer::Done);
     assert_eq!(p.apply(delete()), Answer::Done, "gone already");
     late.bucket = known;
-    assert_eq!(p.apply(Change::PutVersion(Box::new(late))), refused(Refusal::StaleBucket));
+    assert_eq!(
+        p.apply(Change::PutVersion(Box::new(late))),
+        refused(Refusal::StaleBucket)
+    );
     check(&p);
     p.collect();
     check(&p);
     assert_eq!((p.count(Table::Parts), p.count(Table::Buckets)), (1, 1));
-    assert!(counters(&p).iter().all(|(_, _, delta)| delta.objects == 1), "bucket 2's alone");
+    assert!(
+        counters(&p).iter().all(|(_, _, delta)| delta.objects == 1),
+        "bucket 2's alone"
+    );
 }
 
 #[test]
@@ -73,9 +115,19 @@ fn many_uploads_die_a_bounded_number_at_a_time() {
     assert_eq!(p.count(Table::Uploads), 1);
     check(&p);
     let put = p.put_of(1, "k", 1, 1);
-    assert_eq!(p.apply(Change::PutVersion(Box::new(put))), refused(Refusal::NoSuchBucket), "closed");
-    let change = Change::SetVersioning { id: BucketId(1), versioning: Versioning::Enabled };
+    assert_eq!(
+        p.apply(Change::PutVersion(Box::new(put))),
+        refused(Refusal::NoSuchBucket),
+        "closed"
+    );
+    let change = Change::SetVersioning {
+        id: BucketId(1),
+        versioning: Versioning::Enabled,
+    };
     assert_eq!(p.apply(change), refused(Refusal::NoSuchBucket));
-    assert_eq!(p.apply(Change::DeleteBucket { id: BucketId(1) }), Answer::Done);
+    assert_eq!(
+        p.apply(Change::DeleteBucket { id: BucketId(1) }),
+        Answer::Done
+    );
     assert_eq!((p.count(Table::Uploads), p.count(Table::Buckets)), (0, 0));
 }

@@ -31,18 +31,24 @@ type Thing = (BucketId, ObjectKey, [u8; 16]);
 
 fn all<T: DeserializeOwned>(partition: &Partition, table: Table) -> Vec<(Vec<u8>, T)> {
     let rows = scan(&partition.rows, &keys::table(table));
-    rows.map(|row| row.map(|(key, value)| (key, parse(&value).unwrap())).unwrap()).collect()
+    rows.map(|row| {
+        row.map(|(key, value)| (key, parse(&value).unwrap()))
+            .unwrap()
+    })
+    .collect()
 }
 
 /// Every version, current or not.
 fn all_versions(partition: &Partition) -> Vec<(BucketId, ObjectKey, VersionRow)> {
-    let found = [Table::Objects, Table::Versions].into_iter().flat_map(|table| {
-        let rows = all(partition, table).into_iter();
-        rows.map(move |(row, version)| {
-            let at = keys::split(table, &row).unwrap();
-            (at.bucket, at.key, version)
-        })
-    });
+    let found = [Table::Objects, Table::Versions]
+        .into_iter()
+        .flat_map(|table| {
+            let rows = all(partition, table).into_iter();
+            rows.map(move |(row, version)| {
+                let at = keys::split(table, &row).unwrap();
+                (at.bucket, at.key, version)
+            })
+        });
     found.collect()
 }
 
@@ -59,7 +65,10 @@ fn listed(partition: &Partition) -> BTreeMap<Thing, Vec<DataId>> {
     }
     for (row, part) in all::<UploadPartRow>(partition, Table::UploadParts) {
         let (at, upload) = keys::split_id(Table::UploadParts, &row).unwrap();
-        found.entry((at.bucket, at.key, upload)).or_default().push(part.data);
+        found
+            .entry((at.bucket, at.key, upload))
+            .or_default()
+            .push(part.data);
     }
     found
 }
@@ -73,7 +82,12 @@ fn check(partition: &Partition) {
     let mut charges = Charges::default();
     for (bucket, key, row) in all_versions(partition) {
         let attributes = &row.attributes;
-        charges.add(bucket, attributes.charged_to, &attributes.class, Delta::object(row.counted));
+        charges.add(
+            bucket,
+            attributes.charged_to,
+            &attributes.class,
+            Delta::object(row.counted),
+        );
         match row.body {
             Body::None => {}
             Body::Part(data) => assert!(live.insert((bucket, key, data.0)), "shared"),
@@ -88,7 +102,10 @@ fn check(partition: &Partition) {
         let (at, id) = keys::split_id(Table::Uploads, &row).unwrap();
         let (to, class) = (upload.attributes.charged_to, &upload.attributes.class);
         charges.add(at.bucket, to, class, Delta::object(upload.counted));
-        for part in listed.remove(&(at.bucket, at.key.clone(), id)).unwrap_or_default() {
+        for part in listed
+            .remove(&(at.bucket, at.key.clone(), id))
+            .unwrap_or_default()
+        {
             live.insert((at.bucket, at.key.clone(), part.0));
         }
         let parts = keys::upload_parts(at.bucket, &at.key, UploadId(id));
@@ -103,8 +120,14 @@ fn check(partition: &Partition) {
             DeadThing::Part(_) => assert!(dead.insert((at.bucket, at.key, id))),
             DeadThing::Copy(_) => {}
             DeadThing::Manifest(_) => {
-                let parts = listed.remove(&(at.bucket, at.key.clone(), id)).unwrap_or_default();
-                dead.extend(parts.into_iter().map(|data| (at.bucket, at.key.clone(), data.0)));
+                let parts = listed
+                    .remove(&(at.bucket, at.key.clone(), id))
+                    .unwrap_or_default();
+                dead.extend(
+                    parts
+                        .into_iter()
+                        .map(|data| (at.bucket, at.key.clone(), data.0)),
+                );
             }
         }
     }
@@ -112,7 +135,10 @@ fn check(partition: &Partition) {
     assert!(live.is_disjoint(&dead), "referenced and dead");
     let union: BTreeSet<Thing> = live.union(&dead).cloned().collect();
     assert_eq!(stored(partition), union, "parts = referenced or dead");
-    assert_eq!(counters(partition), charges.into_changes().collect::<Vec<_>>());
+    assert_eq!(
+        counters(partition),
+        charges.into_changes().collect::<Vec<_>>()
+    );
 }
 
 /// Parts that have rows, each with the rows its place asks for.
@@ -132,17 +158,26 @@ fn stored(partition: &Partition) -> BTreeSet<Thing> {
             chunks -= 1;
         }
     }
-    assert_eq!(inline, partition.count(Table::Inline), "inline bytes without a part");
+    assert_eq!(
+        inline,
+        partition.count(Table::Inline),
+        "inline bytes without a part"
+    );
     assert_eq!(chunks, 0, "stripes without a part");
     found
 }
 
 /// Counters that are not zero.
 fn counters(partition: &Partition) -> Vec<(Scope, StorageClass, Delta)> {
-    let found = all::<Counter>(partition, Table::Counters).into_iter().map(|(row, counter)| {
-        let (scope, class) = keys::split_counter(&row).unwrap();
-        let delta = Delta { bytes: counter.bytes.into(), objects: counter.objects.into() };
-        (scope, class, delta)
-    });
+    let found = all::<Counter>(partition, Table::Counters)
+        .into_iter()
+        .map(|(row, counter)| {
+            let (scope, class) = keys::split_counter(&row).unwrap();
+            let delta = Delta {
+                bytes: counter.bytes.into(),
+                objects: counter.objects.into(),
+            };
+            (scope, class, delta)
+        });
     found.filter(|(_, _, delta)| !delta.is_zero()).collect()
 }

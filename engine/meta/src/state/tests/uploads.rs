@@ -15,7 +15,11 @@ fn complete(p: &mut Partition, complete: CompleteUpload) -> Answer {
 
 fn abort(p: &mut Partition, upload: UploadId) -> Answer {
     let bucket = p.bucket(1);
-    p.apply(Change::AbortUpload { bucket, key: key("k"), upload })
+    p.apply(Change::AbortUpload {
+        bucket,
+        key: key("k"),
+        upload,
+    })
 }
 
 #[test]
@@ -23,7 +27,10 @@ fn complete_takes_the_chosen_and_buries_the_rest() {
     let mut p = Partition::with_buckets(1);
     let upload = p.upload(1, "k");
     for (number, size) in [(1, 500), (2, 10), (7, 300), (9, 200)] {
-        assert!(matches!(p.put_part(1, "k", upload, number, size), Answer::Part(_)));
+        assert!(matches!(
+            p.put_part(1, "k", upload, number, size),
+            Answer::Part(_)
+        ));
     }
     check(&p);
     let chosen = p.complete_of(1, "k", upload, &[1, 2, 9]);
@@ -31,16 +38,36 @@ fn complete_takes_the_chosen_and_buries_the_rest() {
     check(&p);
     assert_eq!(made.size, 710);
     assert_eq!(p.dead().len(), 1, "part 7");
-    assert_eq!((p.count(Table::Uploads), p.count(Table::UploadParts)), (0, 0));
-    let query = Query::Version { bucket: p.bucket(1), key: key("k"), version: None, body: true };
-    let Reply::Version(found) = p.ask(&query) else { panic!() };
-    let Some(engine_core::meta::BodyStart::Manifest(entries)) = found.body else { panic!() };
+    assert_eq!(
+        (p.count(Table::Uploads), p.count(Table::UploadParts)),
+        (0, 0)
+    );
+    let query = Query::Version {
+        bucket: p.bucket(1),
+        key: key("k"),
+        version: None,
+        body: true,
+    };
+    let Reply::Version(found) = p.ask(&query) else {
+        panic!()
+    };
+    let Some(engine_core::meta::BodyStart::Manifest(entries)) = found.body else {
+        panic!()
+    };
     assert_eq!(entries, chosen.parts);
-    assert_eq!(complete(&mut p, chosen.clone()), Answer::Version(Box::new(made)), "repeated");
+    assert_eq!(
+        complete(&mut p, chosen.clone()),
+        Answer::Version(Box::new(made)),
+        "repeated"
+    );
     assert_eq!(abort(&mut p, upload), refused(Refusal::NoSuchUpload));
     p.put(1, "k", 1, 1);
     check(&p);
-    assert_eq!(complete(&mut p, chosen), refused(Refusal::NoSuchUpload), "its version is gone");
+    assert_eq!(
+        complete(&mut p, chosen),
+        refused(Refusal::NoSuchUpload),
+        "its version is gone"
+    );
     p.collect();
     check(&p);
     assert_eq!((p.count(Table::Parts), p.count(Table::Manifests)), (1, 0));
@@ -55,7 +82,10 @@ fn a_repeated_complete_finds_its_version_below_others() {
     let chosen = p.complete_of(1, "k", upload, &[1]);
     let made = version(complete(&mut p, chosen.clone()));
     p.put(1, "k", 1, 1);
-    assert_eq!(version(complete(&mut p, chosen.clone())).version, made.version);
+    assert_eq!(
+        version(complete(&mut p, chosen.clone())).version,
+        made.version
+    );
     p.delete(1, "k", Some(made.version));
     assert_eq!(complete(&mut p, chosen), refused(Refusal::NoSuchUpload));
     check(&p);
@@ -86,7 +116,11 @@ fn complete_is_compare_and_set() {
         assert_eq!(complete(&mut p, complete_wrong), refused(Refusal::Changed));
     }
     p.put_part(1, "k", upload, 2, 600);
-    assert_eq!(complete(&mut p, read), refused(Refusal::Changed), "part 2 was replaced meanwhile");
+    assert_eq!(
+        complete(&mut p, read),
+        refused(Refusal::Changed),
+        "part 2 was replaced meanwhile"
+    );
     assert_eq!(p.dead().len(), 1);
     check(&p);
     let read = p.complete_of(1, "k", upload, &[1, 2]);
@@ -101,12 +135,21 @@ fn conditions_hold_at_completion_and_leave_the_upload() {
     p.put_part(1, "k", upload, 1, 500);
     p.put(1, "k", 1, 1);
     let mut read = p.complete_of(1, "k", upload, &[1]);
-    read.condition = Condition { if_none_match: Some(EtagMatch::Any), ..Condition::default() };
-    assert_eq!(complete(&mut p, read.clone()), refused(Refusal::PreconditionFailed));
+    read.condition = Condition {
+        if_none_match: Some(EtagMatch::Any),
+        ..Condition::default()
+    };
+    assert_eq!(
+        complete(&mut p, read.clone()),
+        refused(Refusal::PreconditionFailed)
+    );
     assert_eq!(p.count(Table::Uploads), 1);
     p.delete(1, "k", None);
     assert!(matches!(complete(&mut p, read.clone()), Answer::Version(_)));
-    assert!(matches!(complete(&mut p, read), Answer::Version(_)), "repeated, whatever its condition");
+    assert!(
+        matches!(complete(&mut p, read), Answer::Version(_)),
+        "repeated, whatever its condition"
+    );
     check(&p);
 }
 
@@ -115,7 +158,13 @@ fn abort_gives_everything_back() {
     let mut p = Partition::with_buckets(1);
     let upload = p.upload(1, "k");
     for number in 1..=300 {
-        p.put_part(1, "k", upload, number, if number % 2 == 0 { 10 } else { 200 });
+        p.put_part(
+            1,
+            "k",
+            upload,
+            number,
+            if number % 2 == 0 { 10 } else { 200 },
+        );
     }
     check(&p);
     let late = p.complete_of(1, "k", upload, &[1, 2]);
@@ -123,17 +172,38 @@ fn abort_gives_everything_back() {
     check(&p);
     assert_eq!(super::counters(&p), []);
     assert_eq!(complete(&mut p, late), refused(Refusal::NoSuchUpload));
-    assert_eq!(p.put_part(1, "k", upload, 1, 10), refused(Refusal::NoSuchUpload));
+    assert_eq!(
+        p.put_part(1, "k", upload, 1, 10),
+        refused(Refusal::NoSuchUpload)
+    );
     assert_eq!(abort(&mut p, upload), refused(Refusal::NoSuchUpload));
     let dead = p.dead();
     assert_eq!(dead.len(), 1, "one row whatever it held");
     assert_eq!(dead[0].2.thing, DeadThing::Manifest(upload));
-    p.apply(Change::Freed { bucket: dead[0].0, key: key("k"), dead: upload.0 });
+    p.apply(Change::Freed {
+        bucket: dead[0].0,
+        key: key("k"),
+        dead: upload.0,
+    });
     check(&p);
-    assert_eq!(p.dead().len(), 1 + 128, "256 at once, half of them inline and gone");
-    assert!(p.dead().iter().all(|(_, _, row)| (row.since, row.index) == (dead[0].2.since, dead[0].2.index)));
+    assert_eq!(
+        p.dead().len(),
+        1 + 128,
+        "256 at once, half of them inline and gone"
+    );
+    assert!(
+        p.dead()
+            .iter()
+            .all(|(_, _, row)| (row.since, row.index) == (dead[0].2.since, dead[0].2.index))
+    );
     p.collect();
-    for table in [Table::Parts, Table::Inline, Table::Dead, Table::UploadParts, Table::Uploads] {
+    for table in [
+        Table::Parts,
+        Table::Inline,
+        Table::Dead,
+        Table::UploadParts,
+        Table::Uploads,
+    ] {
         assert_eq!(p.count(table), 0, "{table:?}");
     }
 }
@@ -157,12 +227,23 @@ fn ids_in_use_are_refused() {
     };
     assert_eq!(create(&mut p), refused(Refusal::TooOld));
     abort(&mut p, upload);
-    assert_eq!(create(&mut p), refused(Refusal::TooOld), "its parts are not collected yet");
+    assert_eq!(
+        create(&mut p),
+        refused(Refusal::TooOld),
+        "its parts are not collected yet"
+    );
     let mut put = p.put_of(1, "other", 500, 1);
     let part = put.part.clone();
-    assert!(matches!(p.apply(Change::PutVersion(Box::new(put.clone()))), Answer::Version(_)));
+    assert!(matches!(
+        p.apply(Change::PutVersion(Box::new(put.clone()))),
+        Answer::Version(_)
+    ));
     put.part = part;
-    assert_eq!(p.apply(Change::PutVersion(Box::new(put))), refused(Refusal::TooOld), "data id in use");
+    assert_eq!(
+        p.apply(Change::PutVersion(Box::new(put))),
+        refused(Refusal::TooOld),
+        "data id in use"
+    );
     check(&p);
 }
 

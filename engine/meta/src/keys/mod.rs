@@ -7,7 +7,15 @@
 //!
 //! Lengths or hashes before the key were turned down: they end the order that listings need.
 
-use crate::rows::RowsError;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use split::{
+    KeyRest, split, split_boot, split_counter, split_id, split_part_number, split_repair,
+    split_text, split_version,
+};
+
 use engine_tenancy::Scope;
 use engine_types::{
     AccountId, BucketId, CommandId, DataId, KeyId, NodeId, ObjectKey, Order, PackId, StorageClass,
@@ -19,9 +27,11 @@ use std::ops::Bound;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Table {
+    /// The replica's own rows (`applied` and the like): not apply's, the same on no two replicas.
+    Replica = 0,
     /// Buckets whose home is here: bucket id.
     Buckets = 1,
-    /// Current versions that are objects: bucket, key. What ListObjects scans.
+    /// Current versions that are objects: bucket, key. What `ListObjects` scans.
     Objects = 2,
     /// Non-current versions and all delete markers: bucket, key, order newest first.
     Versions = 3,
@@ -81,8 +91,6 @@ pub enum Table {
     KmsKeys = 42,
     /// Control: last number given: 0 bucket, 1 account, 2 access key.
     Sequences = 43,
-    /// The replica's own rows (`applied` and the like); never in snapshots' digests, not apply's.
-    Replica = 240,
 }
 
 /// Last numbers given by control.
@@ -333,187 +341,4 @@ pub fn kms_key(name: &str) -> Vec<u8> {
 /// The last number given.
 pub fn sequence(which: Sequence) -> Vec<u8> {
     vec![Table::Sequences as u8, which as u8]
-}
-
-/// What stands behind (bucket, object key) in a row's key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyRest<'a> {
-    /// Bucket.
-    pub bucket: BucketId,
-    /// Object key.
-    pub key: ObjectKey,
-    /// The rest of the row's key.
-    pub rest: &'a [u8],
-}
-
-/// A row's key that nobody wrote.
-fn malformed(key: &[u8]) -> RowsError {
-    let shown: Vec<String> = key.iter().take(40).map(|byte| format!("{byte:02x}")).collect();
-    RowsError(format!("malformed key {}", shown.concat()))
-}
-
-/// Bucket, object key and what follows, of a row of `expected`.
-pub fn split(expected: Table, row: &[u8]) -> Result<KeyRest<'_>, RowsError> {
-    let (tag, bytes) = row.split_first().ok_or_else(|| malformed(row))?;
-    let (bucket, bytes) = bytes.split_first_chunk::<8>().ok_or_else(|| malformed(row))?;
-    if *tag != expected as u8 {
-        return Err(malformed(row));
-    }
-    let (key, rest) = unescape(bytes).ok_or_else(|| malformed(row))?;
-    let key = ObjectKey::parse(&key).map_err(|_error| malformed(row))?;
-    Ok(KeyRest { bucket: BucketId(u64::from_be_bytes(*bucket)), key, rest })
-}
-
-/// An escaped, ended text and what follows it.
-fn unescape(bytes: &[u8]) -> Option<(String, &[u8])> {
-    let mut text = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    loop {
-        match rest {
-            [0, 0xFF, more @ ..] => {
-                text.push(0);
-                rest = more;
-            }
-            [0, 1, more @ ..] => return Some((String::from_utf8(text).ok()?, more)),
-            [0, ..] | [] => return None,
-            [byte, more @ ..] => {
-                text.push(*byte);
-                rest = more;
-            }
-        }
-    }
-}
-
-/// The 16-byte id behind (bucket, object key), and what follows it.
-pub fn split_id(expected: Table, row: &[u8]) -> Result<(KeyRest<'_>, [u8; 16]), RowsError> {
-    let mut found = split(expected, row)?;
-    let (id, rest) = found.rest.split_first_chunk::<16>().ok_or_else(|| malformed(row))?;
-    found.rest = rest;
-    Ok((found, *id))
-}
-
-/// Bucket, key and order of a row of `Versions`.
-pub fn split_version(row: &[u8]) -> Result<(BucketId, ObjectKey, Order), RowsError> {
-    let found = split(Table::Versions, row)?;
-    let order = <[u8; 10]>::try_from(found.rest).map_err(|_error| malformed(row))?;
-    Ok((found.bucket, found.key, Order::from_newest_first(order)))
-}
-
-/// Part number of a row of `UploadParts`.
-pub fn split_part_number(row: &[u8]) -> Result<u16, RowsError> {
-    let (found, _upload) = split_id(Table::UploadParts, row)?;
-    let number = <[u8; 2]>::try_from(found.rest).map_err(|_error| malformed(row))?;
-    Ok(u16::from_be_bytes(number))
-}
-
-/// Bucket, key, data id and stripe of a row of `Repairs`.
-pub fn split_repair(row: &[u8]) -> Result<(BucketId, ObjectKey, DataId, u32), RowsError> {
-    let (found, data) = split_id(Table::Repairs, row)?;
-    let stripe = <[u8; 4]>::try_from(found.rest).map_err(|_error| malformed(row))?;
-    Ok((found.bucket, found.key, DataId(data), u32::from_be_bytes(stripe)))
-}
-
-/// Scope and class of a row of `Counters`.
-pub fn split_counter(row: &[u8]) -> Result<(Scope, StorageClass), RowsError> {
-    let [tag, kind, rest @ ..] = row else { return Err(malformed(row)) };
-    let (number, class) = rest.split_first_chunk::<8>().ok_or_else(|| malformed(row))?;
-    let number = u64::from_be_bytes(*number);
-    let scope = match (*tag == Table::Counters as u8, kind) {
-        (true, 0) => Scope::Account(AccountId(number)),
-        (true, 1) => Scope::Key(KeyId(number)),
-        (true, 2) => Scope::Bucket(BucketId(number)),
-        _ => return Err(malformed(row)),
-    };
-    let class = std::str::from_utf8(class).ok().and_then(|c| StorageClass::parse(c).ok());
-    Ok((scope, class.ok_or_else(|| malformed(row))?))
-}
-
-/// Node of a row of `Boots`.
-pub fn split_boot(row: &[u8]) -> Result<NodeId, RowsError> {
-    let id = row.get(1..).and_then(|id| <[u8; 4]>::try_from(id).ok());
-    Ok(NodeId(u32::from_be_bytes(id.ok_or_else(|| malformed(row))?)))
-}
-
-/// Text behind the first `skip` bytes of a row's key.
-pub fn split_text(row: &[u8], skip: usize) -> Result<&str, RowsError> {
-    let text = row.get(skip..).and_then(|text| std::str::from_utf8(text).ok());
-    text.ok_or_else(|| malformed(row))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use engine_types::Stamp;
-    use proptest::prelude::*;
-
-    /// Keys that try the escapes: NULs, the highest bytes UTF-8 has, shared prefixes.
-    fn key() -> impl Strategy<Value = ObjectKey> {
-        let piece = prop::sample::select(vec!["\0", "\u{1}", "a", "b", "/", "\u{7f}", "é", "\u{10ffff}"]);
-        let pieces = prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat());
-        pieces.prop_map(|key| ObjectKey::parse(&key).unwrap())
-    }
-
-    proptest! {
-        #[test]
-        fn rows_are_in_the_order_of_keys(a in key(), b in key(), i in any::<[u8; 16]>(), j in any::<[u8; 16]>(), x in 0..3u64, y in 0..3u64) {
-            let row = |bucket, key, id| part(BucketId(bucket), key, DataId(id));
-            prop_assert_eq!(row(x, &a, i).cmp(&row(y, &b, j)), (x, &a, i).cmp(&(y, &b, j)));
-        }
-
-        #[test]
-        fn decoding_gives_back_what_was_encoded(key in key(), bucket in any::<u64>(), id in any::<[u8; 16]>(), number in any::<u16>(), ms in 0..1u64 << 48, seq in any::<u32>()) {
-            let bucket = BucketId(bucket);
-            let order = Order { stamp: Stamp(ms), seq };
-            prop_assert_eq!(split_version(&version(bucket, &key, order)).unwrap(), (bucket, key.clone(), order));
-            let row = upload_part(bucket, &key, UploadId(id), number);
-            prop_assert_eq!(split_part_number(&row).unwrap(), number);
-            let row = repair(bucket, &key, DataId(id), seq);
-            prop_assert_eq!(split_repair(&row).unwrap(), (bucket, key.clone(), DataId(id), seq));
-            let row = dead(bucket, &key, &id);
-            let (found, found_id) = split_id(Table::Dead, &row).unwrap();
-            prop_assert_eq!((found.bucket, found.key, found_id), (bucket, key, id));
-            let class = StorageClass::standard();
-            for scope in [Scope::Account(AccountId(ms)), Scope::Key(KeyId(ms)), Scope::Bucket(bucket)] {
-                prop_assert_eq!(split_counter(&counter(scope, &class)).unwrap(), (scope, class.clone()));
-            }
-        }
-
-        #[test]
-        fn a_prefix_scan_finds_exactly_the_keys_with_it(keys in prop::collection::vec(key(), 1..30), prefix in key()) {
-            let start = [of_bucket(Table::Objects, BucketId(1)), escaped(prefix.as_str())].concat();
-            let (_, end) = within(&start);
-            for key in keys {
-                let row = object(BucketId(1), &key);
-                let inside = row >= start && row < end;
-                prop_assert_eq!(inside, key.as_str().starts_with(prefix.as_str()));
-                let whole = of_key(Table::Parts, BucketId(1), &key);
-                let row = part(BucketId(1), &prefix, DataId([255; 16]));
-                prop_assert_eq!(row >= whole && row < above(&whole), key == prefix);
-            }
-        }
-
-        #[test]
-        fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            for table in [Table::Parts, Table::Versions, Table::Dead] {
-                if let Ok(found) = split(table, &bytes) {
-                    let again = [of_key(table, found.bucket, &found.key), found.rest.to_vec()].concat();
-                    prop_assert_eq!(again, bytes.clone());
-                }
-            }
-            let (_, _, _) = (split_version(&bytes), split_counter(&bytes), split_repair(&bytes));
-        }
-    }
-
-    #[test]
-    fn bytes_of_a_row_are_fixed() {
-        let key = ObjectKey::parse("a\0b").unwrap();
-        let want = [2, 0, 0, 0, 0, 0, 0, 0, 7, b'a', 0, 0xFF, b'b', 0, 1];
-        assert_eq!(object(BucketId(7), &key), want);
-    }
-
-    #[test]
-    fn above_carries() {
-        assert_eq!(above(&[1, 0xFF]), [2]);
-        assert_eq!(above(&[0xFF]), [0xFF, 0xFF]);
-    }
 }

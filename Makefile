@@ -1,0 +1,114 @@
+# `make help` tells what there is. Every target that proves something prints one JSON object with
+# `ok` and its figures as its last line, and exits non-zero where it falls short.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# s3s 0.17 declares rustc 1.96; it builds and passes its tests on the pinned 1.95.
+CARGO_FLAGS := --ignore-rust-version
+STAGES := python3 conformance/harness/stages.py
+LISTEN ?= 127.0.0.1:9000
+ADMIN ?= 127.0.0.1:9001
+ONLY ?=
+N ?= 1000
+SECONDS_OF_LOAD ?= 10
+SEED ?=
+SMOKE := aws-cli-v1,s5cmd
+
+# $(call program,TARGET,SCRIPT): the proof's own program, or the truth that there is none.
+program = if [ -f $(2) ]; then python3 $(2) $(ARGS); else \
+  echo 'make $(1): not built yet ($(2) is missing)'; \
+  echo '{"target":"$(1)","ok":false,"why":"not built yet"}'; exit 1; fi
+
+# $(call built,TARGET,CARGO WORDS): builds, and says so in the last line where that fails.
+built = cargo build $(2) $(CARGO_FLAGS) || { echo '{"target":"$(1)","ok":false,"why":"the build failed"}'; exit 1; }
+
+.PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients smoke \
+  crash powercut sabotage fuzz bench bench-peers docker
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
+
+run: .run/datamesh.toml ## serve S3 on LISTEN over six drives below .run/; prints keys and aws cli lines
+	cargo build --release -p gateway-server $(CARGO_FLAGS)
+	exec target/release/datamesh serve --config .run/datamesh.toml --listen $(LISTEN)
+
+# Key file and credentials lie beside the drives, never on them. An existing file is yours to edit.
+.run/datamesh.toml:
+	@mkdir -p .run/d{1..6}
+	@printf '%s\n' 'listen = "$(LISTEN)"' 'admin_listen = "$(ADMIN)"' \
+	  'drives = [".run/d1", ".run/d2", ".run/d3", ".run/d4", ".run/d5", ".run/d6"]' \
+	  'credentials_file = ".run/credentials.json"' 'key_file = ".run/keyring.key"' > $@
+
+test: ## build, all tests, two real clients, and the public suite where S3TESTS=DIR names it
+	@$(STAGES) test \
+	  'build=cargo build --workspace $(CARGO_FLAGS)' \
+	  'unit=cargo test --workspace --no-fail-fast $(CARGO_FLAGS)' \
+	  'smoke=python3 conformance/clients/run.py --target smoke --only $(SMOKE)' \
+	  's3tests=python3 conformance/s3tests/drive.py --optional'
+
+verify: ## format, clippy, tidy, arrows, docs, licences; changes nothing
+	@$(STAGES) verify \
+	  '?fmt=cargo fmt --all -- --check' \
+	  '?clippy=cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings' \
+	  '?tidy=$(MAKE) tidy' '?arrows=$(MAKE) arrows' '?docs=$(MAKE) docs' '?licences=$(MAKE) licences'
+
+fix: ## format, and what clippy can mend by itself
+	cargo fmt --all
+	cargo clippy --workspace --all-targets $(CARGO_FLAGS) --fix --allow-dirty --allow-staged
+
+tidy:
+	@cargo test -q -p conformance $(CARGO_FLAGS) --lib --test tidy
+
+arrows:
+	@cargo test -q -p conformance $(CARGO_FLAGS) --test deps
+
+docs:
+	@cargo test -q -p conformance $(CARGO_FLAGS) --test s3_doc
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet $(CARGO_FLAGS)
+
+licences:
+	@python3 conformance/harness/licences.py
+
+s3tests: ## the public suite, http and https, against the kept lists; S3TESTS=DIR names its checkout
+	@$(call built,s3tests,-p gateway-server)
+	@python3 conformance/s3tests/drive.py $(ARGS)
+
+s3tests-keep: ## the same, and new passes are added to the kept lists
+	@$(MAKE) s3tests ARGS=--keep
+
+clients: ## fourteen real clients over http and https; ONLY=rclone,restic some of them
+	@$(call built,clients,-p gateway-server)
+	@python3 conformance/clients/run.py --only '$(ONLY)' $(ARGS)
+
+smoke: ## two real clients: what `make test` runs
+	@$(MAKE) clients ONLY=$(SMOKE) ARGS='--target smoke'
+
+crash: ## kill -9 under load from real clients; ROUNDS=200
+	@$(call program,crash,conformance/crash/run.py)
+
+powercut: ## N=1000 power cuts of a recorded server; SEED
+	@$(call built,powercut,--release -p gateway-server -p recorder -p powercut)
+	@rm -rf .cache/powercut && mkdir -p .cache/powercut
+	@target/release/powercut --server target/release/datamesh --recorder "$$PWD/target/release/librecorder.so" \
+	  --work "$$PWD/.cache/powercut" --cuts $(N) --seconds $(SECONDS_OF_LOAD) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+sabotage: ## each named break of a promise is caught by a named test
+	@$(call program,sabotage,conformance/sabotage/run.py)
+
+fuzz: ## every parser of foreign bytes, a minute each
+	@$(call program,fuzz,conformance/fuzz/run.py)
+
+bench: ## our own generator, the machine's roofline, the computed limits
+	@$(call program,bench,bench/run.py)
+
+bench-peers: ## ours and the peers given to it, in turns on the same disks
+	@$(call program,bench-peers,bench/peers.py)
+
+docker: ## the image
+	@if [ ! -f Dockerfile ]; then echo 'make docker: not built yet (Dockerfile is missing)'; \
+	  echo '{"target":"docker","ok":false,"why":"not built yet"}'; exit 1; fi
+	@if docker build -t datamesh . ; then echo '{"target":"docker","ok":true,"image":"datamesh"}'; \
+	  else echo '{"target":"docker","ok":false,"why":"docker build failed"}'; exit 1; fi

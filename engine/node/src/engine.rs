@@ -1,0 +1,201 @@
+//! The engine: its parts, start and shutdown.
+
+use crate::EngineError;
+use crate::accounts::CREDENTIAL_FRESH;
+use crate::api::{Bucket, Credential};
+use crate::births::Births;
+use crate::buffers::{BUFFER_BUDGET_BYTES, Buffers, GRANT_WAIT};
+use crate::cache::Cache;
+use crate::compute::Compute;
+use crate::damage::{Damage, DamageQueue};
+use crate::drives::{Drives, SILENCE};
+use crate::keyring::Keyring;
+use crate::lifecycle::Lifecycle;
+use crate::pins::Pins;
+use crate::proposals::PROPOSAL_PATIENCE;
+use crate::stripe_read::HEDGE_AFTER;
+use crate::tasks;
+use engine_core::meta::{ControlQuery, ControlReply};
+use engine_core::placement::LayoutDrive;
+use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
+use engine_types::{BootId, NodeId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What may be set. Plain data.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Bytes of all stripe buffers. Less than a few stripes a core, and uploads wait for each other.
+    pub buffer_bytes: usize,
+    /// Longest wait for a buffer before `SlowDown`.
+    pub grant_wait: Duration,
+    /// A drive that answers nothing for so long is out of service. Shorter than the slowest flush
+    /// of a healthy drive, it takes healthy drives out.
+    pub silence: Duration,
+    /// After so long a shard's read is raced by a rebuild.
+    pub hedge_after: Duration,
+    /// How long a command is asked again before its outcome is unknown. Must stay well below the
+    /// ten minutes that answers are kept.
+    pub proposal_patience: Duration,
+    /// Dead data stays for so long although no reader pins it. Shorter than a remote reader's way
+    /// from row to shards, it cuts that reader off.
+    pub gc_grace: Duration,
+    /// Pause of the collector.
+    pub gc_period: Duration,
+    /// Pause between reports to the watermark; 60 s of silence fence this boot.
+    pub report_period: Duration,
+    /// Pause between looks at the drives.
+    pub probe_period: Duration,
+    /// Pause between looks for unfinished buckets.
+    pub settle_period: Duration,
+    /// Whether background work runs; tests may go without.
+    pub background: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            buffer_bytes: BUFFER_BUDGET_BYTES,
+            grant_wait: GRANT_WAIT,
+            silence: SILENCE,
+            hedge_after: HEDGE_AFTER,
+            proposal_patience: PROPOSAL_PATIENCE,
+            gc_grace: Duration::from_secs(60),
+            gc_period: Duration::from_secs(10),
+            report_period: Duration::from_secs(5),
+            probe_period: Duration::from_secs(1),
+            settle_period: Duration::from_secs(30),
+            background: true,
+        }
+    }
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct EngineParts {
+    /// This node.
+    pub node: NodeId,
+    /// This start of it: the count in the drives' marks, raised durably before.
+    pub boot: BootId,
+    /// Replicated metadata.
+    pub metadata: Arc<dyn Metadata>,
+    /// Secrets of key versions, opened.
+    pub keyring: Arc<Keyring>,
+    /// Drives that are open here; more come and go through [`Engine::drives`].
+    pub drives: Vec<(LayoutDrive, Arc<dyn ShardStore>, Arc<dyn DriveFiles>)>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Settings.
+    pub options: EngineOptions,
+}
+
+/// The engine of this process; one a process, cheap to clone.
+///
+/// A call carries what it needs; nothing is read from globals. Reads and lists see every write
+/// acknowledged before they began. Dropping a future of a write leaves no visible change, or the
+/// whole one where the commit was already under way.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all clones share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) node: NodeId,
+    pub(crate) boot: BootId,
+    pub(crate) metadata: Arc<dyn Metadata>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) drives: Drives,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) options: EngineOptions,
+    pub(crate) buffers: Buffers,
+    pub(crate) compute: Compute,
+    pub(crate) births: Arc<Births>,
+    pub(crate) pins: Arc<Pins>,
+    pub(crate) damage: DamageQueue,
+    pub(crate) buckets: Cache<String, Bucket>,
+    pub(crate) credentials: Cache<String, Option<Arc<Credential>>>,
+    pub(crate) life: Lifecycle,
+}
+
+const _: () = assert!(CREDENTIAL_FRESH.as_millis() <= 2_000, "a changed key takes effect within 2 s");
+
+impl Inner {
+    /// Fresh entropy.
+    pub(crate) fn entropy<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes);
+        bytes
+    }
+
+    /// Takes control's layout, if there is one.
+    pub(crate) async fn read_layout(&self) -> Result<(), EngineError> {
+        if let ControlReply::Layout(Some(layout)) = self.ask_control(ControlQuery::Layout).await? {
+            self.drives.adopt(layout);
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Starts an engine on the current runtime. Control should be bootstrapped and have a leader;
+    /// where it does not answer, the drives given are the layout until it does.
+    pub async fn start(parts: EngineParts) -> Self {
+        crate::metrics::describe();
+        let options = parts.options;
+        let drives = Drives::new(Arc::clone(&parts.clock), options.silence);
+        for (row, store, files) in parts.drives {
+            drives.add(row, store, files);
+        }
+        let inner = Arc::new(Inner {
+            node: parts.node,
+            boot: parts.boot,
+            metadata: parts.metadata,
+            keyring: parts.keyring,
+            drives,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            buffers: Buffers::new(options.buffer_bytes, options.grant_wait),
+            compute: Compute::new(),
+            births: Arc::default(),
+            pins: Arc::default(),
+            damage: DamageQueue::new(),
+            buckets: Cache::default(),
+            credentials: Cache::default(),
+            life: Lifecycle::new(tokio::runtime::Handle::current()),
+            options,
+        });
+        if let Err(error) = inner.read_layout().await {
+            tracing::warn!(%error, "no layout from control yet");
+        }
+        if inner.options.background {
+            tasks::start(&inner);
+        }
+        Self { inner }
+    }
+
+    /// The drives: add, remove, status.
+    pub fn drives(&self) -> &Drives {
+        &self.inner.drives
+    }
+
+    /// The keyring.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.inner.keyring
+    }
+
+    /// What readers find damaged, for whoever repairs. Once; bounded.
+    pub fn damage(&self) -> Option<tokio::sync::mpsc::Receiver<Damage>> {
+        self.inner.damage.take()
+    }
+
+    /// Ends background work and waits for it and for frees under way. Calls under way go on; the
+    /// caller has drained them before. False: something did not end within `patience`.
+    pub async fn shutdown(&self, patience: Duration) -> bool {
+        self.inner.life.shut_down(patience).await
+    }
+}

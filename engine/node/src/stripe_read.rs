@@ -1,0 +1,212 @@
+//! A range of a stripe's ciphertext: from the data shards that hold it, or rebuilt from any k.
+//!
+//! Data shards are asked first, since then a contiguous piece comes from one drive. One that errs
+//! is rebuilt from k others and reported; one that only takes long is raced by a rebuild.
+
+use crate::EngineError;
+use crate::api::Bucket;
+use crate::damage::Damage;
+use crate::engine::Inner;
+use crate::metrics::RECONSTRUCTIONS;
+use bytes::{Bytes, BytesMut};
+use engine_core::erasure::{self, Codec};
+use engine_core::meta::{Slot, Stripe};
+use engine_core::ports::DriveError;
+use engine_core::stripes::{ShardPiece, columns, shard_pieces};
+use engine_types::{BucketId, DataId, ObjectKey, PartitionId};
+use futures::future::{Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::ops::Range;
+use std::pin::pin;
+use std::time::Duration;
+
+/// A shard that takes longer is rebuilt from others meanwhile.
+pub const HEDGE_AFTER: Duration = Duration::from_millis(500);
+
+/// Where a stripe is in the metadata; for reports.
+#[derive(Clone, Debug)]
+pub(crate) struct StripeAt {
+    pub(crate) partition: PartitionId,
+    pub(crate) bucket: BucketId,
+    pub(crate) key: ObjectKey,
+    pub(crate) data: DataId,
+    pub(crate) stripe: u32,
+}
+
+impl StripeAt {
+    pub(crate) fn new(bucket: &Bucket, key: &ObjectKey, data: DataId, stripe: u32) -> Self {
+        let partition = bucket.reference.partition;
+        Self { partition, bucket: bucket.row.id, key: key.clone(), data, stripe }
+    }
+}
+
+/// Why fewer than k shards of a stripe could be read: what each failure was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failures {
+    /// Copies that are not where the map says: it may have changed since it was read.
+    pub(crate) moved: usize,
+    /// Damaged copies.
+    pub(crate) damaged: usize,
+    /// On drives that are out of service: they may come back.
+    pub(crate) out: usize,
+}
+
+impl Failures {
+    fn count(&mut self, error: &DriveError) {
+        match error {
+            DriveError::NotFound => self.moved += 1,
+            DriveError::Corrupt(_) => self.damaged += 1,
+            DriveError::Full | DriveError::ReadOnly | DriveError::Failed(_) => self.out += 1,
+        }
+    }
+    /// For the reader.
+    pub(crate) fn error(&self, at: &StripeAt) -> EngineError {
+        let StripeAt { data, stripe, .. } = at;
+        let Self { moved, damaged, out } = self;
+        let what = format!(
+            "stripe {stripe} of part {data}: {damaged} shards damaged, {moved} missing, {out} on drives out of service"
+        );
+        if *out > 0 { EngineError::Unavailable(what) } else { EngineError::DataLost(what) }
+    }
+}
+
+impl Inner {
+    /// Ciphertext of `range` of a stripe. Shard `avoid` is rebuilt although it reads: its bytes
+    /// were not authentic.
+    pub(crate) async fn read_sealed(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        range: Range<u32>,
+        avoid: Option<u8>,
+    ) -> Result<BytesMut, Failures> {
+        let pieces = shard_pieces(stripe.length, stripe.k, range.clone());
+        let reads = pieces.iter().map(|piece| self.read_piece(at, stripe, piece, avoid));
+        let mut parts = futures::future::try_join_all(reads).await?;
+        if parts.len() == 1 && let Some(only) = parts.pop() {
+            return Ok(only.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])));
+        }
+        let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
+        parts.iter().for_each(|part| whole.extend_from_slice(part));
+        Ok(whole)
+    }
+
+    async fn read_piece(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        piece: &ShardPiece,
+        avoid: Option<u8>,
+    ) -> Result<Bytes, Failures> {
+        let mut failures = Failures::default();
+        let rebuild = |failures| self.rebuild(at, stripe, piece.index, piece.range.clone(), failures);
+        if avoid == Some(piece.index) {
+            failures.damaged += 1;
+            return rebuild(failures).await;
+        }
+        let direct = self.read_shard(at, stripe, piece.index, piece.range.clone());
+        let mut direct = pin!(direct);
+        match tokio::time::timeout(self.options.hedge_after, &mut direct).await {
+            Ok(Ok(bytes)) => return Ok(bytes),
+            Ok(Err(error)) => {
+                failures.count(&error);
+                return rebuild(failures).await;
+            }
+            Err(_elapsed) => failures.out += 1,
+        }
+        match select(direct, pin!(rebuild(failures))).await {
+            Either::Left((Ok(bytes), _)) => Ok(bytes),
+            Either::Left((Err(_), rebuilt)) => rebuilt.await,
+            Either::Right((Ok(bytes), _)) => Ok(bytes),
+            Either::Right((Err(failures), direct)) => direct.await.map_err(|_error| failures),
+        }
+    }
+
+    /// One shard's bytes from its drive; errors are reported.
+    async fn read_shard(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        range: Range<u32>,
+    ) -> Result<Bytes, DriveError> {
+        let slot = stripe.slots.get(usize::from(index)).copied().flatten();
+        // Queued for repair already: nothing to report.
+        let slot = slot.ok_or_else(|| DriveError::Failed("queued for repair".into()))?;
+        let drive = self.drives.get(slot.drive).filter(|drive| drive.readable());
+        let drive = drive.ok_or_else(|| DriveError::Failed("out of service".into()))?;
+        let read = drive.store.read(slot.token, range.clone());
+        let shard = match self.drives.run(&drive, "read", read).await {
+            Ok(shard) => shard,
+            Err(error) => {
+                self.report(at, index, slot, &error);
+                return Err(error);
+            }
+        };
+        let header = &shard.header;
+        let same = header.data == at.data && header.stripe == at.stripe && header.index == index;
+        if same && shard.payload.len() == (range.end - range.start) as usize {
+            return Ok(shard.payload);
+        }
+        let error = DriveError::Corrupt("another shard's bytes".into());
+        self.report(at, index, slot, &error);
+        Err(error)
+    }
+
+    pub(crate) fn report(&self, at: &StripeAt, index: u8, slot: Slot, error: &DriveError) {
+        if matches!(error, DriveError::NotFound | DriveError::Corrupt(_)) {
+            self.damage.report(Damage {
+                partition: at.partition,
+                bucket: at.bucket,
+                key: at.key.clone(),
+                data: at.data,
+                stripe: at.stripe,
+                index,
+                drive: slot.drive,
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    /// A range of shard `index` from k others, data shards first.
+    pub(crate) async fn rebuild(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        range: Range<u32>,
+        mut failures: Failures,
+    ) -> Result<Bytes, Failures> {
+        let (k, m) = (stripe.k, stripe.m);
+        let whole = columns(&range);
+        let mut sources = (0..k + m).filter(|other| *other != index);
+        let read = |other: u8| {
+            let whole = whole.clone();
+            async move { (other, self.read_shard(at, stripe, other, whole).await) }
+        };
+        let mut running: FuturesUnordered<_> = sources.by_ref().take(usize::from(k)).map(read).collect();
+        let mut present: Vec<(u8, Bytes)> = Vec::with_capacity(usize::from(k));
+        while let Some((other, answer)) = running.next().await {
+            match answer {
+                Ok(bytes) => present.push((other, bytes)),
+                Err(error) => {
+                    failures.count(&error);
+                    running.extend(sources.next().map(read));
+                }
+            }
+            if present.len() == usize::from(k) {
+                break;
+            }
+        }
+        let codec = Codec::from_id(stripe.codec);
+        let mut out = BytesMut::zeroed((whole.end - whole.start) as usize);
+        let present: Vec<(u8, &[u8])> = present.iter().map(|(n, bytes)| (*n, &bytes[..])).collect();
+        let rebuilt = codec.map(|codec| erasure::reconstruct(codec, (k, m), &present, &mut [(index, &mut out)]));
+        if !matches!(rebuilt, Some(Ok(()))) {
+            return Err(failures);
+        }
+        metrics::counter!(RECONSTRUCTIONS).increment(1);
+        let skip = (range.start - whole.start) as usize;
+        Ok(out.freeze().slice(skip..skip + (range.end - range.start) as usize))
+    }
+}

@@ -1,0 +1,200 @@
+//! Metadata in memory: the real apply and the real queries of `engine-meta`, one voter a partition,
+//! no log. Commands are applied in the order they come, at most once as everywhere; faults make a
+//! proposal's outcome unknown, before or after it took place.
+
+use async_trait::async_trait;
+use engine_core::meta::{Answer, Change, Command, Query, Reply};
+use engine_core::ports::{MetaError, Metadata};
+use engine_meta::query;
+use engine_meta::rows::{Changes, Row, Rows, RowsError};
+use engine_meta::state::{Entry, apply};
+use engine_types::{PartitionId, Stamp};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+/// Where time begins.
+const START_MS: u64 = 1_800_000_000_000;
+
+/// What happens to a proposal instead of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// It is not applied.
+    Lost,
+    /// It is applied, and nobody hears of it.
+    AnswerLost,
+}
+
+/// Ordered rows in a map.
+#[derive(Clone, Debug, Default)]
+struct MapRows(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Rows for MapRows {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+        Ok(self.0.get(key).cloned())
+    }
+    fn scan<'a>(
+        &'a self,
+        from: Bound<&[u8]>,
+        to: &[u8],
+    ) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + 'a> {
+        let (Bound::Included(start) | Bound::Excluded(start)) = from else {
+            let found = self
+                .0
+                .range::<[u8], _>((Bound::Unbounded, Bound::Excluded(to)));
+            return Box::new(found.map(|(key, value)| Ok((key.clone(), value.clone()))));
+        };
+        if start >= to {
+            return Box::new(std::iter::empty());
+        }
+        let found = self.0.range::<[u8], _>((from, Bound::Excluded(to)));
+        Box::new(found.map(|(key, value)| Ok((key.clone(), value.clone()))))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    rows: MapRows,
+    index: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    now: u64,
+    partitions: BTreeMap<PartitionId, Partition>,
+    faults: VecDeque<Fault>,
+    down: bool,
+    proposals: u64,
+}
+
+/// [`Metadata`] in memory.
+#[derive(Debug)]
+pub struct FakeMetadata(Mutex<State>);
+
+impl FakeMetadata {
+    /// Control and `partitions` data partitions, empty.
+    pub fn new(partitions: u32) -> Self {
+        let partitions = (0..=partitions).map(|n| (PartitionId(n), Partition::default()));
+        Self(Mutex::new(State {
+            now: START_MS,
+            partitions: partitions.collect(),
+            faults: VecDeque::new(),
+            down: false,
+            proposals: 0,
+        }))
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, ms: u64) {
+        let mut state = self.0.lock();
+        state.now = state.now.saturating_add(ms);
+    }
+
+    /// The next proposals meet these faults, one each.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.lock().faults.extend(faults);
+    }
+
+    /// While down, every proposal and read answers `Unavailable`.
+    pub fn set_down(&self, down: bool) {
+        self.0.lock().down = down;
+    }
+
+    /// Proposals so far, retries included.
+    pub fn proposals(&self) -> u64 {
+        self.0.lock().proposals
+    }
+
+    /// Applies a change under an id of its own, past all faults.
+    pub fn apply(&self, partition: PartitionId, command: Command) -> Result<Answer, MetaError> {
+        self.0.lock().apply(partition, command)
+    }
+}
+
+fn damaged(error: &RowsError) -> MetaError {
+    MetaError::Damaged(error.to_string())
+}
+
+impl State {
+    fn partition(&mut self, id: PartitionId) -> Result<&mut Partition, MetaError> {
+        let missing = || MetaError::Unavailable(format!("no partition {id}"));
+        self.partitions.get_mut(&id).ok_or_else(missing)
+    }
+
+    fn apply(&mut self, id: PartitionId, command: Command) -> Result<Answer, MetaError> {
+        // Every command is later than the one before, as on a real leader most often.
+        self.now = self.now.saturating_add(1);
+        let stamp = Stamp(self.now);
+        let partition = self.partition(id)?;
+        partition.index = partition.index.saturating_add(1);
+        let mut changes = Changes::default();
+        let entry = Entry {
+            index: partition.index,
+            stamp,
+            command,
+        };
+        let answer =
+            apply(&partition.rows, &entry, &mut changes).map_err(|error| damaged(&error))?;
+        for (key, value) in changes.0 {
+            match value {
+                Some(value) => drop(partition.rows.0.insert(key, value)),
+                None => drop(partition.rows.0.remove(&key)),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Metadata for FakeMetadata {
+    async fn propose(&self, partition: PartitionId, command: Command) -> Result<Answer, MetaError> {
+        tokio::task::yield_now().await;
+        let lost = || MetaError::Unavailable("no leader".into());
+        let mut state = self.0.lock();
+        state.proposals = state.proposals.saturating_add(1);
+        if state.down {
+            return Err(lost());
+        }
+        // Background reports would eat the faults of the test.
+        let background = matches!(
+            command.change,
+            Change::Tick | Change::Report { .. } | Change::AdvanceWatermark | Change::Fence { .. }
+        );
+        let fault = if background {
+            None
+        } else {
+            state.faults.pop_front()
+        };
+        match fault {
+            Some(Fault::Lost) => Err(lost()),
+            Some(Fault::AnswerLost) => state.apply(partition, command).and_then(|_| Err(lost())),
+            None => state.apply(partition, command),
+        }
+    }
+
+    async fn read(&self, partition: PartitionId, query: Query) -> Result<Reply, MetaError> {
+        tokio::task::yield_now().await;
+        let mut state = self.0.lock();
+        if state.down {
+            return Err(MetaError::Unavailable("no leader".into()));
+        }
+        let partition = state.partition(partition)?;
+        query::answer(&partition.rows, &query, partition.index).map_err(|error| damaged(&error))
+    }
+
+    async fn stamp(&self, _partition: PartitionId) -> Result<Stamp, MetaError> {
+        Ok(Stamp(self.0.lock().now))
+    }
+
+    fn applied(&self, partition: PartitionId) -> u64 {
+        self.0
+            .lock()
+            .partitions
+            .get(&partition)
+            .map_or(0, |partition| partition.index)
+    }
+
+    fn partitions(&self) -> Vec<PartitionId> {
+        self.0.lock().partitions.keys().copied().collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! ListObjectVersions.
+
+use crate::checksum;
+use crate::gateway::{Gateway, RequestContext, fresh, signed, version_id};
+use crate::list::{Encoding, Owners, algorithms, filled, page_size};
+use crate::translate::{etag, time};
+use engine_core::meta::{ListQuery, ListedVersion, VersionKind, VersionsPage};
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+fn object(listed: &ListedVersion, encoding: Encoding, owners: &Owners) -> ObjectVersion {
+    let row = &listed.row;
+    ObjectVersion {
+        checksum_algorithm: algorithms(row.checksum.as_ref()),
+        checksum_type: row.checksum.as_ref().map(|c| checksum::kind(c.kind)),
+        e_tag: Some(etag(row.etag)),
+        is_latest: Some(listed.latest),
+        key: Some(encoding.write(listed.key.as_str())),
+        last_modified: Some(time(row.order.stamp)),
+        owner: owners.get(&row.attributes.owner).cloned(),
+        restore_status: None,
+        size: signed(row.size),
+        storage_class: Some(row.attributes.class.as_str().to_owned().into()),
+        version_id: Some(row.version.to_string()),
+    }
+}
+
+fn marker(listed: &ListedVersion, encoding: Encoding, owners: &Owners) -> DeleteMarkerEntry {
+    DeleteMarkerEntry {
+        is_latest: Some(listed.latest),
+        key: Some(encoding.write(listed.key.as_str())),
+        last_modified: Some(time(listed.row.order.stamp)),
+        owner: owners.get(&listed.row.attributes.owner).cloned(),
+        version_id: Some(listed.row.version.to_string()),
+    }
+}
+
+/// ListObjectVersions.
+pub(crate) async fn list(
+    gateway: &Gateway,
+    cx: RequestContext,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let size = page_size(input.max_keys, "max-keys")?;
+    let after = filled(input.key_marker.as_ref()).cloned();
+    let version_after = version_id(filled(input.version_id_marker.as_ref()).map(String::as_str))?;
+    if version_after.is_some() && after.is_none() {
+        return Err(s3_error!(
+            InvalidArgument,
+            "A version-id marker cannot be specified without a key marker."
+        ));
+    }
+    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let query = ListQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after,
+        limit: u32::try_from(size).unwrap_or_default(),
+    };
+    let page = if size == 0 {
+        VersionsPage::default()
+    } else {
+        fresh!(
+            gateway,
+            bucket,
+            gateway.engine.list_versions(&bucket, query.clone(), version_after).await
+        )?
+    };
+    let owners = gateway.owners(page.versions.iter().map(|v| v.row.attributes.owner)).await?;
+    let of = |kind: VersionKind| page.versions.iter().filter(move |v| v.row.kind == kind);
+    let versions: Vec<_> = of(VersionKind::Object).map(|v| object(v, encoding, &owners)).collect();
+    let markers: Vec<_> = of(VersionKind::DeleteMarker).map(|v| marker(v, encoding, &owners)).collect();
+    let (next_key, next_version) = page.next.clone().unzip();
+    Ok(S3Response::new(ListObjectVersionsOutput {
+        common_prefixes: encoding.prefixes(&page.prefixes),
+        delete_markers: (!markers.is_empty()).then_some(markers),
+        delimiter: filled(input.delimiter.as_ref()).map(|d| encoding.write(d)),
+        encoding_type: encoding.dto(),
+        is_truncated: Some(page.next.is_some()),
+        key_marker: Some(encoding.write(input.key_marker.as_deref().unwrap_or_default())),
+        max_keys: Some(size),
+        name: Some(input.bucket),
+        next_key_marker: next_key.map(|k| encoding.write(&k)),
+        next_version_id_marker: next_version.flatten().map(|v| v.to_string()),
+        prefix: Some(encoding.write(input.prefix.as_deref().unwrap_or_default())),
+        request_charged: None,
+        version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
+        versions: (!versions.is_empty()).then_some(versions),
+    }))
+}

@@ -1,0 +1,314 @@
+//! `multipart/form-data` up to the file: fields, then where the file begins. Pure; fed as bytes come.
+
+use super::Fields;
+use s3s::{S3Error, S3Result, s3_error};
+
+/// Largest text before the file, bytes: fields, their headers, boundaries.
+pub(crate) const PREFIX_BYTES_MAX: usize = 256 << 10;
+/// Longest boundary (RFC 2046), bytes.
+pub(crate) const BOUNDARY_BYTES_MAX: usize = 70;
+
+/// Malformed in any way.
+pub(super) fn malformed() -> S3Error {
+    s3_error!(
+        MalformedPOSTRequest,
+        "The body of your POST request is not well-formed multipart/form-data."
+    )
+}
+
+/// The boundary a content type names.
+pub(super) fn boundary(content_type: &str) -> S3Result<String> {
+    let parameter = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        let value = value.trim();
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.to_owned())
+    };
+    let found = content_type.split(';').skip(1).find_map(parameter).ok_or_else(malformed)?;
+    let fits = !found.is_empty() && found.len() <= BOUNDARY_BYTES_MAX;
+    if fits && found.bytes().all(|b| (0x20..0x7f).contains(&b)) { Ok(found) } else { Err(malformed()) }
+}
+
+/// Reads parts until the file's.
+#[derive(Debug)]
+pub(super) struct Prefix {
+    delimiter: Vec<u8>,
+    buffer: Vec<u8>,
+    /// First byte not yet understood.
+    at: usize,
+    begun: bool,
+    fields: Fields,
+}
+
+/// How far a [`Prefix`] has come.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Feed it more.
+    More,
+    /// The file begins.
+    File {
+        fields: Fields,
+        /// Bytes of the body before the file.
+        before: usize,
+        /// What of the file has come already.
+        rest: Vec<u8>,
+    },
+}
+
+/// What one part's headers say.
+struct PartHead {
+    name: String,
+    filename: Option<String>,
+}
+
+impl Prefix {
+    pub(super) fn new(boundary: &str) -> Self {
+        let delimiter = format!("\r\n--{boundary}").into_bytes();
+        Self { delimiter, buffer: Vec::new(), at: 0, begun: false, fields: Fields::default() }
+    }
+
+    /// Takes what has come.
+    ///
+    /// # Errors
+    /// `MalformedPOSTRequest`; `MaxPostPreDataLengthExceededError` past [`PREFIX_BYTES_MAX`].
+    pub(super) fn feed(mut self, piece: &[u8]) -> S3Result<(Self, Progress)> {
+        self.buffer.extend_from_slice(piece);
+        let progress = self.advance()?;
+        let used = match &progress {
+            Progress::More => self.buffer.len(),
+            Progress::File { before, .. } => *before,
+        };
+        if used > PREFIX_BYTES_MAX {
+            return Err(s3_error!(
+                MaxPostPreDataLengthExceededError,
+                "Your POST request fields preceding the upload file were too large."
+            ));
+        }
+        Ok((self, progress))
+    }
+
+    /// The form ended without a file.
+    pub(super) fn no_file() -> S3Error {
+        s3_error!(
+            IncorrectNumberOfFilesInPostRequest,
+            "POST requires exactly one file upload per request."
+        )
+    }
+
+    fn advance(&mut self) -> S3Result<Progress> {
+        loop {
+            if !self.begun {
+                // The first delimiter has no line before it to end.
+                let opening = self.delimiter.get(2..).unwrap_or_default();
+                if self.buffer.len() < opening.len() + 2 {
+                    return Ok(Progress::More);
+                }
+                let rest = self.buffer.strip_prefix(opening).ok_or_else(malformed)?;
+                rest.strip_prefix(b"\r\n").ok_or_else(malformed)?;
+                (self.at, self.begun) = (opening.len() + 2, true);
+            }
+            let part = self.buffer.get(self.at..).unwrap_or_default();
+            let Some(end) = find(part, b"\r\n\r\n") else { return Ok(Progress::More) };
+            let (head, content) = (part.get(..end).unwrap_or_default(), self.at + end + 4);
+            let head = part_head(head)?;
+            if head.name.eq_ignore_ascii_case("file") {
+                self.fields.filename = head.filename;
+                let rest = self.buffer.split_off(content);
+                let fields = std::mem::take(&mut self.fields);
+                return Ok(Progress::File { fields, before: content, rest });
+            }
+            let tail = self.buffer.get(content..).unwrap_or_default();
+            let Some(length) = find(tail, &self.delimiter) else { return Ok(Progress::More) };
+            let after = content + length + self.delimiter.len();
+            let Some(closing) = self.buffer.get(after..after + 2) else { return Ok(Progress::More) };
+            match closing {
+                b"\r\n" => {}
+                b"--" => return Err(Self::no_file()),
+                _ => return Err(malformed()),
+            }
+            let value = tail.get(..length).unwrap_or_default();
+            let value = std::str::from_utf8(value).map_err(|_not_text| malformed())?.to_owned();
+            self.fields.add(&head.name, value)?;
+            self.at = after + 2;
+        }
+    }
+}
+
+/// First place of `needle`.
+pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = *needle.first()?;
+    let mut from = 0;
+    while let Some(hit) = text.get(from..)?.iter().position(|byte| *byte == first) {
+        let at = from + hit;
+        if text.get(at..)?.starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+fn part_head(head: &[u8]) -> S3Result<PartHead> {
+    let head = std::str::from_utf8(head).map_err(|_not_text| malformed())?;
+    let disposition = head.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-disposition").then(|| value.trim())
+    });
+    let disposition = disposition.ok_or_else(malformed)?;
+    let (kind, parameters) = disposition.split_once(';').ok_or_else(malformed)?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return Err(malformed());
+    }
+    let (mut name, mut filename, mut extended) = (None, None, None);
+    for (key, value) in disposition_parameters(parameters)? {
+        match key.to_ascii_lowercase().as_str() {
+            "name" => name = Some(value),
+            "filename" => filename = Some(value),
+            "filename*" => {
+                let encoded = value.splitn(3, '\'').nth(2).unwrap_or_default();
+                extended = Some(crate::access::form_decode(&encoded.replace('+', "%2B")));
+            }
+            _ => {}
+        }
+    }
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(malformed)?;
+    Ok(PartHead { name, filename: extended.or(filename) })
+}
+
+/// `a="b"; c=d` into pairs. In quotes only `\"` is an escape: browsers send paths with backslashes.
+fn disposition_parameters(text: &str) -> S3Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=').ok_or_else(malformed)?;
+        let (value, left) = match after.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let (value, left) = after.split_once(';').unwrap_or((after, ""));
+                (value.trim().to_owned(), left)
+            }
+        };
+        pairs.push((name.trim().to_owned(), value));
+        rest = left.trim_start().trim_start_matches(';').trim_start();
+    }
+    Ok(pairs)
+}
+
+fn unquote(text: &str) -> S3Result<(String, &str)> {
+    let mut value = String::new();
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match (c, escaped) {
+            ('"', false) => return Ok((value, text.get(at + 1..).unwrap_or_default())),
+            ('\\', false) => escaped = true,
+            (c, was) => {
+                if was && c != '"' {
+                    value.push('\\');
+                }
+                escaped = false;
+                if was && c == '\\' { escaped = true } else { value.push(c) }
+            }
+        }
+    }
+    Err(malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(parts: &[(&str, &str)]) -> String {
+        let mut text = String::new();
+        for (disposition, value) in parts {
+            text += &format!("--B\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n");
+        }
+        text + "--B--\r\n"
+    }
+
+    /// Fed in pieces of `step` bytes.
+    fn run(text: &[u8], step: usize) -> S3Result<(Fields, usize, Vec<u8>)> {
+        let mut prefix = Prefix::new("B");
+        let mut fed = 0;
+        for piece in text.chunks(step) {
+            fed += piece.len();
+            let (next, progress) = prefix.feed(piece)?;
+            prefix = next;
+            if let Progress::File { fields, before, mut rest } = progress {
+                assert_eq!(before + rest.len(), fed);
+                rest.extend_from_slice(&text[fed..]);
+                return Ok((fields, before, rest));
+            }
+        }
+        Err(Prefix::no_file())
+    }
+
+    #[test]
+    fn forms_parse_the_same_in_pieces_of_any_size() {
+        let text = form(&[
+            (r#"name="Key"; filename="key""#, "a/${filename}"),
+            (r#"name=acl"#, "private"),
+            (r#"name="x-amz-meta-a""#, "line\r\n--notB"),
+            (r#"name="file"; filename="C:\dir\f \"1\".txt""#, "body\r\n--Bx"),
+        ]);
+        for step in [1, 2, 7, 64, 4096] {
+            let (fields, before, rest) = run(text.as_bytes(), step).expect("parses");
+            assert_eq!(fields.get("key"), Some("a/${filename}"), "{step}");
+            assert_eq!(fields.get("acl"), Some("private"));
+            assert_eq!(fields.get("x-amz-meta-a"), Some("line\r\n--notB"));
+            assert_eq!(fields.filename.as_deref(), Some(r#"C:\dir\f "1".txt"#));
+            assert_eq!(&text.as_bytes()[before..], rest);
+            assert!(rest.starts_with(b"body"));
+        }
+    }
+
+    #[test]
+    fn bad_forms_are_refused() {
+        for (text, code) in [
+            (form(&[(r#"name="key""#, "k")]), "IncorrectNumberOfFilesInPostRequest"),
+            ("--C\r\n\r\n".to_owned(), "MalformedPOSTRequest"),
+            ("--B--\r\n....".to_owned(), "MalformedPOSTRequest"),
+            (form(&[(r#"filename="x""#, "k")]), "MalformedPOSTRequest"),
+            (form(&[(r#"name="x"#, "k")]), "MalformedPOSTRequest"),
+            (form(&[(r#"name="key""#, "1"), (r#"name="KEY""#, "2")]), "InvalidArgument"),
+            ("--B\r\nX: y\r\n\r\nz\r\n--B\r\n".to_owned(), "MalformedPOSTRequest"),
+            (
+                "--B\r\nContent-Disposition: attachment; name=\"a\"\r\n\r\nz\r\n--B\r\n".to_owned(),
+                "MalformedPOSTRequest",
+            ),
+        ] {
+            let got = run(text.as_bytes(), 4096).expect_err("refused");
+            assert_eq!(got.code().as_str(), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_prefix_ends_at_its_limit_and_not_past_it() {
+        let with = |length: usize| {
+            form(&[(r#"name="x-ignore-a""#, &"v".repeat(length)), (r#"name="file""#, "body")])
+        };
+        let (_, base, _) = run(with(0).as_bytes(), 1 << 20).expect("parses");
+        let room = PREFIX_BYTES_MAX - base;
+        assert!(run(with(room).as_bytes(), 1 << 20).is_ok());
+        let code = run(with(room + 1).as_bytes(), 1 << 20).expect_err("too long");
+        assert_eq!(code.code().as_str(), "MaxPostPreDataLengthExceededError");
+        // Also while the file has not been reached.
+        let endless = with(2 * PREFIX_BYTES_MAX);
+        assert!(run(&endless.as_bytes()[..PREFIX_BYTES_MAX + 1], 1024).is_err());
+    }
+
+    #[test]
+    fn boundaries() {
+        for (content_type, expected) in [
+            ("multipart/form-data; boundary=abc", Some("abc")),
+            ("multipart/form-data; charset=utf-8; Boundary=\"a b\"", Some("a b")),
+            ("multipart/form-data", None),
+            ("multipart/form-data; boundary=", None),
+            ("multipart/form-data; boundary=\u{7}", None),
+        ] {
+            assert_eq!(boundary(content_type).ok().as_deref(), expected, "{content_type}");
+        }
+        let long = |n| format!("multipart/form-data; boundary={}", "b".repeat(n));
+        assert!(boundary(&long(BOUNDARY_BYTES_MAX)).is_ok());
+        assert!(boundary(&long(BOUNDARY_BYTES_MAX + 1)).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! Public access block of a bucket.
+
+use crate::documents::{self, document, to_row};
+use crate::error::custom;
+use crate::gateway::{Gateway, RequestContext, fresh};
+use engine_core::meta::BucketDocument;
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+
+/// GetPublicAccessBlock.
+pub(crate) async fn get(
+    gateway: &Gateway,
+    cx: RequestContext,
+    request: S3Request<GetPublicAccessBlockInput>,
+) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+    let input = request.input;
+    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let kept: Option<documents::PublicAccessBlock> =
+        document(&bucket.row, BucketDocument::PublicAccessBlock)?;
+    let kept = kept.ok_or_else(|| {
+        custom(
+            "NoSuchPublicAccessBlockConfiguration",
+            StatusCode::NOT_FOUND,
+            "The public access block configuration was not found",
+        )
+    })?;
+    let public_access_block_configuration = Some(PublicAccessBlockConfiguration {
+        block_public_acls: Some(kept.block_public_acls),
+        ignore_public_acls: Some(kept.ignore_public_acls),
+        block_public_policy: Some(kept.block_public_policy),
+        restrict_public_buckets: Some(kept.restrict_public_buckets),
+    });
+    Ok(S3Response::new(GetPublicAccessBlockOutput { public_access_block_configuration }))
+}
+
+/// PutPublicAccessBlock.
+pub(crate) async fn put(
+    gateway: &Gateway,
+    cx: RequestContext,
+    request: S3Request<PutPublicAccessBlockInput>,
+) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+    let input = request.input;
+    let asked = input.public_access_block_configuration;
+    let block = documents::PublicAccessBlock {
+        block_public_acls: asked.block_public_acls.unwrap_or(false),
+        ignore_public_acls: asked.ignore_public_acls.unwrap_or(false),
+        block_public_policy: asked.block_public_policy.unwrap_or(false),
+        restrict_public_buckets: asked.restrict_public_buckets.unwrap_or(false),
+    };
+    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let (kind, row) = (BucketDocument::PublicAccessBlock, Some(to_row(&block)));
+    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, kind, row.clone()).await)?;
+    Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+}
+
+/// DeletePublicAccessBlock.
+pub(crate) async fn delete(
+    gateway: &Gateway,
+    cx: RequestContext,
+    request: S3Request<DeletePublicAccessBlockInput>,
+) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+    let input = request.input;
+    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let kind = BucketDocument::PublicAccessBlock;
+    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, kind, None).await)?;
+    Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
+}

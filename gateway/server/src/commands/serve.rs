@@ -1,0 +1,165 @@
+//! `datamesh serve`: from settings to a running gateway, and down again in order.
+
+use super::{Failed, print};
+use crate::admin::{Admin, Health, Phase};
+use crate::config::{Config, Flags, Ownership, TlsMode, load};
+use crate::credentials::Credentials;
+use crate::listen::Listener;
+use crate::shutdown::{Ending, Shutdown, signalled};
+use crate::store::Store;
+use crate::tls::Certificate;
+use clap::Args;
+use engine_node::Secret;
+use gateway_s3::{FrontOptions, ObjectOwnership, S3Front};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+/// Serve S3 over the given drives.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<(), Failed> {
+        let config = load(&self.flags, std::env::vars())?;
+        crate::telemetry::start_logging(config.log_format, &config.log_level)
+            .map_err(|e| crate::config::ConfigError::new("log_level", e))?;
+        let front = front_options(&config)?;
+        let certificate = match config.tls.mode {
+            TlsMode::Off => None,
+            TlsMode::On | TlsMode::Both => Some(Arc::new(Certificate::load(&config.tls)?)),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::because)?;
+        let result = runtime.block_on(serve(config, front, certificate));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        result
+    }
+}
+
+async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failed> {
+    TcpListener::bind(address).await.map_err(|e| Failed::because(format!("{name} {address}: {e}")))
+}
+
+async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Certificate>>) -> Result<(), Failed> {
+    let metrics = crate::telemetry::start_metrics().map_err(Failed::because)?;
+    let (shutdown, ending) = Shutdown::new();
+    let admin_socket = bind("admin_listen", config.admin_listen).await?;
+    let socket = bind("listen", config.listen).await?;
+    let health = Arc::new(Health::new());
+    let admin = Admin { health: Arc::clone(&health), metrics };
+    let admin = tokio::spawn(admin.serve(admin_socket, ending.clone()));
+    let signal = tokio::spawn(signalled());
+    let store = tokio::select! {
+        store = open(&config) => store?,
+        signal = signal => {
+            tracing::info!(signal = ?signal, "stopped before it was ready");
+            return Ok(());
+        }
+    };
+    if let Some(first) = &store.first {
+        print(&welcome(first, &config))?;
+    }
+    let front = Arc::new(S3Front::new(store.engine.clone(), front));
+    let listener = Listener { socket, mode: config.tls.mode, certificate, front };
+    let drain = Duration::from_secs(config.shutdown_drain_s);
+    let serving = tokio::spawn(listener.serve(ending.clone(), drain));
+    health.set(Phase::Ready);
+    tracing::info!(listen = %config.listen, admin = %config.admin_listen, drives = store.drives.len(), "ready");
+    let watch = tokio::spawn(watch_drives(store.drives.clone(), ending.clone()));
+    let signal = signalled().await.map_err(Failed::because)?;
+    tracing::info!(signal, "shutting down");
+    health.set(Phase::Ending);
+    shutdown.begin();
+    for task in [serving, watch] {
+        task.await.map_err(Failed::because)?;
+    }
+    store.close().await;
+    admin.await.map_err(Failed::because)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open(config: &Config) -> Result<Store, Failed> {
+    let store = Store::open(config).await.map_err(Failed::because)?;
+    provision(&store, config).await.map_err(Failed::because)?;
+    Ok(store)
+}
+
+/// Accounts and named keys that the settings ask for.
+async fn provision(store: &Store, config: &Config) -> Result<(), engine_node::EngineError> {
+    for account in &config.accounts {
+        let row = store.engine.put_account(&account.id, &account.name, &account.email).await?;
+        let secret = Secret(Zeroizing::new(account.secret_key.clone()));
+        store.engine.put_access_key(row.id, &account.access_key, &secret, "from the settings").await?;
+    }
+    for name in &config.kms_keys {
+        store.engine.create_kms_key(name).await?;
+    }
+    Ok(())
+}
+
+/// Looks each second whether every drive's mark still stands at its path.
+async fn watch_drives(drives: Vec<Arc<engine_disk::Drive>>, mut ending: Ending) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = ending.begun() => return,
+            _ = tick.tick() => {}
+        }
+        let looked = drives.clone();
+        let look = tokio::task::spawn_blocking(move || looked.iter().filter(|d| !d.still_here()).count());
+        if let Err(error) = look.await {
+            tracing::error!(%error, "looking at the drives");
+        }
+    }
+}
+
+fn front_options(config: &Config) -> Result<FrontOptions, crate::config::ConfigError> {
+    let trusted = config.trusted_proxies.iter().map(|p| {
+        p.parse().map_err(|e| crate::config::ConfigError::new("trusted_proxies", format!("{p}: {e}")))
+    });
+    Ok(FrontOptions {
+        region: config.region.clone(),
+        domains: config.domains.clone(),
+        storage_classes_extra: config.storage_classes_extra.clone(),
+        sse_c_over_http: config.sse_c_over_http,
+        post_form_sigv2: config.post_form_sigv2,
+        default_object_ownership: match config.default_object_ownership {
+            Ownership::BucketOwnerEnforced => ObjectOwnership::BucketOwnerEnforced,
+            Ownership::BucketOwnerPreferred => ObjectOwnership::BucketOwnerPreferred,
+            Ownership::ObjectWriter => ObjectOwnership::ObjectWriter,
+        },
+        block_public_access_default: config.block_public_access_default,
+        trusted_proxies: trusted.collect::<Result<_, _>>()?,
+        ..FrontOptions::default()
+    })
+}
+
+/// Shown once, on the first start.
+fn welcome(first: &Credentials, config: &Config) -> String {
+    let scheme = if config.tls.mode == TlsMode::On { "https" } else { "http" };
+    let host = if config.listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { config.listen.ip().to_string() };
+    let endpoint = format!("{scheme}://{host}:{}", config.listen.port());
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _infallible = write!(
+        text,
+        "\nA new store. Root's keys, shown once and kept in {file}:\n\n\
+         \x20 access key  {access}\n  secret key  {secret}\n\n\
+         Paste:\n\n\
+         export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region}\n\
+         aws --endpoint-url {endpoint} s3 mb s3://first-bucket\n\
+         aws --endpoint-url {endpoint} s3 cp README.md s3://first-bucket/\n\
+         aws --endpoint-url {endpoint} s3 ls s3://first-bucket\n\n",
+        file = config.credentials_file.display(),
+        access = first.access_key,
+        secret = first.secret_key,
+        region = config.region,
+    );
+    text
+}
