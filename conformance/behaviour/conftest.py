@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config, items) -> None:
     whole = not config.getoption("keyword") and not config.getoption("markexpr") and not any("::" in a for a in config.args)
     files = {Path(str(i.path)).name for i in items}
     for item in items:
-        reason = left.pop(item.nodeid.rsplit("/", 1)[-1] if "::" not in item.nodeid.rsplit("/", 1)[0] else item.nodeid, None)
+        reason = left.pop(item.nodeid, None)
         if reason:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
     gone = [n for n in left if n.split("::")[0] in files]

@@ -36,7 +36,7 @@ pub fn complaints(
         match recorded.get(name) {
             None => wrong.push(format!("new: {kind} {name} {count}")),
             Some(was) if count > was => {
-                wrong.push(format!("grown: {kind} {name} {count} (was {was})"))
+                wrong.push(format!("grown: {kind} {name} {count} (was {was})"));
             }
             Some(was) if count + SLACK_MAX < *was => {
                 wrong.push(format!(

@@ -1,6 +1,6 @@
 //! Buffers that start at multiples of 4 KiB, kept for reuse.
 //!
-//! O_DIRECT wants the alignment; the reuse is what makes it cheap: touching fresh memory costs more
+//! `O_DIRECT` wants the alignment; the reuse is what makes it cheap: touching fresh memory costs more
 //! than the read into it. Plain vectors with a shifted start, so that no `unsafe` is needed.
 
 use engine_core::format::RECORD_ALIGN;

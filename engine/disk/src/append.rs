@@ -4,15 +4,13 @@
 //! boundary, then ONE fdatasync, then the index, then the answers. So what is answered with Ok is
 //! durable, what the index names is durable, and no range of a segment is written twice. One thread
 //! and not one per writer: a drive's fdatasyncs do not overlap, and order makes all of it simple.
-//!
-//! Small records gather in one aligned buffer and go out in one write; payloads that lie aligned in
-//! memory already go out uncopied.
 
 use crate::aligned::AlignedBuffer;
-use crate::file::DriveFile;
+use crate::drive_file::DriveFile;
 use crate::free_log::FreeLog;
 use crate::index::Place;
 use crate::segment::{ALIGN, corrupt};
+use crate::staging::Staging;
 use crate::store::Shared;
 use bytes::Bytes;
 use engine_core::format::{FooterEntry, RECORD_ALIGN, SegmentFooter, ShardHeader};
@@ -25,11 +23,6 @@ use tokio::sync::{mpsc, oneshot};
 const GROUP_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Operations in one group.
 const GROUP_OPS_MAX: usize = 512;
-/// Bytes of the buffer in which records gather: half of a core's L2.
-const STAGING_BYTES: usize = 1024 * 1024;
-/// Payload bytes from which an aligned payload is written from where it lies.
-const UNCOPIED_BYTES_MIN: usize = 64 * 1024;
-
 /// Where an answer goes; the asker may have gone.
 pub(crate) type Answer = oneshot::Sender<Result<(), DriveError>>;
 
@@ -70,10 +63,7 @@ pub(crate) struct Appender {
     active: Option<Active>,
     next_segment: u64,
     frees: FreeLog,
-    staging: AlignedBuffer,
-    /// Bytes of `staging` in use; they belong at `staged_at`.
-    staged: usize,
-    staged_at: u64,
+    staging: Staging,
     pending: Vec<Pending>,
 }
 
@@ -91,9 +81,7 @@ impl Appender {
             active: None,
             next_segment,
             frees,
-            staging: AlignedBuffer::new(STAGING_BYTES),
-            staged: 0,
-            staged_at: 0,
+            staging: Staging::default(),
             pending: Vec::new(),
         }
     }
@@ -224,64 +212,8 @@ impl Appender {
     ) -> Result<(), DriveError> {
         let mut head = Vec::with_capacity(RECORD_ALIGN);
         header.encode(&mut head).map_err(|error| corrupt(&error))?;
-        if self.staged == 0 {
-            self.staged_at = place.offset;
-        }
-        self.stage(&head)?;
-        let aligned = payload.as_ptr().align_offset(RECORD_ALIGN) == 0
-            && head.len().is_multiple_of(RECORD_ALIGN)
-            && payload.len() >= UNCOPIED_BYTES_MIN;
-        let uncopied = if aligned {
-            payload.len() - payload.len() % RECORD_ALIGN
-        } else {
-            0
-        };
-        let (direct, rest) = payload.split_at(uncopied);
-        if !direct.is_empty() {
-            self.flush()?;
-            self.write_out(direct, self.staged_at)?;
-            self.staged_at = self.staged_at.saturating_add(direct.len() as u64);
-        }
-        self.stage(rest)?;
-        let written = self.staged_at.saturating_add(self.staged as u64);
-        let padding = usize::try_from(place.end().saturating_sub(written)).unwrap_or(0);
-        self.stage(ZEROS.get(..padding).unwrap_or_default())
-    }
-
-    /// Adds bytes to the gathering buffer, writing it out whenever it is full.
-    fn stage(&mut self, mut bytes: &[u8]) -> Result<(), DriveError> {
-        while !bytes.is_empty() {
-            if self.staged == STAGING_BYTES {
-                self.flush()?;
-            }
-            let room = STAGING_BYTES - self.staged;
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            if let Some(slot) = self
-                .staging
-                .bytes_mut()
-                .get_mut(self.staged..self.staged.saturating_add(now.len()))
-            {
-                slot.copy_from_slice(now);
-            }
-            self.staged = self.staged.saturating_add(now.len());
-            bytes = later;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), DriveError> {
-        if self.staged > 0 {
-            let bytes = self.staging.bytes().get(..self.staged).unwrap_or_default();
-            self.write_out(bytes, self.staged_at)?;
-            self.staged_at = self.staged_at.saturating_add(self.staged as u64);
-            self.staged = 0;
-        }
-        Ok(())
-    }
-
-    fn write_out(&self, bytes: &[u8], at: u64) -> Result<(), DriveError> {
         match &self.active {
-            Some(active) => active.file.write_at(bytes, at),
+            Some(active) => self.staging.record(&active.file, place, &head, payload),
             None => Err(DriveError::Full),
         }
     }
@@ -302,10 +234,10 @@ impl Appender {
     }
 
     fn make_durable(&mut self) -> Result<(), DriveError> {
-        self.flush()?;
         let Some(active) = self.active.as_mut() else {
             return Err(DriveError::Full);
         };
+        self.staging.flush(&active.file)?;
         active.file.sync()?;
         active.synced = active.position;
         let mut batch = self.shared.index.batch();
@@ -333,7 +265,7 @@ impl Appender {
         for pending in std::mem::take(&mut self.pending) {
             answer(pending.answer, Err(error.clone()));
         }
-        self.staged = 0;
+        self.staging.forget();
         if let Some(active) = self.active.take() {
             tracing::warn!(segment = active.number, %error, "segment abandoned");
             if let Err(error) = active.file.set_length(active.synced) {
@@ -481,6 +413,3 @@ impl Appender {
         self.shared.index.persist()
     }
 }
-
-/// Padding.
-static ZEROS: [u8; RECORD_ALIGN] = [0; RECORD_ALIGN];

@@ -1,4 +1,4 @@
-//! The one file layer: every system call that touches a drive is here or in [`crate::log_file`].
+//! The one file layer: every system call that touches a drive is here or in `drive_file`.
 //!
 //! Everything goes by the directory opened at start, not by its path: when a drive is unmounted
 //! lazily, the directory under the mount point never receives what was meant for the drive. (The
@@ -12,23 +12,24 @@
 //! A process killed between a rename and the directory's fsync leaves a name that is visible but
 //! not durable. So each directory is fsynced once before the first thing in it is believed.
 
+use crate::drive_file::{DriveFile, SyncPoint};
 use crate::log_file::DiskLog;
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_types::{DriveId, DriveUuid};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// Ends the name of a file that is being written aside; such names are never listed.
-const ASIDE: &str = ".aside";
+pub(crate) const ASIDE: &str = ".aside";
 
 /// Why a path could not be opened as a drive.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +153,7 @@ impl Root {
         }
     }
 
-    fn sort_io(&self, doing: &str, error: &std::io::Error) -> DriveError {
+    pub(crate) fn sort_io(&self, doing: &str, error: &std::io::Error) -> DriveError {
         match (Errno::from_io_error(error), error.kind()) {
             (Some(errno), _) => self.sort(doing, errno),
             (None, std::io::ErrorKind::UnexpectedEof) => {
@@ -163,7 +164,7 @@ impl Root {
     }
 
     /// An fsync went wrong: nothing written since the last one is certain.
-    fn sync_failed(&self, name: &str, error: Errno) -> DriveError {
+    pub(crate) fn sync_failed(&self, name: &str, error: Errno) -> DriveError {
         let text = format!("sync {name}: {error}");
         self.fail(&text);
         DriveError::Failed(text)
@@ -367,7 +368,7 @@ impl Root {
         Ok(names)
     }
 
-    /// Opens a file for reading and writing at offsets. `flags` add O_CREAT, O_DIRECT and such.
+    /// Opens a file for reading and writing at offsets. `flags` add `O_CREAT` and such.
     pub(crate) fn open_file(
         self: &Arc<Self>,
         name: &str,
@@ -415,7 +416,7 @@ impl Root {
                     true,
                 ))
             }
-            // Linux has created the file by the time it refuses O_DIRECT.
+            // Linux has created the file by the time it refuses `O_DIRECT`.
             Err(Errno::INVAL) => {
                 let file = self.open_file(name, flags - OFlags::EXCL, sync)?;
                 Ok((file, false))
@@ -447,154 +448,6 @@ impl Root {
             return false;
         };
         (now.dev(), now.ino()) == (opened.dev(), opened.ino())
-    }
-}
-
-/// Which fsync of a file it is: names the sabotage that skips it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SyncPoint {
-    /// A segment's.
-    Segment,
-    /// An append-only file's.
-    Log,
-}
-
-impl SyncPoint {
-    #[cfg(sabotage)]
-    fn skipped(self) -> bool {
-        engine_types::sabotage(match self {
-            Self::Segment => "skip-segment-fsync",
-            Self::Log => "skip-log-fsync",
-        })
-    }
-}
-
-/// An open file of a drive. All offsets and lengths in bytes.
-#[derive(Debug)]
-pub(crate) struct DriveFile {
-    root: Arc<Root>,
-    file: File,
-    name: String,
-    sync: SyncPoint,
-}
-
-impl DriveFile {
-    fn doing(&self, verb: &str) -> String {
-        format!("{verb} {}", self.name)
-    }
-
-    /// Fills `buffer` from `offset`; `Corrupt` if the file ends before.
-    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DriveError> {
-        self.root.working()?;
-        #[cfg(test)]
-        if let Some(error) = self.root.faults.read(&self.name) {
-            return Err(self.root.sort(&self.doing("read"), error));
-        }
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|error| self.root.sort_io(&self.doing("read"), &error))
-    }
-
-    /// Writes all of `bytes`; not durable before [`Self::sync`].
-    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DriveError> {
-        self.root.working()?;
-        #[cfg(test)]
-        if let Some(error) = self.root.faults.write(&self.name) {
-            return Err(self.root.sort(&self.doing("write"), error));
-        }
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(|error| self.root.sort_io(&self.doing("write"), &error))?;
-        #[cfg(test)]
-        self.root.tape.wrote(&self.name, offset, bytes);
-        Ok(())
-    }
-
-    /// fdatasync: data, and the length if it grew.
-    pub(crate) fn sync(&self) -> Result<(), DriveError> {
-        #[cfg(sabotage)]
-        if self.sync.skipped() {
-            return Ok(());
-        }
-        self.root.working()?;
-        #[cfg(test)]
-        if let Some(error) = self.root.faults.sync(&self.name) {
-            return Err(self.root.sync_failed(&self.name, error));
-        }
-        rustix::fs::fdatasync(&self.file)
-            .map_err(|error| self.root.sync_failed(&self.name, error))?;
-        #[cfg(test)]
-        self.root.tape.synced(&self.name);
-        Ok(())
-    }
-
-    /// Reserves blocks up to `length`. File systems that cannot are left to write as they go.
-    pub(crate) fn allocate(&self, length: u64) -> Result<(), DriveError> {
-        self.root.working()?;
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
-            Ok(()) => {}
-            Err(Errno::OPNOTSUPP) => rustix::fs::ftruncate(&self.file, length)
-                .map_err(|error| self.root.sort(&self.doing("extend"), error))?,
-            Err(error) => return Err(self.root.sort(&self.doing("allocate"), error)),
-        }
-        #[cfg(test)]
-        self.root.tape.resized(&self.name, length);
-        Ok(())
-    }
-
-    /// Gives the blocks of a range back; it reads as zeros afterwards. False where the file system
-    /// cannot.
-    pub(crate) fn punch(&self, offset: u64, length: u64) -> Result<bool, DriveError> {
-        self.root.working()?;
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.file, flags, offset, length) {
-            Ok(()) => Ok(true),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
-            Err(error) => Err(self.root.sort(&self.doing("punch"), error)),
-        }
-    }
-
-    /// Cuts or extends; not durable before [`Self::sync`].
-    pub(crate) fn set_length(&self, length: u64) -> Result<(), DriveError> {
-        self.root.working()?;
-        rustix::fs::ftruncate(&self.file, length)
-            .map_err(|error| self.root.sort(&self.doing("truncate"), error))?;
-        #[cfg(test)]
-        self.root.tape.resized(&self.name, length);
-        Ok(())
-    }
-
-    /// Bytes in the file.
-    pub(crate) fn length(&self) -> Result<u64, DriveError> {
-        Ok(self.stat()?.0)
-    }
-
-    /// Bytes in the file, and bytes of blocks it holds.
-    pub(crate) fn stat(&self) -> Result<(u64, u64), DriveError> {
-        let stat = rustix::fs::fstat(&self.file)
-            .map_err(|error| self.root.sort(&self.doing("stat"), error))?;
-        let length = u64::try_from(stat.st_size).unwrap_or(0);
-        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-        Ok((length, blocks.saturating_mul(512)))
-    }
-
-    /// Another handle.
-    pub(crate) fn duplicate(&self) -> Result<Self, DriveError> {
-        let file = self
-            .file
-            .try_clone()
-            .map_err(|error| self.root.sort_io(&self.doing("duplicate"), &error))?;
-        Ok(Self {
-            root: Arc::clone(&self.root),
-            file,
-            name: self.name.clone(),
-            sync: self.sync,
-        })
-    }
-
-    /// Its name, for messages.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 }
 

@@ -50,8 +50,8 @@ fn seal(mut record: Record) -> Record {
 }
 
 fn sound(record: &Record) -> bool {
-    let [.., a, b, c, d] = *record;
-    crc32c(&record[..28]) == u32::from_be_bytes([a, b, c, d])
+    let crc = record.last_chunk().map(|crc| u32::from_be_bytes(*crc));
+    crc == Some(crc32c(&record[..28]))
 }
 
 fn header(generation: u64) -> Record {
@@ -103,36 +103,14 @@ impl FreeLog {
             this.log.read_at(0, &mut first)?;
         }
         if sound(&first) && first.starts_with(MAGIC) {
-            let [_, _, _, _, _, _, _, _, major, minor, ..] = first;
-            let version = u16::from_be_bytes([major, minor]);
+            let field = |at: usize| first.get(at..).unwrap_or_default();
+            let version = field(8).first_chunk().map_or(0, |f| u16::from_be_bytes(*f));
             if version > VERSION {
                 let text = format!("log of frees has version {version}; upgrade this build");
                 return Err(DriveError::Failed(text));
             }
-            let [
-                ..,
-                a,
-                b,
-                c,
-                d,
-                e,
-                f,
-                g,
-                h,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-            ] = first;
-            this.generation = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            let generation = field(12).first_chunk();
+            this.generation = generation.map_or(0, |f| u64::from_be_bytes(*f));
             this.cut_torn_end(length)?;
         } else {
             // New, torn in its first write, or damaged: the records stand for themselves.

@@ -11,6 +11,7 @@
 
 mod aligned;
 mod append;
+mod drive_file;
 pub mod drives;
 pub mod file;
 mod free_log;
@@ -24,6 +25,7 @@ mod recover;
 mod room;
 mod segment;
 mod space;
+mod staging;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 //! Not preallocated: a log's end must be where its bytes end, and its writer groups its syncs
 //! anyway. A failed append is cut off again, so that a later one does not follow half a record.
 
-use crate::file::{DriveFile, Root, SyncPoint, parent};
+use crate::drive_file::{DriveFile, SyncPoint};
+use crate::file::{Root, parent};
 use engine_core::ports::{DriveError, LogFile};
 use rustix::fs::OFlags;
 use std::sync::Arc;

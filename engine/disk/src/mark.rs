@@ -14,7 +14,7 @@ use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The mark's name.
 pub const MARK_FILE: &str = "drive.json";
@@ -406,12 +406,12 @@ fn twice(paths: &[PathBuf], found: &[Found]) -> Vec<Option<PathBuf>> {
 }
 
 fn judge(
-    path: &PathBuf,
+    path: &Path,
     found: Found,
     expected: &Expected,
     twice: Option<PathBuf>,
 ) -> (Result<(), MarkError>, Found) {
-    let path = path.clone();
+    let path = path.to_owned();
     let error = match &found {
         Found::Empty => MarkError::Unmarked(path),
         Found::Other => MarkError::NotEmpty(path),

@@ -14,7 +14,8 @@
 //! index has it already it stays, reads answer `Corrupt` and the repair finds it.
 
 use crate::aligned::AlignedBuffer;
-use crate::file::{DriveDir, DriveFile};
+use crate::drive_file::DriveFile;
+use crate::file::DriveDir;
 use crate::free_log::FreeLog;
 use crate::index::{Batch, INDEX, Index, IndexOpen, Place, REBUILD};
 use crate::options::Options;
@@ -244,9 +245,10 @@ pub(crate) fn scan(
     let mut offset = ALIGN;
     while offset < length {
         let block = window.block(offset)?;
-        let header = match block.starts_with(&ShardHeader::MAGIC) {
-            true => ShardHeader::decode(block),
-            false => Err(FormatError::Magic("shard header")),
+        let header = if block.starts_with(&ShardHeader::MAGIC) {
+            ShardHeader::decode(block)
+        } else {
+            Err(FormatError::Magic("shard header"))
         };
         let header = match header {
             Ok(header) => header,

@@ -1,12 +1,13 @@
 //! Segment files: made, opened, listed, deleted. What is in them: `engine_core::format`.
 //!
 //! A segment is preallocated, and its header block and its name are durable before a record goes
-//! in. O_DIRECT where the file system takes it: through the page cache the same append costs ten
+//! in. `O_DIRECT` where the file system takes it: through the page cache the same append costs ten
 //! times the CPU. All offsets and lengths handed to such files are multiples of 4 KiB, and so are
 //! the buffers' addresses.
 
 use crate::aligned::AlignedBuffer;
-use crate::file::{DriveFile, Root, SyncPoint};
+use crate::drive_file::{DriveFile, SyncPoint};
+use crate::file::Root;
 use engine_core::format::{
     FOOTER_TRAILER_BYTES, FormatError, RECORD_ALIGN, SEGMENT_HEADER_BYTES, SegmentFooter,
     SegmentHeader, footer_length,
@@ -32,7 +33,7 @@ pub(crate) const ALIGN: u64 = RECORD_ALIGN as u64;
 pub(crate) struct Segments {
     root: Arc<Root>,
     drive: DriveUuid,
-    /// Whether O_DIRECT is (still believed to be) taken.
+    /// Whether `O_DIRECT` is (still believed to be) taken.
     direct: AtomicBool,
     open: Mutex<HashMap<u64, Arc<DriveFile>>>,
 }

@@ -213,9 +213,9 @@ impl SegmentStore {
         self.shared.files.root().working()?;
         let queue = self.queue.lock().clone().ok_or_else(closed)?;
         let (to, answer) = oneshot::channel();
-        queue.send(op(to)).await.map_err(|_| closed())?;
+        queue.send(op(to)).await.map_err(|_gone| closed())?;
         drop(queue);
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_gone| closed())?
     }
 
     fn join(&self) {

@@ -36,7 +36,10 @@ pub struct TableOptions {
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, memtable_bytes: 16 << 20 }
+        Self {
+            cache_bytes: 64 << 20,
+            memtable_bytes: 16 << 20,
+        }
     }
 }
 
@@ -56,7 +59,9 @@ pub struct Tables {
 
 impl std::fmt::Debug for Tables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tables").field("rebuilt", &self.rebuilt).finish_non_exhaustive()
+        f.debug_struct("Tables")
+            .field("rebuilt", &self.rebuilt)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,14 +70,22 @@ impl Tables {
     pub fn open(files: &dyn DriveFiles, options: TableOptions) -> Result<Self, DriveError> {
         let failed = |error: fjall::Error| DriveError::Failed(format!("tables: {error}"));
         match open(files.directory(DIRECTORY)?, options) {
-            Ok(database) => Ok(Self { database, options, rebuilt: false }),
+            Ok(database) => Ok(Self {
+                database,
+                options,
+                rebuilt: false,
+            }),
             // Somebody (a reader of the last life of this drive) still holds it: not damage.
             Err(error @ fjall::Error::Locked) => Err(failed(error)),
             Err(error) => {
                 tracing::warn!(drive = %files.drive(), %error, "tables refused to open: rebuilding");
                 files.remove(DIRECTORY)?;
                 let database = open(files.directory(DIRECTORY)?, options).map_err(failed)?;
-                Ok(Self { database, options, rebuilt: true })
+                Ok(Self {
+                    database,
+                    options,
+                    rebuilt: true,
+                })
             }
         }
     }
@@ -88,7 +101,10 @@ impl Tables {
                     KvSeparationOptions::default().separation_threshold(SEPARATE_BYTES_MIN),
                 ))
         })?;
-        Ok(Table { database: self.database.clone(), keyspace })
+        Ok(Table {
+            database: self.database.clone(),
+            keyspace,
+        })
     }
 
     /// Drops every generation of `group` but `keep`. Blocking.
@@ -98,7 +114,9 @@ impl Tables {
         for found in self.database.list_keyspace_names() {
             let found: &str = found.as_ref();
             if found.starts_with(&prefix) && Some(found) != kept.as_deref() {
-                let keyspace = self.database.keyspace(found, KeyspaceCreateOptions::default)?;
+                let keyspace = self
+                    .database
+                    .keyspace(found, KeyspaceCreateOptions::default)?;
                 self.database.delete_keyspace(keyspace)?;
             }
         }
@@ -109,7 +127,9 @@ impl Tables {
     pub fn drop_generation(&self, group: GroupId, generation: u64) -> Result<(), RowsError> {
         let name = name(group, generation);
         if self.database.keyspace_exists(&name) {
-            let keyspace = self.database.keyspace(&name, KeyspaceCreateOptions::default)?;
+            let keyspace = self
+                .database
+                .keyspace(&name, KeyspaceCreateOptions::default)?;
             self.database.delete_keyspace(keyspace)?;
         }
         Ok(())
@@ -183,7 +203,10 @@ impl Table {
 
     /// A view of this moment.
     pub fn view(&self) -> TableView {
-        TableView { snapshot: self.database.snapshot(), keyspace: self.keyspace.clone() }
+        TableView {
+            snapshot: self.database.snapshot(),
+            keyspace: self.keyspace.clone(),
+        }
     }
 
     /// Bytes on the drive, roughly.
@@ -213,7 +236,11 @@ impl TableView {
     /// Every row of the state, ascending.
     pub fn state_rows(&self) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + '_> {
         let from = Bound::Included(vec![OWN_TAG + 1]);
-        Box::new(self.snapshot.range(&self.keyspace, (from, Bound::Unbounded)).map(row))
+        Box::new(
+            self.snapshot
+                .range(&self.keyspace, (from, Bound::Unbounded))
+                .map(row),
+        )
     }
 }
 
@@ -224,7 +251,10 @@ fn row(guard: fjall::Guard) -> Result<Row, RowsError> {
 
 impl Rows for TableView {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
-        Ok(self.snapshot.get(&self.keyspace, key)?.map(|value| value.to_vec()))
+        Ok(self
+            .snapshot
+            .get(&self.keyspace, key)?
+            .map(|value| value.to_vec()))
     }
 
     fn scan<'a>(
@@ -241,7 +271,11 @@ impl Rows for TableView {
             // fjall panics on an inverted range.
             return Box::new(std::iter::empty());
         }
-        Box::new(self.snapshot.range(&self.keyspace, (from, Bound::Excluded(to.to_vec()))).map(row))
+        Box::new(
+            self.snapshot
+                .range(&self.keyspace, (from, Bound::Excluded(to.to_vec())))
+                .map(row),
+        )
     }
 }
 

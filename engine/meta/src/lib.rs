@@ -3,16 +3,16 @@
 
 pub mod rows;
 
+pub mod fjall_rows;
 pub mod log;
 pub mod raft;
-pub mod fjall_rows;
 pub mod replica;
 pub mod snapshot;
 
 pub mod keys;
+pub mod metadata;
 pub mod query;
+pub mod service;
 pub mod state;
 #[cfg(test)]
 mod testing;
-pub mod service;
-pub mod metadata;

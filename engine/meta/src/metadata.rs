@@ -27,7 +27,11 @@ impl Machine for Apply {
     ) -> Result<Vec<u8>, RowsError> {
         // A command this build cannot read stops the replica: skipping it would part it from others.
         let command: Command = decode(command).map_err(|e| RowsError(e.to_string()))?;
-        let entry = state::Entry { index: at.index, stamp: at.stamp, command };
+        let entry = state::Entry {
+            index: at.index,
+            stamp: at.stamp,
+            command,
+        };
         Ok(encode(&state::apply(rows, &entry, changes)?))
     }
 }
@@ -56,7 +60,11 @@ impl Replicated {
         let machine = Arc::new(Apply);
         let (ours, theirs) = (Arc::clone(&clock), Arc::clone(&entropy));
         let node = MetaNode::open(drives, options, ours, theirs, machine).await?;
-        Ok(Self { node, clock, entropy })
+        Ok(Self {
+            node,
+            clock,
+            entropy,
+        })
     }
 
     /// Replicas, drives, shutdown: what the port does not show.
@@ -68,7 +76,10 @@ impl Replicated {
 #[async_trait]
 impl Metadata for Replicated {
     async fn propose(&self, partition: PartitionId, command: Command) -> Result<Answer, MetaError> {
-        let answer = self.node.propose(group(partition), encode(&command)).await?;
+        let answer = self
+            .node
+            .propose(group(partition), encode(&command))
+            .await?;
         decode(&answer).map_err(|e| MetaError::Damaged(e.to_string()))
     }
 
@@ -89,7 +100,14 @@ impl Metadata for Replicated {
         let mut entropy = [0; 10];
         self.entropy.fill(&mut entropy);
         let id = CommandId::born(seen, entropy);
-        self.propose(partition, Command { id, change: Change::Tick }).await?;
+        self.propose(
+            partition,
+            Command {
+                id,
+                change: Change::Tick,
+            },
+        )
+        .await?;
         self.node.stamp(group(partition))
     }
 
@@ -98,6 +116,10 @@ impl Metadata for Replicated {
     }
 
     fn partitions(&self) -> Vec<PartitionId> {
-        self.node.groups().into_iter().map(|g| PartitionId(g.0)).collect()
+        self.node
+            .groups()
+            .into_iter()
+            .map(|g| PartitionId(g.0))
+            .collect()
     }
 }

@@ -88,12 +88,20 @@ impl Applied {
         let (stamp, digest) = (Stamp(take_u64(&mut rest)?), take_u64(&mut rest)?);
         let at = take_option_log_id(&mut rest)?;
         let membership = StoredMembership::new(at, membership_from(rest)?);
-        Ok(Self { last, membership, stamp, digest })
+        Ok(Self {
+            last,
+            membership,
+            stamp,
+            digest,
+        })
     }
 
     /// As openraft names it.
     pub fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() }
+        SnapshotMeta {
+            last_log_id: self.last,
+            last_membership: self.membership.clone(),
+        }
     }
 
     /// Index of the last applied entry; 0 if none (entry 0 is always a membership).
@@ -135,7 +143,11 @@ struct Sink {
 impl Sink {
     fn block(&mut self, kind: u8, payload: &[u8]) -> Result<(), DriveError> {
         let mut block = Vec::with_capacity(payload.len() + 9);
-        block.extend_from_slice(&u32::try_from(payload.len() + 1).unwrap_or(u32::MAX).to_le_bytes());
+        block.extend_from_slice(
+            &u32::try_from(payload.len() + 1)
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
         block.extend_from_slice(&[0; 4]);
         block.push(kind);
         block.extend_from_slice(payload);
@@ -164,7 +176,10 @@ pub fn write(
     let name = name_of(group, applied);
     let aside = format!("{name}.tmp");
     files.remove(&aside)?;
-    let mut sink = Sink { file: files.open_log(&aside)?, sum: summer() };
+    let mut sink = Sink {
+        file: files.open_log(&aside)?,
+        sum: summer(),
+    };
     let mut head = MAGIC.to_vec();
     head.push(VERSION);
     head.extend_from_slice(&group.0.to_le_bytes());
@@ -192,7 +207,11 @@ pub fn write(
     sink.block(FOOT, &foot)?;
     sink.file.sync()?;
     files.rename(&aside, &name)?;
-    Ok(SnapshotFile { files: Arc::clone(files), name, applied: applied.clone() })
+    Ok(SnapshotFile {
+        files: Arc::clone(files),
+        name,
+        applied: applied.clone(),
+    })
 }
 
 /// Reads a snapshot's rows in order, verifying as it goes; the last item is an error unless the
@@ -210,13 +229,20 @@ pub struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("name", &self.name).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("name", &self.name)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
 impl Reader {
     /// Opens a snapshot and reads its head.
-    pub fn open(files: &dyn DriveFiles, group: GroupId, name: &str) -> Result<(Self, Applied), SnapshotError> {
+    pub fn open(
+        files: &dyn DriveFiles,
+        group: GroupId,
+        name: &str,
+    ) -> Result<(Self, Applied), SnapshotError> {
         let mut reader = Self {
             file: files.open_log(name)?,
             name: name.to_owned(),
@@ -298,7 +324,9 @@ impl Reader {
                 Some((key_bytes.to_vec(), value_bytes.to_vec()))
             })
             .flatten();
-        let Some((key, value)) = row else { return Err(self.damaged("row")) };
+        let Some((key, value)) = row else {
+            return Err(self.damaged("row"));
+        };
         self.inside += 8 + key.len() + value.len();
         self.count += 1;
         Ok(Some((key, value)))
@@ -319,11 +347,18 @@ impl Iterator for Reader {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
 }
 
 /// Reads a snapshot from end to end. Blocking.
-pub fn verify(files: &dyn DriveFiles, group: GroupId, name: &str) -> Result<Applied, SnapshotError> {
+pub fn verify(
+    files: &dyn DriveFiles,
+    group: GroupId,
+    name: &str,
+) -> Result<Applied, SnapshotError> {
     let (reader, applied) = Reader::open(files, group, name)?;
     for row in reader {
         row?;
@@ -347,10 +382,19 @@ pub fn names(files: &dyn DriveFiles, group: GroupId) -> Result<Vec<String>, Snap
 }
 
 /// The newest snapshot that is whole; damaged ones are told of and removed. Blocking.
-pub fn newest(files: &Arc<dyn DriveFiles>, group: GroupId) -> Result<Option<SnapshotFile>, SnapshotError> {
+pub fn newest(
+    files: &Arc<dyn DriveFiles>,
+    group: GroupId,
+) -> Result<Option<SnapshotFile>, SnapshotError> {
     for name in names(files.as_ref(), group)? {
         match verify(files.as_ref(), group, &name) {
-            Ok(applied) => return Ok(Some(SnapshotFile { files: Arc::clone(files), name, applied })),
+            Ok(applied) => {
+                return Ok(Some(SnapshotFile {
+                    files: Arc::clone(files),
+                    name,
+                    applied,
+                }));
+            }
             Err(SnapshotError::Damaged(_, why)) => {
                 tracing::error!(drive = %files.drive(), %name, why, "snapshot damaged: falling back");
                 files.remove(&name)?;
@@ -363,7 +407,11 @@ pub fn newest(files: &Arc<dyn DriveFiles>, group: GroupId) -> Result<Option<Snap
 
 /// Removes all but the newest `keep`; returns what the oldest kept one covers, if `keep` are there:
 /// the log may be purged up to it.
-pub fn prune(files: &dyn DriveFiles, group: GroupId, keep: usize) -> Result<Option<Applied>, SnapshotError> {
+pub fn prune(
+    files: &dyn DriveFiles,
+    group: GroupId,
+    keep: usize,
+) -> Result<Option<Applied>, SnapshotError> {
     let names = names(files, group)?;
     for name in names.iter().skip(keep) {
         files.remove(name)?;
@@ -386,7 +434,10 @@ pub fn fetch(
     }
     let aside = format!("{name}.tmp");
     files.remove(&aside)?;
-    let (from, mut to) = (source.files.open_log(&source.name)?, files.open_log(&aside)?);
+    let (from, mut to) = (
+        source.files.open_log(&source.name)?,
+        files.open_log(&aside)?,
+    );
     let (mut at, length) = (0, from.len());
     let mut buffer = vec![0; COPY_BYTES];
     while at < length {
@@ -400,7 +451,9 @@ pub fn fetch(
         Ok(applied) => applied,
         Err(error) => {
             // If the source itself has rotted, its owner must offer another.
-            if let Err(SnapshotError::Damaged(name, why)) = verify(source.files.as_ref(), group, &source.name) {
+            if let Err(SnapshotError::Damaged(name, why)) =
+                verify(source.files.as_ref(), group, &source.name)
+            {
                 tracing::error!(drive = %source.files.drive(), %name, why, "snapshot damaged: removed");
                 source.files.remove(&name)?;
             }
@@ -408,7 +461,11 @@ pub fn fetch(
         }
     };
     files.rename(&aside, &name)?;
-    Ok(SnapshotFile { files: Arc::clone(files), name, applied })
+    Ok(SnapshotFile {
+        files: Arc::clone(files),
+        name,
+        applied,
+    })
 }
 
 /// Removes every snapshot of a replica that left the drive.

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 const ROWS: u32 = 8;
 
 fn open(path: &Path) -> fjall::Result<(Database, Keyspace)> {
-    let database = Database::builder(path).manual_journal_persist(true).worker_threads(1).open()?;
-    let keyspace =
-        database.keyspace("g0-1", || KeyspaceCreateOptions::default().manual_journal_persist(true))?;
+    let database = Database::builder(path)
+        .manual_journal_persist(true)
+        .worker_threads(1)
+        .open()?;
+    let keyspace = database.keyspace("g0-1", || {
+        KeyspaceCreateOptions::default().manual_journal_persist(true)
+    })?;
     Ok((database, keyspace))
 }
 
@@ -23,13 +27,18 @@ fn write_batches(path: &Path, batches: u32) {
         batch.insert(&keyspace, "applied", number.to_le_bytes());
         batch.commit().expect("committed");
     }
-    database.persist(fjall::PersistMode::Buffer).expect("handed to the kernel");
+    database
+        .persist(fjall::PersistMode::Buffer)
+        .expect("handed to the kernel");
 }
 
 fn journal(path: &Path) -> PathBuf {
-    let names = std::fs::read_dir(path).expect("readable").map(|entry| entry.expect("readable").path());
-    let mut journals: Vec<PathBuf> =
-        names.filter(|name| name.extension().is_some_and(|end| end == "jnl")).collect();
+    let names = std::fs::read_dir(path)
+        .expect("readable")
+        .map(|entry| entry.expect("readable").path());
+    let mut journals: Vec<PathBuf> = names
+        .filter(|name| name.extension().is_some_and(|end| end == "jnl"))
+        .collect();
     journals.sort();
     journals.pop().expect("a journal")
 }
@@ -38,15 +47,24 @@ fn journal(path: &Path) -> PathBuf {
 fn prefix(path: &Path) -> Option<u32> {
     let (_database, keyspace) = open(path).ok()?;
     let applied = keyspace.get("applied").expect("readable");
-    let batches = applied.map_or(0, |bytes| u32::from_le_bytes((*bytes).try_into().expect("4 bytes")) + 1);
+    let batches = applied.map_or(0, |bytes| {
+        u32::from_le_bytes((*bytes).try_into().expect("4 bytes")) + 1
+    });
     for number in 0..batches {
         for row in 0..ROWS {
             let key = format!("{number:05}-{row}");
-            assert!(keyspace.contains_key(&key).expect("readable"), "{key} of {batches} is missing");
+            assert!(
+                keyspace.contains_key(&key).expect("readable"),
+                "{key} of {batches} is missing"
+            );
         }
     }
     let rows = keyspace.len().expect("readable");
-    assert_eq!(rows, usize::try_from(batches * ROWS + u32::from(batches > 0)).expect("fits"), "no half batch");
+    assert_eq!(
+        rows,
+        usize::try_from(batches * ROWS + u32::from(batches > 0)).expect("fits"),
+        "no half batch"
+    );
     Some(batches)
 }
 
@@ -75,7 +93,10 @@ fn a_cut_journal_loses_whole_batches_from_the_end() {
     for step in 0..40 {
         let cut = tempfile::tempdir().expect("a directory");
         copy(made.path(), cut.path());
-        let file = std::fs::OpenOptions::new().write(true).open(journal(cut.path())).expect("opens");
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(journal(cut.path()))
+            .expect("opens");
         file.set_len(written * step / 40).expect("cut");
         drop(file);
         match prefix(cut.path()) {

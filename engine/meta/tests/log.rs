@@ -20,14 +20,29 @@ const GROUP: GroupId = GroupId(3);
 struct Builder;
 
 impl StoreBuilder<Types, GroupLog, ReplicaMachine, Arc<FakeDrive>> for Builder {
-    async fn build(&self) -> Result<(Arc<FakeDrive>, GroupLog, ReplicaMachine), StorageError<Types>> {
+    async fn build(
+        &self,
+    ) -> Result<(Arc<FakeDrive>, GroupLog, ReplicaMachine), StorageError<Types>> {
         let drive = FakeDrive::new(1);
         let files: Arc<dyn DriveFiles> = Arc::clone(&drive) as _;
-        let log = Arc::new(DriveLog::open(Arc::clone(&files), LogOptions::default()).expect("opens"));
-        let tables = Arc::new(Tables::open(files.as_ref(), TableOptions::default()).expect("opens"));
-        Identity { id: 0, generation: 1 }.write(files.as_ref(), GROUP).expect("written");
+        let log =
+            Arc::new(DriveLog::open(Arc::clone(&files), LogOptions::default()).expect("opens"));
+        let tables =
+            Arc::new(Tables::open(files.as_ref(), TableOptions::default()).expect("opens"));
+        Identity {
+            id: 0,
+            generation: 1,
+        }
+        .write(files.as_ref(), GROUP)
+        .expect("written");
         let lane = Lane::start().expect("starts");
-        let parts = DriveParts { files, log, tables, lane, machine: Arc::new(SuiteMachine) };
+        let parts = DriveParts {
+            files,
+            log,
+            tables,
+            lane,
+            machine: Arc::new(SuiteMachine),
+        };
         let core = ReplicaCore::open(parts, GROUP, false).expect("opens");
         Ok((drive, core.log.clone(), ReplicaMachine::new(core)))
     }
@@ -62,7 +77,13 @@ fn open_with(drive: &Arc<FakeDrive>, options: LogOptions) -> DriveLog {
 
 fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     let command = vec![index.to_le_bytes()[0]; bytes].into();
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal { stamp: index, command }) }
+    Entry {
+        log_id: log_id(term, index),
+        payload: EntryPayload::Normal(Proposal {
+            stamp: index,
+            command,
+        }),
+    }
 }
 
 async fn append(log: &mut GroupLog, entries: Vec<Entry>) {
@@ -72,16 +93,23 @@ async fn append(log: &mut GroupLog, entries: Vec<Entry>) {
 }
 
 async fn close(log: DriveLog) {
-    tokio::task::spawn_blocking(move || log.close()).await.expect("closed");
+    tokio::task::spawn_blocking(move || log.close())
+        .await
+        .expect("closed");
 }
 
 async fn entries(log: &mut GroupLog) -> Vec<Entry> {
-    log.try_get_log_entries(0..u64::MAX).await.expect("readable")
+    log.try_get_log_entries(0..u64::MAX)
+        .await
+        .expect("readable")
 }
 
 fn only_log(drive: &FakeDrive) -> String {
     let names = drive.names();
-    names.into_iter().find(|name| name.starts_with("log/")).expect("a log")
+    names
+        .into_iter()
+        .find(|name| name.starts_with("log/"))
+        .expect("a log")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,19 +119,28 @@ async fn what_was_durable_is_there_after_a_cut_and_a_torn_end_is_not() {
         let log = open(&drive);
         let mut group = log.group(GROUP);
         group.save_vote(&vote(4, 9, true)).await.expect("saved");
-        append(&mut group, (0..20).map(|index| entry(4, index, 100)).collect()).await;
+        append(
+            &mut group,
+            (0..20).map(|index| entry(4, index, 100)).collect(),
+        )
+        .await;
         // A half-written batch, as a cut leaves it.
         let name = only_log(&drive);
         let whole = drive.bytes(&name);
         let tail = whole[whole.len() - 300..].to_vec();
         let cut = drive.after_cut(0, false);
-        cut.edit(&name, |bytes| bytes.extend_from_slice(&tail[..torn.min(250)]));
+        cut.edit(&name, |bytes| {
+            bytes.extend_from_slice(&tail[..torn.min(250)])
+        });
         drop(log);
 
         let log = open(&cut);
         assert!(log.damaged().is_empty(), "torn {torn}: {:?}", log.damaged());
         let mut group = log.group(GROUP);
-        assert_eq!(group.read_vote().await.expect("read"), Some(vote(4, 9, true)));
+        assert_eq!(
+            group.read_vote().await.expect("read"),
+            Some(vote(4, 9, true))
+        );
         assert_eq!(entries(&mut group).await.len(), 20, "torn {torn}");
         append(&mut group, vec![entry(5, 20, 10)]).await;
         close(log).await;
@@ -117,8 +154,15 @@ async fn truncated_and_purged_entries_stay_so() {
     let drive = FakeDrive::new(1);
     let log = open(&drive);
     let mut group = log.group(GROUP);
-    append(&mut group, (0..10).map(|index| entry(1, index, 10)).collect()).await;
-    group.truncate_after(Some(log_id(1, 6))).await.expect("truncated");
+    append(
+        &mut group,
+        (0..10).map(|index| entry(1, index, 10)).collect(),
+    )
+    .await;
+    group
+        .truncate_after(Some(log_id(1, 6)))
+        .await
+        .expect("truncated");
     append(&mut group, vec![entry(2, 7, 10)]).await;
     group.purge(log_id(1, 3)).await.expect("purged");
     append(&mut group, vec![entry(2, 8, 10)]).await;
@@ -134,7 +178,11 @@ async fn damage_below_a_durable_mark_is_told_and_nothing_behind_it_is_lost() {
     let drive = FakeDrive::new(1);
     let log = open(&drive);
     let (mut hit, mut spared) = (log.group(GROUP), log.group(GroupId(5)));
-    append(&mut spared, (0..3).map(|index| entry(1, index, 64)).collect()).await;
+    append(
+        &mut spared,
+        (0..3).map(|index| entry(1, index, 64)).collect(),
+    )
+    .await;
     append(&mut hit, vec![entry(1, 0, 64)]).await;
     let name = only_log(&drive);
     let before = drive.bytes(&name).len();
@@ -145,7 +193,10 @@ async fn damage_below_a_durable_mark_is_told_and_nothing_behind_it_is_lost() {
     cut.edit(&name, |bytes| bytes[before + 70] ^= 1);
 
     let log = open(&cut);
-    assert_eq!(log.damaged().keys().copied().collect::<Vec<_>>(), vec![GROUP]);
+    assert_eq!(
+        log.damaged().keys().copied().collect::<Vec<_>>(),
+        vec![GROUP]
+    );
     assert_eq!(entries(&mut log.group(GroupId(5))).await.len(), 4);
     // Made anew, the group is clean again, also after the next start.
     log.destroy(GROUP).await.expect("destroyed");
@@ -172,7 +223,10 @@ async fn a_group_with_nothing_behind_the_damage_counts_as_hit() {
     let cut = drive.after_cut(0, false);
     cut.edit(&name, |bytes| bytes[before + 60] ^= 1);
     let damaged = open(&cut).damaged();
-    assert!(damaged.contains_key(&GROUP), "its vote is gone: {damaged:?}");
+    assert!(
+        damaged.contains_key(&GROUP),
+        "its vote is gone: {damaged:?}"
+    );
     assert!(!damaged.contains_key(&GroupId(5)), "{damaged:?}");
 }
 
@@ -186,7 +240,10 @@ async fn rot_in_the_last_batch_is_seen_after_a_clean_close() {
     let at = drive.bytes(&name).len() - 20;
     close(log).await;
     drive.edit(&name, |bytes| bytes[at] ^= 1);
-    assert!(open(&drive).damage_of(GROUP).is_some(), "though the log no longer knows the group");
+    assert!(
+        open(&drive).damage_of(GROUP).is_some(),
+        "though the log no longer knows the group"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +257,10 @@ async fn a_failed_sync_fails_the_drive_and_acknowledges_nothing() {
     assert!(drive.failure().is_some());
     assert!(log.failure().is_some());
     drive.mend();
-    assert!(group.save_vote(&vote(3, 1, false)).await.is_err(), "no second try after a failed sync");
+    assert!(
+        group.save_vote(&vote(3, 1, false)).await.is_err(),
+        "no second try after a failed sync"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,18 +272,51 @@ async fn many_appends_share_a_sync() {
     let before = drive.syncs();
     for index in 0..32 {
         for group in &mut groups {
-            group.append(vec![entry(1, index, 64)], IOFlushed::noop()).await.expect("taken");
+            group
+                .append(vec![entry(1, index, 64)], IOFlushed::noop())
+                .await
+                .expect("taken");
         }
     }
     for group in &groups {
         group.wait_durable(31).await.expect("durable");
     }
-    assert!(drive.syncs() - before < 32, "256 appends took {} syncs", drive.syncs() - before);
+    assert!(
+        drive.syncs() - before < 32,
+        "256 appends took {} syncs",
+        drive.syncs() - before
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_hints_cost_no_sync_and_come_with_the_next_batch() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    let mut group = log.group(GROUP);
+    append(&mut group, (0..4).map(|index| entry(1, index, 8)).collect()).await;
+    let before = drive.syncs();
+    for index in 0..4 {
+        group
+            .save_committed(Some(log_id(1, index)))
+            .await
+            .expect("taken");
+    }
+    append(&mut group, vec![entry(1, 4, 8)]).await;
+    assert_eq!(drive.syncs() - before, 1);
+    let mut after = open(&drive.after_cut(0, false)).group(GROUP);
+    assert_eq!(
+        after.read_committed().await.expect("read"),
+        Some(log_id(1, 3))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_groups_are_copied_forward_and_old_files_go() {
-    let options = LogOptions { file_bytes_max: 16 << 10, files_max: 2, ..LogOptions::default() };
+    let options = LogOptions {
+        file_bytes_max: 16 << 10,
+        files_max: 2,
+        ..LogOptions::default()
+    };
     let drive = FakeDrive::new(1);
     let log = open_with(&drive, options);
     let (mut idle, mut busy) = (log.group(GROUP), log.group(GroupId(5)));
@@ -236,14 +329,27 @@ async fn idle_groups_are_copied_forward_and_old_files_go() {
             busy.purge(log_id(1, index - 20)).await.expect("purged");
         }
     }
-    let count = || drive.names().iter().filter(|name| name.starts_with("log/")).count();
+    let count = || {
+        drive
+            .names()
+            .iter()
+            .filter(|name| name.starts_with("log/"))
+            .count()
+    };
     assert!(count() <= 4, "{} files", count());
-    assert!(!drive.names().contains(&"log/0000000000000001.log".to_owned()));
+    assert!(
+        !drive
+            .names()
+            .contains(&"log/0000000000000001.log".to_owned())
+    );
     for cut in [drive.after_cut(0, false), drive.after_cut(10_000, false)] {
         let log = open_with(&cut, options);
         assert!(log.damaged().is_empty(), "{:?}", log.damaged());
         let mut idle = log.group(GROUP);
-        assert_eq!(idle.read_vote().await.expect("read"), Some(vote(6, 2, true)));
+        assert_eq!(
+            idle.read_vote().await.expect("read"),
+            Some(vote(6, 2, true))
+        );
         assert_eq!(idle.bounds(), (Some(log_id(1, 1)), Some(log_id(1, 4))));
         assert_eq!(entries(&mut idle).await.len(), 3);
         assert_eq!(log.group(GroupId(5)).bounds().1, Some(log_id(1, 199)));
@@ -264,7 +370,11 @@ async fn entries_beyond_the_cache_are_read_back() {
         assert_eq!(*found, entry(1, index as u64, 1 << 20));
     }
     let limited = group.limited_get_log_entries(0, 24).await.expect("read");
-    assert!((1..24).contains(&limited.len()), "{} entries in one message", limited.len());
+    assert!(
+        (1..24).contains(&limited.len()),
+        "{} entries in one message",
+        limited.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,7 +383,16 @@ async fn a_hole_is_refused_before_it_is_written() {
     let log = open(&drive);
     let mut group = log.group(GROUP);
     append(&mut group, vec![entry(1, 0, 1)]).await;
-    assert!(group.append(vec![entry(1, 1, 1), entry(1, 3, 1)], IOFlushed::noop()).await.is_err());
-    assert_eq!(group.bounds().1, Some(log_id(1, 0)), "nothing of the refused call stays");
+    assert!(
+        group
+            .append(vec![entry(1, 1, 1), entry(1, 3, 1)], IOFlushed::noop())
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        group.bounds().1,
+        Some(log_id(1, 0)),
+        "nothing of the refused call stays"
+    );
     append(&mut group, vec![entry(1, 1, 1)]).await;
 }

@@ -26,8 +26,18 @@ fn drives(count: u32) -> Vec<Arc<FakeDrive>> {
 }
 
 async fn try_open(drives: &[Arc<FakeDrive>], options: MetaOptions) -> Result<MetaNode, MetaError> {
-    let files = drives.iter().map(|drive| Arc::clone(drive) as Arc<dyn DriveFiles>).collect();
-    MetaNode::open(files, options, RealClock::new(), Arc::new(Counter::default()), Arc::new(Toy)).await
+    let files = drives
+        .iter()
+        .map(|drive| Arc::clone(drive) as Arc<dyn DriveFiles>)
+        .collect();
+    MetaNode::open(
+        files,
+        options,
+        RealClock::new(),
+        Arc::new(Counter::default()),
+        Arc::new(Toy),
+    )
+    .await
 }
 
 async fn open(drives: &[Arc<FakeDrive>], options: MetaOptions) -> MetaNode {
@@ -42,14 +52,19 @@ async fn formed(drives: &[Arc<FakeDrive>], options: MetaOptions) -> MetaNode {
 
 async fn get(node: &MetaNode, group: GroupId, key: &str) -> Option<Vec<u8>> {
     let key = row_key(key);
-    let read = node.read(group, move |rows, _| rows.get(&key).expect("readable")).await;
+    let read = node
+        .read(group, move |rows, _| rows.get(&key).expect("readable"))
+        .await;
     read.expect("answered")
 }
 
 async fn propose_many(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>) {
     let proposals = keys.map(|key| {
         let node = node.clone();
-        tokio::spawn(async move { node.propose(group, put(&format!("k{key}"), &key.to_le_bytes())).await })
+        tokio::spawn(async move {
+            node.propose(group, put(&format!("k{key}"), &key.to_le_bytes()))
+                .await
+        })
     });
     for proposal in proposals.collect::<Vec<_>>() {
         proposal.await.expect("ran").expect("committed");
@@ -59,7 +74,8 @@ async fn propose_many(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32
 async fn expect_all(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>) {
     let missing = node.read(group, move |rows, _| {
         let absent = |key: &u32| {
-            rows.get(&row_key(&format!("k{key}"))).expect("readable") != Some(key.to_le_bytes().to_vec())
+            rows.get(&row_key(&format!("k{key}"))).expect("readable")
+                != Some(key.to_le_bytes().to_vec())
         };
         keys.filter(absent).collect::<Vec<_>>()
     });
@@ -72,11 +88,23 @@ async fn expect_equal(node: &MetaNode, group: GroupId, replicas: usize) {
     loop {
         let digests = node.table_digests(group).await.expect("readable");
         let status = node.status();
-        let chain: Vec<_> = status.replicas(group).iter().map(|(_, r)| (r.applied, r.digest)).collect();
+        let chain: Vec<_> = status
+            .replicas(group)
+            .iter()
+            .map(|(_, r)| (r.applied, r.digest))
+            .collect();
         let same = digests.windows(2).all(|pair| pair[0].1 == pair[1].1);
         if digests.len() == replicas && same {
-            assert!(digests.windows(2).all(|pair| pair[0].2 == pair[1].2), "{digests:?}");
-            assert!(chain.windows(2).all(|pair| pair[0] == pair[1] || pair[0].0 != pair[1].0), "{chain:?}");
+            assert!(
+                digests.windows(2).all(|pair| pair[0].2 == pair[1].2),
+                "{digests:?}"
+            );
+            assert!(
+                chain
+                    .windows(2)
+                    .all(|pair| pair[0] == pair[1] || pair[0].0 != pair[1].0),
+                "{chain:?}"
+            );
             return;
         }
         assert!(Instant::now() < deadline, "replicas differ: {digests:?}");
@@ -88,14 +116,19 @@ async fn expect_equal(node: &MetaNode, group: GroupId, replicas: usize) {
 async fn one_drive_proposes_reads_and_restarts() {
     let drives = drives(1);
     let node = formed(&drives, options(1)).await;
-    node.propose(CONTROL, put("a", b"1")).await.expect("committed");
+    node.propose(CONTROL, put("a", b"1"))
+        .await
+        .expect("committed");
     assert_eq!(get(&node, CONTROL, "a").await, Some(b"1".to_vec()));
     assert_eq!(get(&node, GroupId(1), "a").await, None, "groups are apart");
     let stamp = node.stamp(CONTROL).expect("known");
     assert!(stamp.0 > 1_600_000_000_000, "{stamp:?}");
     node.bootstrap().await.expect("idempotent");
     node.shutdown().await;
-    assert!(matches!(node.propose(CONTROL, put("b", b"2")).await, Err(MetaError::Closed)));
+    assert!(matches!(
+        node.propose(CONTROL, put("b", b"2")).await,
+        Err(MetaError::Closed)
+    ));
     drop(node);
 
     let node = open(&drives, options(1)).await;
@@ -124,7 +157,10 @@ async fn a_power_cut_loses_nothing_acknowledged() {
         let before = drives(3);
         let node = formed(&before, options(3)).await;
         propose_many(&node, CONTROL, 0..200).await;
-        let after: Vec<_> = before.iter().map(|drive| drive.after_cut(37, tables)).collect();
+        let after: Vec<_> = before
+            .iter()
+            .map(|drive| drive.after_cut(37, tables))
+            .collect();
         let node_after = open(&after, options(3)).await;
         expect_all(&node_after, CONTROL, 0..200).await;
         propose_many(&node_after, CONTROL, 200..220).await;
@@ -152,7 +188,10 @@ async fn proposals_go_on_when_a_leaders_drive_fails() {
     let node = formed(&drives, options(5)).await;
     propose_many(&node, CONTROL, 0..20).await;
     let leader = node.status().leader(CONTROL).expect("one leads");
-    let failing = drives.iter().find(|drive| drive.drive() == leader).expect("there");
+    let failing = drives
+        .iter()
+        .find(|drive| drive.drive() == leader)
+        .expect("there");
     failing.fail_syncs();
     let began = Instant::now();
     propose_many(&node, CONTROL, 20..40).await;
@@ -160,7 +199,10 @@ async fn proposals_go_on_when_a_leaders_drive_fails() {
     assert!(took < Duration::from_millis(2500), "took {took:?}");
     expect_all(&node, CONTROL, 0..40).await;
     until("drive is out", Duration::from_secs(5), || {
-        node.status().drives.iter().any(|drive| drive.drive == leader && drive.out.is_some())
+        node.status()
+            .drives
+            .iter()
+            .any(|drive| drive.drive == leader && drive.out.is_some())
     })
     .await;
     // Back: it catches up.
@@ -176,29 +218,58 @@ async fn proposals_go_on_when_a_leaders_drive_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_nothing_is_acknowledged() {
     let drives = drives(3);
-    let node = formed(&drives, MetaOptions { deadline: Duration::from_secs(2), ..options(3) }).await;
+    let node = formed(
+        &drives,
+        MetaOptions {
+            deadline: Duration::from_secs(2),
+            ..options(3)
+        },
+    )
+    .await;
     node.drive_out(DriveId(1), "pulled").await;
-    node.propose(CONTROL, put("two", b"ok")).await.expect("two of three");
+    node.propose(CONTROL, put("two", b"ok"))
+        .await
+        .expect("two of three");
     node.drive_out(DriveId(2), "pulled").await;
     let refused = node.propose(CONTROL, put("one", b"no")).await;
-    assert!(matches!(refused, Err(MetaError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(MetaError::Unavailable(_))),
+        "{refused:?}"
+    );
     let refused = node.read(CONTROL, |_, _| ()).await;
-    assert!(matches!(refused, Err(MetaError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(MetaError::Unavailable(_))),
+        "{refused:?}"
+    );
     node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_drives_voters_move_to_another() {
     let drives = drives(4);
-    let node = formed(&drives, MetaOptions { replace_after: Duration::ZERO, ..options(3) }).await;
+    let node = formed(
+        &drives,
+        MetaOptions {
+            replace_after: Duration::ZERO,
+            ..options(3)
+        },
+    )
+    .await;
     propose_many(&node, CONTROL, 0..50).await;
     let (lost, _) = node.status().replicas(CONTROL)[0];
-    drives.iter().find(|drive| drive.drive() == lost).expect("there").fail("gone");
+    drives
+        .iter()
+        .find(|drive| drive.drive() == lost)
+        .expect("there")
+        .fail("gone");
     until("replaced", Duration::from_secs(20), || {
         let status = node.status();
         let replicas = status.replicas(CONTROL);
         let ids: Vec<u64> = replicas.iter().map(|(_, r)| r.id).collect();
-        replicas.len() == 3 && replicas.iter().all(|(_, r)| r.voters.iter().all(|voter| ids.contains(voter)))
+        replicas.len() == 3
+            && replicas
+                .iter()
+                .all(|(_, r)| r.voters.iter().all(|voter| ids.contains(voter)))
     })
     .await;
     propose_many(&node, CONTROL, 50..60).await;
@@ -212,7 +283,11 @@ async fn snapshots_purge_the_log_and_a_restart_builds_on_them() {
     for tables in [true, false] {
         let before = drives(3);
         let options = MetaOptions {
-            log: LogOptions { file_bytes_max: 32 << 10, files_max: 2, ..LogOptions::default() },
+            log: LogOptions {
+                file_bytes_max: 32 << 10,
+                files_max: 2,
+                ..LogOptions::default()
+            },
             ..options(3)
         };
         let node = formed(&before, options.clone()).await;
@@ -222,16 +297,25 @@ async fn snapshots_purge_the_log_and_a_restart_builds_on_them() {
             node.snapshot(CONTROL).await;
             let due = node.applied(CONTROL);
             until("snapshots", Duration::from_secs(10), || {
-                node.status().replicas(CONTROL).iter().all(|(_, r)| r.snapshot >= Some(due))
+                node.status()
+                    .replicas(CONTROL)
+                    .iter()
+                    .all(|(_, r)| r.snapshot >= Some(due))
             })
             .await;
         }
         until("purged", Duration::from_secs(10), || {
-            node.status().replicas(CONTROL).iter().all(|(_, r)| r.purged > Some(100))
+            node.status()
+                .replicas(CONTROL)
+                .iter()
+                .all(|(_, r)| r.purged > Some(100))
         })
         .await;
         propose_many(&node, CONTROL, 300..330).await;
-        let after: Vec<_> = before.iter().map(|drive| drive.after_cut(0, tables)).collect();
+        let after: Vec<_> = before
+            .iter()
+            .map(|drive| drive.after_cut(0, tables))
+            .collect();
         let again = open(&after, options).await;
         expect_all(&again, CONTROL, 0..330).await;
         expect_equal(&again, CONTROL, 3).await;
@@ -254,7 +338,11 @@ async fn a_damaged_newest_snapshot_falls_back_to_the_older() {
         .await;
     }
     let after = before[0].after_cut(0, false);
-    let newest = after.names().into_iter().rfind(|name| name.starts_with("snapshots/g0/")).expect("one");
+    let newest = after
+        .names()
+        .into_iter()
+        .rfind(|name| name.starts_with("snapshots/g0/"))
+        .expect("one");
     after.edit(&newest, |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -266,7 +354,11 @@ async fn a_damaged_newest_snapshot_falls_back_to_the_older() {
 }
 
 fn log_name(drive: &FakeDrive) -> String {
-    drive.names().into_iter().find(|name| name.starts_with("log/")).expect("a log")
+    drive
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("log/"))
+        .expect("a log")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,8 +367,16 @@ async fn a_replica_with_a_damaged_log_is_made_anew() {
     let node = formed(&before, options(3)).await;
     propose_many(&node, CONTROL, 0..50).await;
     expect_equal(&node, CONTROL, 3).await;
-    let after: Vec<_> = before.iter().map(|drive| drive.after_cut(0, true)).collect();
-    let old: Vec<u64> = node.status().replicas(CONTROL).iter().map(|(_, r)| r.id).collect();
+    let after: Vec<_> = before
+        .iter()
+        .map(|drive| drive.after_cut(0, true))
+        .collect();
+    let old: Vec<u64> = node
+        .status()
+        .replicas(CONTROL)
+        .iter()
+        .map(|(_, r)| r.id)
+        .collect();
     node.shutdown().await;
     let name = log_name(&after[0]);
     after[0].edit(&name, |bytes| {
@@ -290,12 +390,18 @@ async fn a_replica_with_a_damaged_log_is_made_anew() {
         let replicas = status.replicas(CONTROL);
         let ids: Vec<u64> = replicas.iter().map(|(_, r)| r.id).collect();
         replicas.len() == 3
-            && replicas.iter().all(|(_, r)| r.voters.len() == 3 && r.voters.iter().all(|v| ids.contains(v)))
+            && replicas
+                .iter()
+                .all(|(_, r)| r.voters.len() == 3 && r.voters.iter().all(|v| ids.contains(v)))
     })
     .await;
     let status = again.status();
     let new: Vec<u64> = status.replicas(CONTROL).iter().map(|(_, r)| r.id).collect();
-    assert_eq!(new.iter().filter(|id| old.contains(id)).count(), 2, "one has a new id: {old:?} {new:?}");
+    assert_eq!(
+        new.iter().filter(|id| old.contains(id)).count(),
+        2,
+        "one has a new id: {old:?} {new:?}"
+    );
     propose_many(&again, CONTROL, 50..60).await;
     expect_equal(&again, CONTROL, 3).await;
     again.shutdown().await;
@@ -314,14 +420,88 @@ async fn a_lone_voter_with_a_damaged_log_is_refused() {
     });
     drop(node);
     let refused = try_open(&before, options(1)).await;
-    assert!(matches!(&refused, Err(MetaError::Damaged(why)) if why.contains("Recovery")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(MetaError::Damaged(why)) if why.contains("Recovery")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_groups_tick() {
     let drives = drives(1);
-    let node = formed(&drives, MetaOptions { tick_after: Duration::from_millis(200), ..options(1) }).await;
+    let node = formed(
+        &drives,
+        MetaOptions {
+            tick_after: Duration::from_millis(200),
+            ..options(1)
+        },
+    )
+    .await;
     let stamp = node.stamp(CONTROL).expect("known");
-    until("a later stamp", Duration::from_secs(10), || node.stamp(CONTROL).is_ok_and(|s| s > stamp)).await;
+    until("a later stamp", Duration::from_secs(10), || {
+        node.stamp(CONTROL).is_ok_and(|s| s > stamp)
+    })
+    .await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_refuse_to_open_are_rebuilt() {
+    let before = drives(1);
+    let node = formed(&before, options(1)).await;
+    propose_many(&node, CONTROL, 0..50).await;
+    node.snapshot(CONTROL).await;
+    let due = node.applied(CONTROL);
+    until("snapshot", Duration::from_secs(10), || {
+        node.status().replicas(CONTROL)[0].1.snapshot >= Some(due)
+    })
+    .await;
+    propose_many(&node, CONTROL, 50..80).await;
+    let after = before[0].after_cut(0, true);
+    for entry in std::fs::read_dir(after.table_directory()).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_file() {
+            let mut bytes = std::fs::read(&path).expect("readable");
+            let middle = bytes.len() / 2;
+            bytes[..middle].fill(0xa5);
+            std::fs::write(&path, bytes).expect("written");
+        }
+    }
+    let again = open(&[after], options(1)).await;
+    expect_all(&again, CONTROL, 0..80).await;
+    again.shutdown().await;
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_table_directory_on_one_of_three_is_rebuilt_and_agrees() {
+    let before = drives(3);
+    let node = formed(&before, options(3)).await;
+    propose_many(&node, CONTROL, 0..80).await;
+    expect_equal(&node, CONTROL, 3).await;
+    let after = [
+        before[0].after_cut(0, false),
+        before[1].after_cut(0, true),
+        before[2].after_cut(0, true),
+    ];
+    node.shutdown().await;
+    let again = open(&after, options(3)).await;
+    expect_all(&again, CONTROL, 0..80).await;
+    expect_equal(&again, CONTROL, 3).await;
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proposals_beyond_the_bound_are_told_to_slow_down() {
+    let drives = drives(1);
+    let node = formed(&drives, options(1)).await;
+    let too_much = vec![0; engine_meta::service::INFLIGHT_BYTES_MAX + 1];
+    assert!(matches!(
+        node.propose(CONTROL, too_much).await,
+        Err(MetaError::Overloaded)
+    ));
+    node.propose(CONTROL, put("a", b"1"))
+        .await
+        .expect("room again");
     node.shutdown().await;
 }

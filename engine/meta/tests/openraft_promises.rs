@@ -36,12 +36,25 @@ fn config() -> Arc<Config> {
 
 async fn replica(id: u32, switchboard: &Switchboard) -> Replica {
     let files: Arc<dyn DriveFiles> = FakeDrive::new(id);
-    Identity { id: u64::from(id), generation: 1 }.write(files.as_ref(), GROUP).expect("written");
+    Identity {
+        id: u64::from(id),
+        generation: 1,
+    }
+    .write(files.as_ref(), GROUP)
+    .expect("written");
     let log = Arc::new(DriveLog::open(Arc::clone(&files), LogOptions::default()).expect("opens"));
     let tables = Arc::new(Tables::open(files.as_ref(), TableOptions::default()).expect("opens"));
     let lane = Lane::start().expect("starts");
-    let parts = DriveParts { files, log, tables, lane, machine: Arc::new(Toy) };
-    Replica::open(parts, GROUP, config(), switchboard, false).await.expect("opens")
+    let parts = DriveParts {
+        files,
+        log,
+        tables,
+        lane,
+        machine: Arc::new(Toy),
+    };
+    Replica::open(parts, GROUP, config(), switchboard, false)
+        .await
+        .expect("opens")
 }
 
 fn home(id: u32) -> Home {
@@ -60,8 +73,15 @@ async fn three(switchboard: &Switchboard) -> Vec<Replica> {
 }
 
 async fn write(replica: &Replica, key: &str) {
-    let proposal = Proposal { stamp: 1, command: put(key, b"v").into() };
-    replica.node.client_write(proposal).await.expect("committed");
+    let proposal = Proposal {
+        stamp: 1,
+        command: put(key, b"v").into(),
+    };
+    replica
+        .node
+        .client_write(proposal)
+        .await
+        .expect("committed");
 }
 
 fn has(replica: &Replica, key: &str) -> bool {
@@ -75,12 +95,31 @@ async fn a_learner_catches_up_and_takes_a_vote() {
     let replicas = three(&switchboard).await;
     write(&replicas[0], "before").await;
     let fourth = replica(4, &switchboard).await;
-    replicas[0].node.add_learner(4, home(4), true).await.expect("caught up");
+    replicas[0]
+        .node
+        .add_learner(4, home(4), true)
+        .await
+        .expect("caught up");
     let voters = BTreeSet::from([1, 2, 4]);
-    replicas[0].node.change_membership(voters.clone(), false).await.expect("changed");
+    replicas[0]
+        .node
+        .change_membership(voters.clone(), false)
+        .await
+        .expect("changed");
     write(&replicas[0], "after").await;
-    until("applied", SOON, || has(&fourth, "before") && has(&fourth, "after")).await;
-    assert_eq!(fourth.core.applied().membership.voter_ids().collect::<BTreeSet<_>>(), voters);
+    until("applied", SOON, || {
+        has(&fourth, "before") && has(&fourth, "after")
+    })
+    .await;
+    assert_eq!(
+        fourth
+            .core
+            .applied()
+            .membership
+            .voter_ids()
+            .collect::<BTreeSet<_>>(),
+        voters
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +127,12 @@ async fn leadership_moves_when_told_and_nothing_is_lost() {
     let switchboard = Switchboard::default();
     let replicas = three(&switchboard).await;
     write(&replicas[0], "before").await;
-    replicas[0].node.trigger().transfer_leader(2).await.expect("told");
+    replicas[0]
+        .node
+        .trigger()
+        .transfer_leader(2)
+        .await
+        .expect("told");
     until("moved", SOON, || replicas[1].node.is_leader()).await;
     write(&replicas[1], "after").await;
     assert!(has(&replicas[1], "before"));
@@ -100,7 +144,11 @@ async fn a_leader_cut_off_from_its_voters_answers_no_reads() {
     let switchboard = Switchboard::default();
     let replicas = three(&switchboard).await;
     write(&replicas[0], "a").await;
-    replicas[0].node.ensure_linearizable(ReadPolicy::ReadIndex).await.expect("leads");
+    replicas[0]
+        .node
+        .ensure_linearizable(ReadPolicy::ReadIndex)
+        .await
+        .expect("leads");
     switchboard.disconnect(GROUP, 2);
     switchboard.disconnect(GROUP, 3);
     // The others cannot reach it either: to itself it still leads.
@@ -118,7 +166,11 @@ async fn a_read_index_waits_for_what_was_acknowledged() {
     for round in 0..50 {
         let key = format!("k{round}");
         write(&replicas[0], &key).await;
-        replicas[0].node.ensure_linearizable(ReadPolicy::ReadIndex).await.expect("leads");
+        replicas[0]
+            .node
+            .ensure_linearizable(ReadPolicy::ReadIndex)
+            .await
+            .expect("leads");
         assert!(has(&replicas[0], &key), "{key}");
     }
 }

@@ -51,10 +51,16 @@ impl LogFile for RealFile {
     }
     fn truncate(&mut self, length: u64) -> Result<(), DriveError> {
         self.length = length;
-        self.file.set_len(length).and_then(|()| self.file.sync_all()).map_err(failed)
+        self.file
+            .set_len(length)
+            .and_then(|()| self.file.sync_all())
+            .map_err(failed)
     }
     fn reader(&self) -> Result<Box<dyn LogFile>, DriveError> {
-        Ok(Box::new(Self { file: Arc::clone(&self.file), length: self.length }))
+        Ok(Box::new(Self {
+            file: Arc::clone(&self.file),
+            length: self.length,
+        }))
     }
 }
 
@@ -88,17 +94,33 @@ impl DriveFiles for RealDrive {
         std::fs::rename(self.path(from), self.path(to)).map_err(failed)
     }
     fn list(&self, directory: &str) -> Result<Vec<String>, DriveError> {
-        let Ok(entries) = std::fs::read_dir(self.path(directory)) else { return Ok(Vec::new()) };
-        let mut names: Vec<String> =
-            entries.map(|e| e.expect("readable").file_name().into_string().expect("ours")).collect();
+        let Ok(entries) = std::fs::read_dir(self.path(directory)) else {
+            return Ok(Vec::new());
+        };
+        let mut names: Vec<String> = entries
+            .map(|e| {
+                e.expect("readable")
+                    .file_name()
+                    .into_string()
+                    .expect("ours")
+            })
+            .collect();
         names.sort();
         Ok(names)
     }
     fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
-        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(self.path(name));
+        let open = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(self.path(name));
         let file = open.map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        Ok(Box::new(RealFile { file: Arc::new(file), length }))
+        Ok(Box::new(RealFile {
+            file: Arc::new(file),
+            length,
+        }))
     }
     fn directory(&self, name: &str) -> Result<PathBuf, DriveError> {
         let path = self.path(name);
@@ -117,14 +139,29 @@ async fn measure(drives: u32, voters: usize, proposers: u32, bytes: usize) {
     let files: Vec<Arc<dyn DriveFiles>> = (1..=drives)
         .map(|id| {
             let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-            Arc::new(RealDrive { id, root, gone: Mutex::default() }) as Arc<dyn DriveFiles>
+            Arc::new(RealDrive {
+                id,
+                root,
+                gone: Mutex::default(),
+            }) as Arc<dyn DriveFiles>
         })
         .collect();
-    let options = MetaOptions { voters, ..MetaOptions::default() };
+    let options = MetaOptions {
+        voters,
+        ..MetaOptions::default()
+    };
     let (clock, entropy) = (RealClock::new(), Arc::new(Counter::default()));
-    let node = MetaNode::open(files, options, clock, entropy, Arc::new(Toy)).await.expect("opens");
+    let node = MetaNode::open(files, options, clock, entropy, Arc::new(Toy))
+        .await
+        .expect("opens");
     node.bootstrap().await.expect("formed");
-    let syncs = |node: &MetaNode| node.status().drives.iter().map(|drive| drive.syncs).sum::<u64>();
+    let syncs = |node: &MetaNode| {
+        node.status()
+            .drives
+            .iter()
+            .map(|drive| drive.syncs)
+            .sum::<u64>()
+    };
     let (began, before) = (Instant::now(), syncs(&node));
     let tasks: Vec<_> = (0..proposers)
         .map(|proposer| {
@@ -146,7 +183,9 @@ async fn measure(drives: u32, voters: usize, proposers: u32, bytes: usize) {
     }
     let seconds = began.elapsed().as_secs_f64();
     let (per_second, syncs) = (f64::from(commits) / seconds, syncs(&node) - before);
-    println!("{voters} voters on {drives} drives, {proposers} proposers of {bytes} B: {per_second:.0} commits/s, {syncs} syncs");
+    println!(
+        "{voters} voters on {drives} drives, {proposers} proposers of {bytes} B: {per_second:.0} commits/s, {syncs} syncs"
+    );
     let reads = Instant::now();
     let mut count = 0_u32;
     while reads.elapsed() < Duration::from_secs(1) {

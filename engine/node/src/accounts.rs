@@ -19,9 +19,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// A credential is looked up again when older than this: changes take effect within it.
-pub const CREDENTIAL_FRESH: Duration = Duration::from_secs(1);
+pub(crate) const CREDENTIAL_FRESH: Duration = Duration::from_secs(1);
 /// While control is out of reach, a credential older than this is denied.
-pub const CREDENTIAL_STALE_MAX: Duration = Duration::from_secs(5 * 60);
+pub(crate) const CREDENTIAL_STALE_MAX: Duration = Duration::from_secs(5 * 60);
 /// First byte of a sealed secret (**format**).
 const SEALED_VERSION: u8 = 1;
 const SEALED_HEAD: usize = 1 + 8 + NONCE_LEN;

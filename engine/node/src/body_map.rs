@@ -4,7 +4,7 @@ use crate::EngineError;
 use crate::api::{Bucket, CustomerKey};
 use crate::engine::Inner;
 use engine_core::meta::{
-    BodyStart, FoundVersion, MANIFEST_CHUNK_ENTRIES, ManifestEntry, PartFound, PartRow, Place, Query,
+    MANIFEST_CHUNK_ENTRIES, ManifestEntry, PartFound, PartRow, Place, Query,
     Reply, Stripe,
 };
 use engine_core::seal::Opener;
@@ -44,14 +44,6 @@ impl Chunk {
     fn get(&self, index: u32) -> Option<Stripe> {
         let at = index.checked_sub(self.first)?;
         self.stripes.get(at as usize).cloned()
-    }
-}
-
-/// The first part of a found body, if it is one part.
-pub(crate) fn only_part(found: &FoundVersion) -> Option<&PartFound> {
-    match &found.body {
-        Some(BodyStart::Part(part)) => Some(part),
-        _ => None,
     }
 }
 

@@ -19,11 +19,11 @@ pub(crate) const BUFFER_ALIGN: usize = 4096;
 /// What the budget is counted in.
 const UNIT_BYTES: usize = 4096;
 /// Least budget: one stripe with its parity, whatever the geometry.
-pub const BUFFER_BUDGET_BYTES_MIN: usize = 32 << 20;
+pub(crate) const BUFFER_BUDGET_BYTES_MIN: usize = 32 << 20;
 /// Budget unless set: enough for two uploads a core to be read, hashed, sealed and written at once.
-pub const BUFFER_BUDGET_BYTES: usize = 256 << 20;
+pub(crate) const BUFFER_BUDGET_BYTES: usize = 256 << 20;
 /// Longest wait for a grant; then `SlowDown`.
-pub const GRANT_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const GRANT_WAIT: Duration = Duration::from_secs(10);
 
 /// One byte budget and the buffers it pays for.
 pub(crate) struct Buffers {

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 /// Most reports that wait. What does not fit is counted and found again by scrub.
-pub const DAMAGE_QUEUE_MAX: usize = 1024;
+pub(crate) const DAMAGE_QUEUE_MAX: usize = 1024;
 
 /// One shard that did not read.
 #[derive(Clone, Debug, PartialEq, Eq)]

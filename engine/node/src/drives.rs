@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A drive that answers nothing for so long is out of service.
-pub const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// One operation that takes so many silences on a drive that answers others has failed.
 const OPERATION_SILENCES_MAX: u32 = 12;
 /// A full drive takes writes again when this much is free, or 2 % of it where that is less.

@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 /// Frames of one piece, and what pieces begin at multiples of: 1 MiB of ciphertext, which lies in
 /// one data shard where the stripe is full.
-pub const PIECE_FRAMES: u64 = 16;
+pub(crate) const PIECE_FRAMES: u64 = 16;
 /// Pieces being read while one is handed out: the next only.
-pub const PIECES_AHEAD: usize = 2;
+pub(crate) const PIECES_AHEAD: usize = 2;
 
 /// Whole frames of one stripe, and what of their plaintext is wanted.
 #[derive(Clone, Debug)]

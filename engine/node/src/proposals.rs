@@ -9,7 +9,7 @@ use engine_types::{BirthId, CommandId, PartitionId};
 use std::time::Duration;
 
 /// How long one command is asked again before its outcome is given up as unknown.
-pub const PROPOSAL_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PROPOSAL_PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_secs(1);
 

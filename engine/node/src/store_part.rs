@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Stripes of one body in memory at once: one in each of the stages that overlap best.
-pub const STRIPES_IN_FLIGHT: usize = 3;
+pub(crate) const STRIPES_IN_FLIGHT: usize = 3;
 
 /// Where a part goes.
 #[derive(Debug)]

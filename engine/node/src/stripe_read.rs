@@ -21,7 +21,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 /// A shard that takes longer is rebuilt from others meanwhile.
-pub const HEDGE_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const HEDGE_AFTER: Duration = Duration::from_millis(500);
 
 /// Where a stripe is in the metadata; for reports.
 #[derive(Clone, Debug)]

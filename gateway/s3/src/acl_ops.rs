@@ -1,5 +1,6 @@
 //! Get and set access control lists of buckets and objects.
 
+use crate::checksum::check_document;
 use crate::acl::{Acl, AclRequest, asks_nothing_new, check_public, from_policy, grants_dto, lists_are_off, owner_dto, requested};
 use crate::documents::{Ownership, ownership, public_access_block};
 use crate::error::from_engine;
@@ -43,6 +44,7 @@ pub(crate) async fn put_bucket(
     cx: RequestContext,
     request: S3Request<PutBucketAclInput>,
 ) -> S3Result<S3Response<PutBucketAclOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let asked = AclRequest::from(&acl_asked!(input, grant_write));
     let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
@@ -130,6 +132,7 @@ pub(crate) async fn put_object(
     cx: RequestContext,
     request: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let asked = AclRequest::from(&acl_asked!(input, grant_write));
     let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;

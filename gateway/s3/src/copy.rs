@@ -6,7 +6,6 @@ use crate::conditions::{self, Read, Verdict};
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
 use crate::put_object::DEFAULT_CHECKSUM;
-use crate::seams::check_copy_source;
 use crate::sse::{CustomerAsked, ForWrite, set_sse, source_customer_asked, sse_asked};
 use crate::tagging;
 use crate::translate::{etag, read_version, seconds, time, written_version};
@@ -66,7 +65,7 @@ fn failed() -> S3Error {
 }
 
 impl Gateway {
-    /// Finds the source, as the signer may read it, where its conditions hold.
+    /// Finds the source, where its conditions hold. The access check has judged that it may be read.
     pub(crate) async fn source(&self, cx: &RequestContext, asked: &SourceAsked<'_>) -> S3Result<Source> {
         let CopySource::Bucket { bucket, key, version_id: version } = asked.source else {
             return Err(s3_error!(NotImplemented, "Access points are not built"));
@@ -87,7 +86,6 @@ impl Gateway {
             Lookup::Missing(refusal) => return Err(from_engine(EngineError::Refused(refusal))),
         };
         let row = &found.found.row;
-        check_copy_source(&cx.identity, &bucket, row)?;
         let key = self.sse_for_read(cx, &row.attributes.encryption, &asked.customer)?;
         match asked.read.judge(&row.etag.to_string(), &seconds(row.order.stamp)) {
             Verdict::Go => Ok(Source { bucket, found, key, asked: version }),

@@ -1,5 +1,6 @@
 //! CORS configuration of a bucket. What it does to requests: `cors`.
 
+use crate::checksum::check_document;
 use crate::documents::{CorsRule, document, to_row};
 use crate::gateway::{Gateway, RequestContext, fresh};
 use engine_core::meta::BucketDocument;
@@ -41,6 +42,7 @@ pub(crate) async fn put(
     cx: RequestContext,
     request: S3Request<PutBucketCorsInput>,
 ) -> S3Result<S3Response<PutBucketCorsOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let rules = parse(input.cors_configuration.cors_rules)?;
     let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;

@@ -33,7 +33,7 @@ async fn delete_key(
         return Err(s3_error!(NotImplemented, "Only ETag is built for conditional deletes"));
     }
     let (key, version) = (object_key(&entry.key)?, version_id(entry.version_id.as_deref())?);
-    check_delete(&cx.identity, bucket, &entry.key, version)?;
+    check_delete(cx, &entry.key, entry.version_id.as_deref())?;
     let condition = match &entry.e_tag {
         None => Condition::default(),
         Some(tag) if tag.value() == "*" => conditions::write(Some(&ETagCondition::Any), None),

@@ -1,6 +1,7 @@
 //! Default encryption of a bucket. Everything is encrypted whatever it says: it decides whose key
 //! wraps where a write does not, and what answers then say.
 
+use crate::checksum::check_document;
 use crate::documents::{EncryptionDocument, document, to_row};
 use crate::gateway::{Gateway, RequestContext, fresh};
 use engine_core::meta::BucketDocument;
@@ -41,6 +42,7 @@ pub(crate) async fn put(
     cx: RequestContext,
     request: S3Request<PutBucketEncryptionInput>,
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let document = parse(&input.server_side_encryption_configuration)?;
     let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;

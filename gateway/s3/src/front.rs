@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::auth::Auth;
 use crate::body::{BoxError, Leftover, RequestBody};
 use crate::close::{Close, ResponseBody};
+use crate::cors;
 use crate::error::{incomplete, sha256_mismatch};
 use crate::gateway::Gateway;
 use crate::host::Hosts;
@@ -20,7 +21,6 @@ use bytes::Bytes;
 use engine_node::Engine;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body::Body as _;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::region::Region;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -54,6 +54,7 @@ pub enum FrontError {
 /// The S3 front. One a process; shared by all connections.
 #[derive(Debug)]
 pub struct S3Front {
+    engine: Engine,
     service: S3Service,
     options: Arc<FrontOptions>,
     hosts: Hosts,
@@ -62,6 +63,7 @@ pub struct S3Front {
 /// Ways a request may go.
 enum Route {
     S3,
+    /// A browser's OPTIONS.
     Preflight,
     /// Another service of the same port, by credential scope.
     Other(String),
@@ -88,7 +90,7 @@ impl S3Front {
         };
         let repair = Repair::new(build(None), Auth { engine: engine.clone() });
         let service = build(Some(repair));
-        Ok(Self { service, options, hosts })
+        Ok(Self { engine, service, options, hosts })
     }
 
     /// Answers one request. Never fails: what goes wrong is an answer.
@@ -101,13 +103,15 @@ impl S3Front {
         let state = Arc::new(RequestState::new(&info, &head.headers, &self.options));
         let (method, resource) = (head.method.clone(), head.uri.path().to_owned());
         let mut close = Close::new(Arc::clone(&state), method.clone(), &resource);
-        let target = precheck::target(&head, self.names_key(&head));
+        let (bucket, key) = self.names(&head);
+        let target = precheck::target(&head, key);
+        let browser = cors::Asked::of(&method, &head.headers, bucket.as_deref());
         let length = body.size_hint().exact();
         let expects = head.headers.contains_key(header::EXPECT);
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
         let mut response = match self.admit(&mut head, target, length) {
             Ok(Route::S3) => self.s3(head, body, &leftover, target, &state).await,
-            Ok(Route::Preflight) => render::error(preflight_refused()),
+            Ok(Route::Preflight) => self.preflight(&head, bucket.as_deref(), &state).await,
             Ok(Route::Other(service)) => render::error(s3_error!(
                 NotImplemented,
                 "The service {service} is not built yet"
@@ -115,6 +119,9 @@ impl S3Front {
             Err(error) => render::error(error),
         };
         leftover.drain();
+        if let Some(browser) = browser.filter(|_| method != Method::OPTIONS) {
+            browser.decorate(&self.engine, response.headers_mut()).await;
+        }
         render::finish(&mut response, &state, &method, &resource, &self.options.region);
         close.answered(response.status());
         response.map(|body| ResponseBody::new(body, close))
@@ -168,24 +175,31 @@ impl S3Front {
         }
     }
 
-    /// Whether the request's path names a key.
-    fn names_key(&self, head: &Parts) -> bool {
-        let host = head.headers.get(header::HOST).and_then(|h| h.to_str().ok());
-        let host = host.or_else(|| head.uri.authority().map(|a| a.as_str()));
-        let path = head.uri.path().trim_start_matches('/');
-        match host.and_then(|host| self.hosts.bucket(host)) {
-            Some(_bucket) => !path.is_empty(),
-            None => path.split_once('/').is_some_and(|(_bucket, key)| !key.is_empty()),
+    async fn preflight(&self, head: &Parts, bucket: Option<&str>, state: &RequestState) -> Response<Body> {
+        state.set_operation("Preflight");
+        match cors::preflight(&self.engine, &head.headers, bucket).await {
+            Ok(headers) => {
+                let mut response = Response::new(Body::empty());
+                *response.headers_mut() = headers;
+                response
+            }
+            Err(error) => render::error(error),
         }
     }
-}
 
-fn preflight_refused() -> S3Error {
-    crate::error::custom(
-        "AccessForbidden",
-        StatusCode::FORBIDDEN,
-        "CORSResponse: CORS is not enabled for this bucket.",
-    )
+    /// The bucket a request names, and whether it names a key.
+    fn names(&self, head: &Parts) -> (Option<String>, bool) {
+        let host = head.headers.get(header::HOST).and_then(|h| h.to_str().ok());
+        let host = host.or_else(|| head.uri.authority().map(|a| a.as_str()));
+        let path = head.uri.path().strip_prefix('/').unwrap_or_default();
+        match host.and_then(|host| self.hosts.bucket(host)) {
+            Some(bucket) => (Some(bucket.to_owned()), !path.is_empty()),
+            None => {
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                ((!bucket.is_empty()).then(|| bucket.to_owned()), !key.is_empty())
+            }
+        }
+    }
 }
 
 fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {

@@ -1,6 +1,7 @@
 //! What handlers share: the engine, the options, and how a bucket is looked up and looked up again.
 
 use crate::error::from_engine;
+use crate::access::Judge;
 use crate::identity::Identity;
 use crate::options::FrontOptions;
 use crate::request::RequestState;
@@ -22,6 +23,8 @@ pub(crate) struct Gateway {
 pub(crate) struct RequestContext {
     pub(crate) identity: Identity,
     pub(crate) state: Arc<RequestState>,
+    /// For what only a body tells: the keys of a DeleteObjects.
+    pub(crate) judge: Option<Arc<Judge>>,
     bucket: Option<Bucket>,
 }
 
@@ -35,7 +38,8 @@ impl RequestContext {
         };
         state.set_handled();
         let bucket = extensions.get::<Bucket>().cloned();
-        Ok(Self { identity: identity.clone(), state: Arc::clone(state), bucket })
+        let judge = extensions.get::<Arc<Judge>>().cloned();
+        Ok(Self { identity: identity.clone(), state: Arc::clone(state), judge, bucket })
     }
 }
 

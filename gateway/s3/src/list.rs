@@ -1,7 +1,6 @@
 //! ListObjects, both versions, and what all listings share: limits, encoding, owners.
 
 use crate::checksum;
-use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, fresh, signed};
 use crate::token;
 use crate::translate::{etag, time, url_encode};

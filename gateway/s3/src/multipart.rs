@@ -190,7 +190,7 @@ pub(crate) async fn upload_part(
     let trailers = trailers(&request);
     let mut replay = Replay::new(body, length);
     let gone = || from_engine(EngineError::Refused(Refusal::TooOld));
-    let mut attempt = |place: &PartPlace| {
+    let mut attempt = |place: &PartPlace| -> S3Result<PartRequest> {
         let body = PutBody {
             stream: replay.stream().ok_or_else(gone)?,
             length,
@@ -198,7 +198,7 @@ pub(crate) async fn upload_part(
             verify: declared.clone().verify(trailers.clone()),
             customer_key: place.customer_key.clone(),
         };
-        S3Result::Ok(place.request(&cx, algorithm, body))
+        Ok(place.request(&cx, algorithm, body))
     };
     let stored = match gateway.engine.put_part(attempt(&place)?).await {
         Err(EngineError::Refused(Refusal::StaleBucket)) => {
@@ -249,7 +249,7 @@ fn all_chosen(upload: Option<&CompletedMultipartUpload>) -> S3Result<Vec<Chosen>
     parts.iter().map(chosen).collect()
 }
 
-fn asked_kind(kind: Option<&s3s::dto::ChecksumType>) -> S3Result<Option<Kind>> {
+fn asked_kind(kind: Option<&ChecksumType>) -> S3Result<Option<Kind>> {
     match kind.map(|k| k.as_str()) {
         None => Ok(None),
         Some("FULL_OBJECT") => Ok(Some(Kind::FullObject)),

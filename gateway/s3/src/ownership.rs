@@ -1,5 +1,6 @@
 //! Object ownership controls.
 
+use crate::checksum::check_document;
 use crate::acl::Acl;
 use crate::documents::{Ownership, document, to_row};
 use crate::gateway::{Gateway, RequestContext, fresh};
@@ -32,6 +33,7 @@ pub(crate) async fn put(
     cx: RequestContext,
     request: S3Request<PutBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let [rule] = input.ownership_controls.rules.as_slice() else {
         return Err(s3_error!(MalformedXML, "Exactly one ownership rule is allowed"));

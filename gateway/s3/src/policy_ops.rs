@@ -1,5 +1,6 @@
 //! Bucket policies: put, get, delete, and whether they make the bucket public.
 
+use crate::checksum::check_document;
 use crate::access::denied;
 use crate::acl_ops::bucket_acl;
 use crate::documents::{BucketRules, PolicyDocument, PolicyState, document, public_access_block, to_row};
@@ -29,6 +30,7 @@ pub(crate) async fn put(
     cx: RequestContext,
     request: S3Request<PutBucketPolicyInput>,
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
     own_account(&cx, &bucket)?;

@@ -1,5 +1,6 @@
 //! Public access block of a bucket.
 
+use crate::checksum::check_document;
 use crate::documents::{self, document, to_row};
 use crate::error::custom;
 use crate::gateway::{Gateway, RequestContext, fresh};
@@ -40,6 +41,7 @@ pub(crate) async fn put(
     cx: RequestContext,
     request: S3Request<PutPublicAccessBlockInput>,
 ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+    check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let asked = input.public_access_block_configuration;
     let block = documents::PublicAccessBlock {

@@ -34,7 +34,7 @@ macro_rules! acl_asked {
             read: $input.grant_read.clone(),
             read_acp: $input.grant_read_acp.clone(),
             write_acp: $input.grant_write_acp.clone(),
-            $($write: $input.grant_write.clone(),)?
+            $(write: $input.$write.clone(),)?
             ..Default::default()
         }
     };

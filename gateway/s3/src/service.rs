@@ -3,8 +3,9 @@
 
 use crate::gateway::{Gateway, RequestContext};
 use crate::{
-    bucket, copy, delete, delete_many, get_object, list, list_versions, multipart, multipart_list,
-    object_attributes, part_copy, put_object, tagging, unconfigured, versioning,
+    acl_ops, bucket, copy, cors_ops, delete, delete_many, encryption_ops, get_object, list,
+    list_versions, multipart, multipart_list, object_attributes, ownership, part_copy, policy_ops,
+    public_access, put_object, tagging, unconfigured, versioning,
 };
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -56,6 +57,27 @@ operations! {
     get_bucket_tagging => tagging::get_bucket, GetBucketTaggingInput, GetBucketTaggingOutput;
     put_bucket_tagging => tagging::put_bucket, PutBucketTaggingInput, PutBucketTaggingOutput;
     delete_bucket_tagging => tagging::delete_bucket, DeleteBucketTaggingInput, DeleteBucketTaggingOutput;
+
+    get_bucket_acl => acl_ops::get_bucket, GetBucketAclInput, GetBucketAclOutput;
+    put_bucket_acl => acl_ops::put_bucket, PutBucketAclInput, PutBucketAclOutput;
+    get_object_acl => acl_ops::get_object, GetObjectAclInput, GetObjectAclOutput;
+    put_object_acl => acl_ops::put_object, PutObjectAclInput, PutObjectAclOutput;
+    get_bucket_cors => cors_ops::get, GetBucketCorsInput, GetBucketCorsOutput;
+    put_bucket_cors => cors_ops::put, PutBucketCorsInput, PutBucketCorsOutput;
+    delete_bucket_cors => cors_ops::delete, DeleteBucketCorsInput, DeleteBucketCorsOutput;
+    get_bucket_encryption => encryption_ops::get, GetBucketEncryptionInput, GetBucketEncryptionOutput;
+    put_bucket_encryption => encryption_ops::put, PutBucketEncryptionInput, PutBucketEncryptionOutput;
+    delete_bucket_encryption => encryption_ops::delete, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput;
+    get_bucket_ownership_controls => ownership::get, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput;
+    put_bucket_ownership_controls => ownership::put, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput;
+    delete_bucket_ownership_controls => ownership::delete, DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput;
+    get_bucket_policy => policy_ops::get, GetBucketPolicyInput, GetBucketPolicyOutput;
+    put_bucket_policy => policy_ops::put, PutBucketPolicyInput, PutBucketPolicyOutput;
+    delete_bucket_policy => policy_ops::delete, DeleteBucketPolicyInput, DeleteBucketPolicyOutput;
+    get_bucket_policy_status => policy_ops::status, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput;
+    get_public_access_block => public_access::get, GetPublicAccessBlockInput, GetPublicAccessBlockOutput;
+    put_public_access_block => public_access::put, PutPublicAccessBlockInput, PutPublicAccessBlockOutput;
+    delete_public_access_block => public_access::delete, DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput;
 
     get_bucket_accelerate_configuration => unconfigured::accelerate, GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput;
     get_bucket_analytics_configuration => unconfigured::analytics, GetBucketAnalyticsConfigurationInput, GetBucketAnalyticsConfigurationOutput;

@@ -75,7 +75,7 @@ async fn the_store_keeps_the_contract() {
     all(&fixture(&|| real(new_drive(), None), &small)).await;
 }
 
-/// A file system in memory: no O_DIRECT, or other limits to it.
+/// A file system in memory: no `O_DIRECT`, or other limits to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_keeps_the_contract_on_tmpfs() {
     let memory = Path::new("/dev/shm");

@@ -125,7 +125,8 @@ async fn a_damaged_index_loses_nothing() {
         }
         files.retain(|path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0));
         files.sort();
-        let victim = &files[dice.roll(files.len() as u64) as usize];
+        let chosen = usize::try_from(dice.roll(files.len() as u64)).expect("small");
+        let victim = &files[chosen];
         let length = std::fs::metadata(victim).expect("stat").len();
         // Journals are preallocated: most of their bytes are behind their end.
         let at = dice.roll(length.min(6000));

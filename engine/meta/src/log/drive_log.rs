@@ -28,7 +28,11 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { boot: 0, file_bytes_max: FILE_BYTES_MAX, files_max: 4 }
+        Self {
+            boot: 0,
+            file_bytes_max: FILE_BYTES_MAX,
+            files_max: 4,
+        }
     }
 }
 
@@ -52,7 +56,10 @@ impl Shared {
     }
 
     pub(super) fn oldest_file(&self) -> Option<u64> {
-        self.readers.lock().first_key_value().map(|(number, _)| *number)
+        self.readers
+            .lock()
+            .first_key_value()
+            .map(|(number, _)| *number)
     }
 
     pub(super) fn count_sync(&self) {
@@ -62,7 +69,9 @@ impl Shared {
     pub(super) fn fail(&self, error: &LogError) {
         *self.failed.lock() = Some(error.clone());
         for index in self.indexes() {
-            index.durable.send_modify(|durable| durable.failed = Some(error.to_string()));
+            index
+                .durable
+                .send_modify(|durable| durable.failed = Some(error.to_string()));
         }
     }
 
@@ -72,7 +81,8 @@ impl Shared {
         let reader = reader.ok_or(LogError::Malformed("place: no such file"))?;
         let mut bytes = vec![0; place.span as usize];
         reader.lock().read_at(place.offset, &mut bytes)?;
-        let record = record::parse(&bytes, self.salt).ok_or(LogError::Malformed("record read back"))?;
+        let record =
+            record::parse(&bytes, self.salt).ok_or(LogError::Malformed("record read back"))?;
         Ok(entry_from(record.payload)?)
     }
 }
@@ -137,7 +147,14 @@ impl DriveLog {
         let known = scan.groups.keys().map(|group| GroupId(*group)).collect();
         let damage = (!scan.damage.is_empty()).then(|| (scan.damage.join("; "), known));
         let (thread, damaged) = (Mutex::new(Some(thread)), Mutex::new(damaged));
-        Ok(Self { shared, queue, thread, damaged, damage, boot })
+        Ok(Self {
+            shared,
+            queue,
+            thread,
+            damaged,
+            damage,
+            boot,
+        })
     }
 
     /// The boot count records carry.
@@ -187,17 +204,32 @@ impl DriveLog {
         let index = groups
             .entry(group)
             .or_insert_with(|| Arc::new(GroupIndex::new(group, GroupState::default())));
-        GroupLog::new(Arc::clone(index), Arc::clone(&self.shared), self.queue.clone())
+        GroupLog::new(
+            Arc::clone(index),
+            Arc::clone(&self.shared),
+            self.queue.clone(),
+        )
     }
 
     /// Forgets a group, durably. Its handles must no longer be used.
     pub async fn destroy(&self, group: GroupId) -> Result<(), LogError> {
         let index = self.shared.groups.lock().remove(&group);
-        let index = index.unwrap_or_else(|| Arc::new(GroupIndex::new(group, GroupState::default())));
+        let index =
+            index.unwrap_or_else(|| Arc::new(GroupIndex::new(group, GroupState::default())));
         let (sender, waiter) = oneshot::channel();
-        let op = Op::Change { index, ticket: 0, change: Change::Destroy, done: Done::Waiter(sender) };
-        self.queue.send(op).await.map_err(|_closed| LogError::Failed("closed".into()))?;
-        waiter.await.map_err(|_closed| LogError::Failed("closed".into()))??;
+        let op = Op::Change {
+            index,
+            ticket: 0,
+            change: Change::Destroy,
+            done: Done::Waiter(sender),
+        };
+        self.queue
+            .send(op)
+            .await
+            .map_err(|_closed| LogError::Failed("closed".into()))?;
+        waiter
+            .await
+            .map_err(|_closed| LogError::Failed("closed".into()))??;
         self.damaged.lock().remove(&group);
         Ok(())
     }
@@ -214,11 +246,21 @@ impl DriveLog {
     }
 }
 
-type Opened = (Arc<Shared>, BTreeMap<GroupId, String>, std::collections::HashMap<u32, u64>);
+type Opened = (
+    Arc<Shared>,
+    BTreeMap<GroupId, String>,
+    std::collections::HashMap<u32, u64>,
+);
 
 fn share(files: &dyn DriveFiles, scan: &Scan, number: u64, salt: u32) -> Result<Opened, LogError> {
     let mut readers = BTreeMap::new();
-    for number in scan.files.iter().copied().chain([number]).collect::<BTreeSet<_>>() {
+    for number in scan
+        .files
+        .iter()
+        .copied()
+        .chain([number])
+        .collect::<BTreeSet<_>>()
+    {
         let reader: Reader = Arc::new(Mutex::new(files.open_log(&file_name(number))?.reader()?));
         readers.insert(number, reader);
     }

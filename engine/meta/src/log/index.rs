@@ -108,12 +108,16 @@ impl GroupState {
     pub fn check_next(&self, id: &LogId) -> Result<(), LogError> {
         let anything = !self.slots.is_empty() || self.purged.is_some();
         if anything && id.index() != self.next() {
-            return Err(LogError::Hole { expected: self.next(), found: id.index() });
+            return Err(LogError::Hole {
+                expected: self.next(),
+                found: id.index(),
+            });
         }
         match self.last() {
-            Some(last) if term_of(id) < term_of(&last) => {
-                Err(LogError::Hole { expected: term_of(&last), found: term_of(id) })
-            }
+            Some(last) if term_of(id) < term_of(&last) => Err(LogError::Hole {
+                expected: term_of(&last),
+                found: term_of(id),
+            }),
             _ => Ok(()),
         }
     }
@@ -143,7 +147,10 @@ impl GroupState {
 
     /// Drops entries up to `upto`, inclusive.
     pub fn purge(&mut self, upto: LogId) {
-        if self.purged.is_some_and(|purged| purged.index() >= upto.index()) {
+        if self
+            .purged
+            .is_some_and(|purged| purged.index() >= upto.index())
+        {
             return;
         }
         while self.first <= upto.index() && !self.slots.is_empty() {
@@ -170,7 +177,10 @@ impl GroupState {
 
     /// Says where the entry written by `ticket` lies.
     pub fn placed(&mut self, index: u64, ticket: u64, place: Place) {
-        let Some(at) = index.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else {
+        let Some(at) = index
+            .checked_sub(self.first)
+            .and_then(|at| usize::try_from(at).ok())
+        else {
             return;
         };
         if let Some(slot) = self.slots.get_mut(at)
@@ -186,7 +196,9 @@ impl GroupState {
     /// Lets the oldest cached entries go, keeping [`CACHE_BYTES_MAX`]; never unwritten ones.
     pub fn trim_cache(&mut self) {
         while self.cached_bytes > CACHE_BYTES_MAX {
-            let Some(slot) = self.slots.get_mut(self.cold) else { return };
+            let Some(slot) = self.slots.get_mut(self.cold) else {
+                return;
+            };
             if slot.place.is_none() {
                 return;
             }
@@ -202,17 +214,31 @@ impl GroupState {
         let (start, end) = (range.start.max(self.first), range.end.min(self.next()));
         (start..end)
             .map(|index| match self.slot(index) {
-                Some(Slot { entry: Some(entry), .. }) => Ok(Found::Cached(entry.clone())),
-                Some(Slot { place: Some(place), .. }) => Ok(Found::At(*place)),
-                _ => Err(LogError::Hole { expected: index, found: self.next() }),
+                Some(Slot {
+                    entry: Some(entry), ..
+                }) => Ok(Found::Cached(entry.clone())),
+                Some(Slot {
+                    place: Some(place), ..
+                }) => Ok(Found::At(*place)),
+                _ => Err(LogError::Hole {
+                    expected: index,
+                    found: self.next(),
+                }),
             })
             .collect()
     }
 
     /// Oldest file that still holds something live of this group; none if nothing was written.
     pub fn oldest_file(&self) -> Option<u64> {
-        let entries = self.slots.front().and_then(|slot| slot.place).map(|place| place.file);
-        [entries, self.vote_file, self.purge_file].into_iter().flatten().min()
+        let entries = self
+            .slots
+            .front()
+            .and_then(|slot| slot.place)
+            .map(|place| place.file);
+        [entries, self.vote_file, self.purge_file]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -231,7 +257,14 @@ impl GroupIndex {
     /// A group with `state`, all of it durable.
     pub fn new(group: GroupId, state: GroupState) -> Self {
         let ticket = state.ticket;
-        Self { group, state: Mutex::new(state), durable: watch::Sender::new(Durable { ticket, failed: None }) }
+        Self {
+            group,
+            state: Mutex::new(state),
+            durable: watch::Sender::new(Durable {
+                ticket,
+                failed: None,
+            }),
+        }
     }
 }
 
@@ -244,10 +277,26 @@ mod tests {
         let mut state = GroupState::default();
         for index in indexes {
             let id = log_id(1, index);
-            let entry = Entry { log_id: id, payload: EntryPayload::Blank };
+            let entry = Entry {
+                log_id: id,
+                payload: EntryPayload::Blank,
+            };
             state.check_next(&id).expect("contiguous");
-            let place = Some(Place { file: index, offset: 0, span: 8 });
-            state.push(id, Slot { term: 1, ticket: index, place, entry: Some(entry) }, 8);
+            let place = Some(Place {
+                file: index,
+                offset: 0,
+                span: 8,
+            });
+            state.push(
+                id,
+                Slot {
+                    term: 1,
+                    ticket: index,
+                    place,
+                    entry: Some(entry),
+                },
+                8,
+            );
         }
         state
     }
@@ -265,14 +314,20 @@ mod tests {
     fn purge_and_truncate_keep_counts_right() {
         let mut state = filled(0..10);
         state.purge(log_id(1, 3));
-        assert_eq!((state.first, state.slots.len(), state.last()), (4, 6, Some(log_id(1, 9))));
+        assert_eq!(
+            (state.first, state.slots.len(), state.last()),
+            (4, 6, Some(log_id(1, 9)))
+        );
         assert_eq!(state.oldest_file(), Some(4));
         state.vote_file = Some(2);
         assert_eq!(state.oldest_file(), Some(2));
         state.truncate_after(Some(5));
         assert_eq!((state.next(), state.last()), (6, Some(log_id(1, 5))));
         state.purge(log_id(1, 20));
-        assert_eq!((state.next(), state.last(), state.cached_bytes), (21, Some(log_id(1, 20)), 0));
+        assert_eq!(
+            (state.next(), state.last(), state.cached_bytes),
+            (21, Some(log_id(1, 20)), 0)
+        );
         state.truncate_after(None);
         assert_eq!(state.last(), Some(log_id(1, 20)));
     }
@@ -284,13 +339,35 @@ mod tests {
             let id = log_id(1, index);
             let command = vec![0; CACHE_BYTES_MAX / 16].into();
             let payload = EntryPayload::Normal(crate::raft::types::Proposal { stamp: 0, command });
-            let place = (index < 30).then_some(Place { file: 1, offset: index, span: 8 });
-            let entry = Some(Entry { log_id: id, payload });
-            state.push(id, Slot { term: 1, ticket: index, place, entry }, 0);
+            let place = (index < 30).then_some(Place {
+                file: 1,
+                offset: index,
+                span: 8,
+            });
+            let entry = Some(Entry {
+                log_id: id,
+                payload,
+            });
+            state.push(
+                id,
+                Slot {
+                    term: 1,
+                    ticket: index,
+                    place,
+                    entry,
+                },
+                0,
+            );
         }
         state.trim_cache();
         assert!(state.cached_bytes <= CACHE_BYTES_MAX);
-        assert!(matches!(state.find(0..1).expect("there").as_slice(), [Found::At(_)]));
-        assert!(matches!(state.find(39..40).expect("there").as_slice(), [Found::Cached(_)]));
+        assert!(matches!(
+            state.find(0..1).expect("there").as_slice(),
+            [Found::At(_)]
+        ));
+        assert!(matches!(
+            state.find(39..40).expect("there").as_slice(),
+            [Found::Cached(_)]
+        ));
     }
 }

@@ -175,7 +175,13 @@ pub fn parse(bytes: &[u8], salt: u32) -> Option<Record<'_>> {
         group_sequence: long(48)?,
     };
     let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
-    Some(Record { header, crc, prev, payload, span: (HEADER_BYTES + length).next_multiple_of(ALIGN) })
+    Some(Record {
+        header,
+        crc,
+        prev,
+        payload,
+        span: (HEADER_BYTES + length).next_multiple_of(ALIGN),
+    })
 }
 
 #[cfg(test)]
@@ -183,10 +189,18 @@ mod tests {
     use super::*;
 
     fn sample(payload: &[u8]) -> (Vec<u8>, Header) {
-        let header =
-            Header { sequence: 5, durable: 4, boot: 3, group: 2, kind: Kind::Append, group_sequence: 1 };
+        let header = Header {
+            sequence: 5,
+            durable: 4,
+            boot: 3,
+            group: 2,
+            kind: Kind::Append,
+            group_sequence: 1,
+        };
         let mut bytes = Vec::new();
-        put(&mut bytes, 1, 77, &header, |out| out.extend_from_slice(payload));
+        put(&mut bytes, 1, 77, &header, |out| {
+            out.extend_from_slice(payload)
+        });
         (bytes, header)
     }
 
@@ -196,7 +210,10 @@ mod tests {
             let payload = vec![9; length];
             let (bytes, header) = sample(&payload);
             let record = parse(&bytes, 1).expect("whole");
-            assert_eq!((record.header, record.prev, record.payload), (header, 77, payload.as_slice()));
+            assert_eq!(
+                (record.header, record.prev, record.payload),
+                (header, 77, payload.as_slice())
+            );
             assert_eq!(record.span, bytes.len());
             assert_eq!(bytes.len() % ALIGN, 0);
         }

@@ -51,7 +51,10 @@ pub(super) struct Scan {
 
 /// Reads every file. Does not write; the caller cuts the tear.
 pub(super) fn scan(files: &dyn DriveFiles) -> Result<Scan, LogError> {
-    let mut scan = Scan { salt: record::salt_of(files.uuid()), ..Scan::default() };
+    let mut scan = Scan {
+        salt: record::salt_of(files.uuid()),
+        ..Scan::default()
+    };
     for name in files.list(super::DIRECTORY)? {
         if let Some(number) = file_number(&name) {
             scan.files.push(number);
@@ -61,7 +64,10 @@ pub(super) fn scan(files: &dyn DriveFiles) -> Result<Scan, LogError> {
     let numbers = scan.files.clone();
     for (at, number) in numbers.iter().enumerate() {
         if at > 0 && numbers[at - 1] + 1 != *number {
-            scan.damaged(format!("log files between {} and {number} are missing", numbers[at - 1]));
+            scan.damaged(format!(
+                "log files between {} and {number} are missing",
+                numbers[at - 1]
+            ));
         }
         let bytes = read_whole(files, *number)?;
         scan.file(*number, &bytes, at + 1 == numbers.len());
@@ -99,7 +105,9 @@ impl Scan {
                         if last {
                             self.torn = Some(at as u64);
                         } else {
-                            self.damaged(format!("file {number}: damaged from byte {at} to its end"));
+                            self.damaged(format!(
+                                "file {number}: damaged from byte {at} to its end"
+                            ));
                         }
                         break;
                     }
@@ -170,9 +178,15 @@ impl Scan {
         let known = self.groups.contains_key(&header.group);
         let group = self.groups.entry(header.group).or_default();
         group.chain(&header, known, damage_seen);
-        let place = Place { file, offset: at as u64, span: u32::try_from(record.span).unwrap_or(u32::MAX) };
+        let place = Place {
+            file,
+            offset: at as u64,
+            span: u32::try_from(record.span).unwrap_or(u32::MAX),
+        };
         if let Err(error) = group.apply(&header, record.payload, place) {
-            group.damaged.get_or_insert(format!("record {}: {error}", header.sequence));
+            group
+                .damaged
+                .get_or_insert(format!("record {}: {error}", header.sequence));
         }
     }
 }
@@ -182,7 +196,11 @@ impl Recovered {
     /// anywhere; one first seen behind damage may have lost everything before.
     fn chain(&mut self, header: &Header, known: bool, damage_seen: bool) {
         let expected = self.group_sequence + 1;
-        let broken = if known { header.group_sequence != expected } else { damage_seen && header.group_sequence != 1 };
+        let broken = if known {
+            header.group_sequence != expected
+        } else {
+            damage_seen && header.group_sequence != 1
+        };
         if broken {
             self.damaged.get_or_insert(format!(
                 "group record {} found where {expected} was due",
@@ -234,17 +252,26 @@ impl Recovered {
                 self.copy = Some(copy);
             }
             Kind::CopyEntry => {
-                let copy = self.copy.as_mut().ok_or(LogError::Malformed("copy without beginning"))?;
+                let copy = self
+                    .copy
+                    .as_mut()
+                    .ok_or(LogError::Malformed("copy without beginning"))?;
                 append(copy, payload, place, false)?;
             }
             Kind::CopyEnd => {
-                self.state = self.copy.take().ok_or(LogError::Malformed("copy without beginning"))?;
+                self.state = self
+                    .copy
+                    .take()
+                    .ok_or(LogError::Malformed("copy without beginning"))?;
                 // Whatever is wrong further up, this is the group as its writer held it.
                 self.damaged = None;
             }
             Kind::Destroy => {
                 // A new replica may follow under a new id; what the old one lost no longer matters.
-                *self = Self { group_sequence: self.group_sequence, ..Self::default() };
+                *self = Self {
+                    group_sequence: self.group_sequence,
+                    ..Self::default()
+                };
             }
         }
         Ok(())
@@ -252,13 +279,19 @@ impl Recovered {
 
     fn finish(&mut self) {
         if self.before_damage {
-            self.damaged.get_or_insert("its last record may have been lost".into());
+            self.damaged
+                .get_or_insert("its last record may have been lost".into());
         }
         self.state.trim_cache();
     }
 }
 
-fn append(state: &mut GroupState, payload: &[u8], place: Place, lenient: bool) -> Result<(), LogError> {
+fn append(
+    state: &mut GroupState,
+    payload: &[u8],
+    place: Place,
+    lenient: bool,
+) -> Result<(), LogError> {
     let entry = entry_from(payload)?;
     let id = entry.log_id;
     if let Err(hole) = state.check_next(&id) {
@@ -268,7 +301,12 @@ fn append(state: &mut GroupState, payload: &[u8], place: Place, lenient: bool) -
         }
         return Err(hole);
     }
-    let slot = Slot { term: term_of(&id), ticket: 0, place: Some(place), entry: Some(entry) };
+    let slot = Slot {
+        term: term_of(&id),
+        ticket: 0,
+        place: Some(place),
+        entry: Some(entry),
+    };
     state.push(id, slot, u64::from(place.span));
     state.trim_cache();
     Ok(())

@@ -7,8 +7,8 @@ use super::record::PAYLOAD_BYTES_MAX;
 use super::writer::{Change, Done, Op};
 use crate::raft::codec::entry_weight;
 use crate::raft::types::{Entry, LogId, Types, Vote, term_of};
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
@@ -27,8 +27,16 @@ pub struct GroupLog {
 }
 
 impl GroupLog {
-    pub(super) fn new(index: Arc<GroupIndex>, shared: Arc<Shared>, queue: mpsc::Sender<Op>) -> Self {
-        Self { index, shared, queue }
+    pub(super) fn new(
+        index: Arc<GroupIndex>,
+        shared: Arc<Shared>,
+        queue: mpsc::Sender<Op>,
+    ) -> Self {
+        Self {
+            index,
+            shared,
+            queue,
+        }
     }
 
     /// Waits until the entry at `index` is durable here. Entries no longer in the log (purged) are.
@@ -69,8 +77,16 @@ impl GroupLog {
     }
 
     async fn submit(&self, ticket: u64, change: Change, done: Done) -> Result<(), LogError> {
-        let op = Op::Change { index: Arc::clone(&self.index), ticket, change, done };
-        self.queue.send(op).await.map_err(|_closed| LogError::Failed("closed".into()))
+        let op = Op::Change {
+            index: Arc::clone(&self.index),
+            ticket,
+            change,
+            done,
+        };
+        self.queue
+            .send(op)
+            .await
+            .map_err(|_closed| LogError::Failed("closed".into()))
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<Entry>, LogError> {
@@ -79,9 +95,11 @@ impl GroupLog {
             return found.into_iter().map(|found| self.entry(found)).collect();
         }
         let log = self.clone();
-        tokio::task::spawn_blocking(move || found.into_iter().map(|found| log.entry(found)).collect())
-            .await
-            .map_err(|error| LogError::Failed(error.to_string()))?
+        tokio::task::spawn_blocking(move || {
+            found.into_iter().map(|found| log.entry(found)).collect()
+        })
+        .await
+        .map_err(|error| LogError::Failed(error.to_string()))?
     }
 
     fn entry(&self, found: Found) -> Result<Entry, LogError> {
@@ -96,7 +114,9 @@ impl GroupLog {
         let state = self.index.state.lock();
         let mut bytes = 0;
         for index in start..end {
-            let Some(slot) = state.slot(index) else { return index.max(start + 1) };
+            let Some(slot) = state.slot(index) else {
+                return index.max(start + 1);
+            };
             bytes += match (&slot.entry, slot.place) {
                 (Some(entry), _) => entry_weight(entry),
                 (None, Some(place)) => place.span as usize,
@@ -116,7 +136,12 @@ fn push(state: &mut GroupState, ticket: u64, entry: &Entry) -> Result<(), LogErr
         return Err(LogError::TooLarge(weight));
     }
     state.check_next(&id)?;
-    let slot = Slot { term: term_of(&id), ticket, place: None, entry: Some(entry.clone()) };
+    let slot = Slot {
+        term: term_of(&id),
+        ticket,
+        place: None,
+        entry: Some(entry.clone()),
+    };
     state.push(id, slot, 0);
     Ok(())
 }
@@ -147,7 +172,11 @@ impl RaftLogReader<Types> for GroupLog {
         Ok(self.index.state.lock().vote)
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         let end = self.limit(start, end);
         Ok(self.read(start..end).await?)
     }
@@ -158,7 +187,10 @@ impl RaftLogStorage<Types> for GroupLog {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let (last_purged_log_id, last_log_id) = self.bounds();
-        Ok(LogState { last_purged_log_id, last_log_id })
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -173,15 +205,20 @@ impl RaftLogStorage<Types> for GroupLog {
             state.ticket
         };
         let (sender, waiter) = oneshot::channel();
-        self.submit(ticket, Change::Vote(*vote), Done::Waiter(sender)).await?;
-        waiter.await.map_err(|_closed| LogError::Failed("closed".into()))??;
+        self.submit(ticket, Change::Vote(*vote), Done::Waiter(sender))
+            .await?;
+        waiter
+            .await
+            .map_err(|_closed| LogError::Failed("closed".into()))??;
         Ok(())
     }
 
     /// A hint that travels with the next batch: without it a restart finds the committed index by
     /// an election, later.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let Some(committed) = committed else { return Ok(()) };
+        let Some(committed) = committed else {
+            return Ok(());
+        };
         self.index.state.lock().committed = Some(committed);
         let op = Op::Change {
             index: Arc::clone(&self.index),
@@ -218,7 +255,9 @@ impl RaftLogStorage<Types> for GroupLog {
             }
             ticket
         };
-        Ok(self.submit(ticket, Change::Append(entries), Done::Raft(callback)).await?)
+        Ok(self
+            .submit(ticket, Change::Append(entries), Done::Raft(callback))
+            .await?)
     }
 
     /// Not waited for: whatever is appended after it is durable only with it.
@@ -230,7 +269,9 @@ impl RaftLogStorage<Types> for GroupLog {
             state.ticket += 1;
             state.ticket
         };
-        Ok(self.submit(ticket, Change::Truncate(after), Done::Nobody).await?)
+        Ok(self
+            .submit(ticket, Change::Truncate(after), Done::Nobody)
+            .await?)
     }
 
     /// Not waited for: entries that come back are purged again.
@@ -241,6 +282,8 @@ impl RaftLogStorage<Types> for GroupLog {
             state.ticket += 1;
             state.ticket
         };
-        Ok(self.submit(ticket, Change::Purge(log_id), Done::Nobody).await?)
+        Ok(self
+            .submit(ticket, Change::Purge(log_id), Done::Nobody)
+            .await?)
     }
 }

@@ -4,9 +4,7 @@ use super::drive_log::Shared;
 use super::index::{GroupIndex, Place};
 use super::record::{self, Header, Kind, NO_GROUP};
 use super::{LogError, file_name};
-use crate::raft::codec::{
-    entry_weight, put_entry, put_log_id, put_option_log_id, put_vote,
-};
+use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_option_log_id, put_vote};
 use crate::raft::types::{Entry, LogId, Types, Vote};
 use engine_core::ports::{DriveFiles, LogFile};
 use openraft::storage::IOFlushed;
@@ -19,6 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) const QUEUE_OPS_MAX: usize = 4096;
 /// Entry bytes written with one sync at most.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Unwritten commit hints at most.
+const HINT_BYTES_MAX: usize = 64 << 10;
 /// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
 const COPY_BYTES_MAX: u64 = 8 << 20;
 
@@ -57,7 +57,12 @@ impl Done {
 
 /// One operation in the queue.
 pub(super) enum Op {
-    Change { index: Arc<GroupIndex>, ticket: u64, change: Change, done: Done },
+    Change {
+        index: Arc<GroupIndex>,
+        ticket: u64,
+        change: Change,
+        done: Done,
+    },
     Close,
 }
 
@@ -132,15 +137,25 @@ impl Writer {
         }
         let base = self.file.len();
         let mut written = Written::default();
-        self.buffer.clear();
+        let mut hints_only = true;
         for op in batch {
-            if let Op::Change { index, ticket, change, done } = op {
+            if let Op::Change {
+                index,
+                ticket,
+                change,
+                done,
+            } = op
+            {
+                hints_only &= matches!(change, Change::Committed(_));
                 self.encode(base, &index, ticket, &change, &mut written);
                 written.tickets.push((index, ticket));
                 written.done.push(done);
             }
         }
-        if let Err(error) = self.flush() {
+        // Commit hints stay in the buffer until something worth a sync comes.
+        if !(hints_only && self.buffer.len() < HINT_BYTES_MAX)
+            && let Err(error) = self.flush()
+        {
             return Err((error, written.done));
         }
         publish(written);
@@ -184,30 +199,52 @@ impl Writer {
             group_sequence,
         };
         self.prev = record::put(&mut self.buffer, self.salt, self.prev, &header, fill);
-        (start, u32::try_from(self.buffer.len() - start).unwrap_or(u32::MAX))
+        (
+            start,
+            u32::try_from(self.buffer.len() - start).unwrap_or(u32::MAX),
+        )
     }
 
-    fn encode(&mut self, base: u64, index: &Arc<GroupIndex>, ticket: u64, change: &Change, written: &mut Written) {
+    fn encode(
+        &mut self,
+        base: u64,
+        index: &Arc<GroupIndex>,
+        ticket: u64,
+        change: &Change,
+        written: &mut Written,
+    ) {
         let group = index.group.0;
         match change {
             Change::Append(entries) => {
                 for entry in entries {
                     let (at, span) = self.record(group, Kind::Append, |out| put_entry(out, entry));
-                    let place = Place { file: self.number, offset: base + at as u64, span };
-                    written.places.push((Arc::clone(index), entry.log_id.index(), ticket, place));
+                    let place = Place {
+                        file: self.number,
+                        offset: base + at as u64,
+                        span,
+                    };
+                    written
+                        .places
+                        .push((Arc::clone(index), entry.log_id.index(), ticket, place));
                 }
             }
             Change::Vote(vote) => {
                 self.record(group, Kind::Vote, |out| put_vote(out, vote));
-                written.states.push((Arc::clone(index), Kind::Vote, self.number));
+                written
+                    .states
+                    .push((Arc::clone(index), Kind::Vote, self.number));
             }
             Change::Truncate(after) => {
                 let next = after.map_or(0, |after| after + 1);
-                self.record(group, Kind::Truncate, |out| out.extend_from_slice(&next.to_le_bytes()));
+                self.record(group, Kind::Truncate, |out| {
+                    out.extend_from_slice(&next.to_le_bytes())
+                });
             }
             Change::Purge(upto) => {
                 self.record(group, Kind::Purge, |out| put_log_id(out, upto));
-                written.states.push((Arc::clone(index), Kind::Purge, self.number));
+                written
+                    .states
+                    .push((Arc::clone(index), Kind::Purge, self.number));
             }
             Change::Committed(upto) => {
                 self.record(group, Kind::Committed, |out| put_log_id(out, upto));
@@ -220,11 +257,15 @@ impl Writer {
 
     /// Begins the next file. All of the last one is synced: recovery rests on that.
     fn roll(&mut self) -> Result<(), LogError> {
+        self.flush()?;
         self.file.sync()?;
         let number = self.number + 1;
         self.file = self.files.open_log(&file_name(number))?;
         self.number = number;
-        self.shared.readers.lock().insert(number, Arc::new(Mutex::new(self.file.reader()?)));
+        self.shared
+            .readers
+            .lock()
+            .insert(number, Arc::new(Mutex::new(self.file.reader()?)));
         self.begin()?;
         self.reclaim()
     }
@@ -244,7 +285,9 @@ impl Writer {
     fn reclaim(&mut self) -> Result<(), LogError> {
         self.delete_dead()?;
         while self.shared.readers.lock().len() > self.files_max {
-            let Some(oldest) = self.shared.oldest_file() else { return Ok(()) };
+            let Some(oldest) = self.shared.oldest_file() else {
+                return Ok(());
+            };
             let mut copied = false;
             for index in self.shared.indexes() {
                 let (holds, bytes) = {
@@ -267,7 +310,12 @@ impl Writer {
     }
 
     fn delete_dead(&mut self) -> Result<(), LogError> {
-        let live = self.shared.indexes().iter().filter_map(|i| i.state.lock().oldest_file()).min();
+        let live = self
+            .shared
+            .indexes()
+            .iter()
+            .filter_map(|i| i.state.lock().oldest_file())
+            .min();
         let live = live.unwrap_or(self.number).min(self.number);
         loop {
             let Some(oldest) = self.shared.oldest_file().filter(|oldest| *oldest < live) else {
@@ -283,7 +331,11 @@ impl Writer {
     fn copy(&mut self, index: &Arc<GroupIndex>) -> Result<(), LogError> {
         let (vote, purged, committed, entries) = {
             let state = index.state.lock();
-            let written: Vec<_> = state.slots.iter().map_while(|slot| slot.place.map(|place| (slot.clone(), place))).collect();
+            let written: Vec<_> = state
+                .slots
+                .iter()
+                .map_while(|slot| slot.place.map(|place| (slot.clone(), place)))
+                .collect();
             (state.vote, state.purged, state.committed, written)
         };
         let base = self.file.len();
@@ -297,15 +349,23 @@ impl Writer {
             put_option_log_id(out, purged.as_ref());
             put_option_log_id(out, committed.as_ref());
         });
-        written.states.push((Arc::clone(index), Kind::CopyBegin, self.number));
+        written
+            .states
+            .push((Arc::clone(index), Kind::CopyBegin, self.number));
         for (slot, place) in entries {
             let entry = match slot.entry {
                 Some(entry) => entry,
                 None => self.shared.read_back(place)?,
             };
             let (at, span) = self.record(group, Kind::CopyEntry, |out| put_entry(out, &entry));
-            let place = Place { file: self.number, offset: base + at as u64, span };
-            written.places.push((Arc::clone(index), entry.log_id.index(), slot.ticket, place));
+            let place = Place {
+                file: self.number,
+                offset: base + at as u64,
+                span,
+            };
+            written
+                .places
+                .push((Arc::clone(index), entry.log_id.index(), slot.ticket, place));
         }
         self.record(group, Kind::CopyEnd, |_| {});
         self.flush()?;
@@ -327,7 +387,10 @@ fn gather(first: Op, queue: &mut mpsc::Receiver<Op>) -> (Vec<Op>, bool) {
     while let Some(op) = next.take() {
         match &op {
             Op::Close => return (batch, true),
-            Op::Change { change: Change::Append(entries), .. } => {
+            Op::Change {
+                change: Change::Append(entries),
+                ..
+            } => {
                 bytes += entries.iter().map(entry_weight).sum::<usize>();
             }
             Op::Change { .. } => {}
@@ -356,7 +419,9 @@ fn publish(written: Written) {
         }
     }
     for (index, ticket) in written.tickets {
-        index.durable.send_modify(|durable| durable.ticket = durable.ticket.max(ticket));
+        index
+            .durable
+            .send_modify(|durable| durable.ticket = durable.ticket.max(ticket));
     }
     for done in written.done {
         done.complete(Ok(()));

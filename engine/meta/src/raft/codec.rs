@@ -78,7 +78,10 @@ pub fn take_vote(bytes: &mut &[u8]) -> Result<Vote, CodecError> {
 pub fn membership_bytes(membership: &Membership<u64, Home>) -> Vec<u8> {
     let nodes: BTreeMap<u64, Home> = membership.nodes().map(|(id, home)| (*id, *home)).collect();
     let parts: MembershipParts = (membership.get_joint_config().clone(), nodes);
-    #[expect(clippy::expect_used, reason = "sized sets and maps to a growing Vec cannot fail")]
+    #[expect(
+        clippy::expect_used,
+        reason = "sized sets and maps to a growing Vec cannot fail"
+    )]
     postcard::to_allocvec(&parts).expect("membership serialises")
 }
 
@@ -125,7 +128,10 @@ pub fn entry_from(mut bytes: &[u8]) -> Result<Entry, CodecError> {
         BLANK if body.is_empty() => EntryPayload::Blank,
         NORMAL => {
             let stamp = take_u64(&mut body)?;
-            EntryPayload::Normal(Proposal { stamp, command: Arc::from(body) })
+            EntryPayload::Normal(Proposal {
+                stamp,
+                command: Arc::from(body),
+            })
         }
         MEMBERSHIP => EntryPayload::Membership(membership_from(body)?),
         _ => return Err(CodecError("entry")),

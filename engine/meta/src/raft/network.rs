@@ -11,8 +11,8 @@ use futures::StreamExt;
 use openraft::alias::SnapshotOf;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory};
 use openraft::network::v2::RaftNetworkV2;
+use openraft::network::{RPCOption, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -34,7 +34,9 @@ pub struct Switchboard(Arc<RwLock<HashMap<(GroupId, u64), Node>>>);
 
 impl std::fmt::Debug for Switchboard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Switchboard").field(&self.0.read().len()).finish()
+        f.debug_tuple("Switchboard")
+            .field(&self.0.read().len())
+            .finish()
     }
 }
 
@@ -88,7 +90,9 @@ impl Link {
     }
 
     fn node(&self) -> Result<Node, Unreachable<Types>> {
-        self.switchboard.target(self.group, self.target).ok_or_else(|| self.absent())
+        self.switchboard
+            .target(self.group, self.target)
+            .ok_or_else(|| self.absent())
     }
 
     /// Calls the target, and stops waiting when openraft would.
@@ -109,7 +113,11 @@ impl RaftNetworkFactory<Types> for Connector {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, _node: &Home) -> Link {
-        Link { group: self.group, target, switchboard: self.switchboard.clone() }
+        Link {
+            group: self.group,
+            target,
+            switchboard: self.switchboard.clone(),
+        }
     }
 }
 
@@ -122,7 +130,9 @@ impl RaftNetworkV2<Types> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let node = self.node()?;
-        Ok(self.call(option.hard_ttl(), node.append_entries(rpc)).await?)
+        Ok(self
+            .call(option.hard_ttl(), node.append_entries(rpc))
+            .await?)
     }
 
     /// Pipelined: the follower takes the next message while the last one syncs.
@@ -130,7 +140,10 @@ impl RaftNetworkV2<Types> for Link {
         &'s mut self,
         input: S,
         _option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>>
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
     where
         S: futures::Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
@@ -172,7 +185,9 @@ impl RaftNetworkV2<Types> for Link {
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let node = self.node().map_err(StreamingError::Unreachable)?;
         let install = node.install_full_snapshot(vote, snapshot);
-        self.call(option.hard_ttl(), install).await.map_err(StreamingError::Unreachable)
+        self.call(option.hard_ttl(), install)
+            .await
+            .map_err(StreamingError::Unreachable)
     }
 
     async fn transfer_leader(
@@ -181,6 +196,8 @@ impl RaftNetworkV2<Types> for Link {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
         let node = self.node()?;
-        Ok(self.call(option.hard_ttl(), node.handle_transfer_leader(req)).await?)
+        Ok(self
+            .call(option.hard_ttl(), node.handle_transfer_leader(req))
+            .await?)
     }
 }

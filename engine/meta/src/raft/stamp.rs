@@ -32,7 +32,11 @@ impl StampSource {
         let stamp = match *last {
             Some(last) => {
                 let run = u64::try_from(at.saturating_sub(last.at).as_millis()).unwrap_or(u64::MAX);
-                let most = last.stamp.max(floor).saturating_add(run).saturating_add(SLACK_MS);
+                let most = last
+                    .stamp
+                    .max(floor)
+                    .saturating_add(run)
+                    .saturating_add(SLACK_MS);
                 now.min(most).max(last.stamp).max(floor)
             }
             None if floor == 0 => now,
@@ -84,7 +88,10 @@ mod tests {
     fn the_first_stamp_believes_the_wall_clock_within_bounds() {
         let clock = Hands::default();
         clock.unix.store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(StampSource::default().next(&clock, 7), 7 + START_LEAP_MS_MAX);
+        assert_eq!(
+            StampSource::default().next(&clock, 7),
+            7 + START_LEAP_MS_MAX
+        );
         clock.unix.store(3, Ordering::Relaxed);
         assert_eq!(StampSource::default().next(&clock, 7), 7);
     }

@@ -1,6 +1,8 @@
 //! What openraft calls things here: opaque commands, opaque answers, replicas as voters.
 
-use openraft::alias::{CommittedLeaderIdOf, EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
+use openraft::alias::{
+    CommittedLeaderIdOf, EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -69,5 +71,9 @@ pub fn term_of(id: &LogId) -> u64 {
 
 /// A vote from its parts.
 pub fn vote(term: u64, voted_for: u64, committed: bool) -> Vote {
-    if committed { Vote::new_committed(term, voted_for) } else { Vote::new(term, voted_for) }
+    if committed {
+        Vote::new_committed(term, voted_for)
+    } else {
+        Vote::new(term, voted_for)
+    }
 }

@@ -26,7 +26,10 @@ impl Identity {
     /// The groups with a replica on the drive. Blocking.
     pub fn groups(files: &dyn DriveFiles) -> Result<Vec<GroupId>, DriveError> {
         let names = files.list(DIRECTORY)?;
-        Ok(names.iter().filter_map(|name| name.strip_prefix('g')?.parse().ok().map(GroupId)).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| name.strip_prefix('g')?.parse().ok().map(GroupId))
+            .collect())
     }
 
     /// Reads it; none if the drive holds no replica of the group. Blocking.
@@ -40,14 +43,20 @@ impl Identity {
             head[0] == VERSION && *sum == crc32c(head.as_slice()).to_le_bytes()
         });
         let Some((head, _)) = parsed else {
-            return Err(DriveError::Corrupt(format!("{}: not an identity", Self::name(group))));
+            return Err(DriveError::Corrupt(format!(
+                "{}: not an identity",
+                Self::name(group)
+            )));
         };
         let long = |at: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&head[at..at + 8]);
             u64::from_le_bytes(bytes)
         };
-        Ok(Some(Self { id: long(1), generation: long(9) }))
+        Ok(Some(Self {
+            id: long(1),
+            generation: long(9),
+        }))
     }
 
     /// Writes it, durably. Blocking.

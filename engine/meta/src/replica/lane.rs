@@ -23,11 +23,13 @@ impl Lane {
     /// Starts the thread.
     pub fn start() -> std::io::Result<Self> {
         let (sender, mut queue) = mpsc::channel::<Job>(QUEUE_MAX);
-        std::thread::Builder::new().name("meta-apply".into()).spawn(move || {
-            while let Some(job) = queue.blocking_recv() {
-                job();
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("meta-apply".into())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    job();
+                }
+            })?;
         Ok(Self(Arc::new(sender)))
     }
 
@@ -38,7 +40,12 @@ impl Lane {
     ) -> Result<T, RowsError> {
         let (sender, answer) = oneshot::channel();
         let job: Job = Box::new(move || drop(sender.send(work())));
-        self.0.send(job).await.map_err(|_closed| RowsError("apply thread ended".into()))?;
-        answer.await.map_err(|_closed| RowsError("apply thread ended".into()))?
+        self.0
+            .send(job)
+            .await
+            .map_err(|_closed| RowsError("apply thread ended".into()))?;
+        answer
+            .await
+            .map_err(|_closed| RowsError("apply thread ended".into()))?
     }
 }

@@ -46,7 +46,10 @@ fn other(error: impl Into<ReplicaError>) -> io::Error {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::other)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)
 }
 
 impl ReplicaCore {
@@ -55,7 +58,8 @@ impl ReplicaCore {
         let table = self.table.read().clone();
         let view = table.view();
         let mut applied = self.applied.read().clone();
-        let (mut changes, mut answers, mut bytes) = (Changes::default(), Vec::with_capacity(batch.len()), 0);
+        let (mut changes, mut answers, mut bytes) =
+            (Changes::default(), Vec::with_capacity(batch.len()), 0);
         for (entry, responder) in batch {
             bytes += entry_weight(&entry) as u64;
             let answer = self.apply_one(&view, &mut changes, &mut applied, entry)?;
@@ -95,10 +99,20 @@ impl ReplicaCore {
                 if proposal.command.is_empty() {
                     return Ok(Vec::new());
                 }
-                let at = At { group: self.group, index, stamp: applied.stamp };
-                let over = Overlay { below: view, changes };
+                let at = At {
+                    group: self.group,
+                    index,
+                    stamp: applied.stamp,
+                };
+                let over = Overlay {
+                    below: view,
+                    changes,
+                };
                 let mut own = Changes::default();
-                let answer = self.parts.machine.apply(&over, &mut own, at, &proposal.command)?;
+                let answer = self
+                    .parts
+                    .machine
+                    .apply(&over, &mut own, at, &proposal.command)?;
                 applied.digest = chain(applied.digest, index, &own);
                 changes.0.append(&mut own.0);
                 Ok(answer)
@@ -123,7 +137,9 @@ impl RaftStateMachine<Types> for ReplicaMachine {
         let mut batches = entries.ready_chunks(BATCH_ENTRIES_MAX);
         while let Some(batch) = batches.next().await {
             let batch: Vec<_> = batch.into_iter().collect::<Result<_, _>>()?;
-            let Some((last, _)) = batch.last() else { continue };
+            let Some((last, _)) = batch.last() else {
+                continue;
+            };
             self.0.log.wait_durable(last.log_id.index()).await?;
             let core = Arc::clone(&self.0);
             let result = self.0.parts.lane.run(move || core.apply(batch)).await;
@@ -136,18 +152,30 @@ impl RaftStateMachine<Types> for ReplicaMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotMaker {
-        SnapshotMaker { core: Arc::clone(&self.0), view: self.0.view() }
+        SnapshotMaker {
+            core: Arc::clone(&self.0),
+            view: self.0.view(),
+        }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotFile) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
         let core = Arc::clone(&self.0);
         blocking(move || core.install(&snapshot)).await
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, SnapshotFile>>, io::Error> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<Types, SnapshotFile>>, io::Error> {
         let core = Arc::clone(&self.0);
         let file = blocking(move || core.current_snapshot()).await?;
-        Ok(file.map(|snapshot| SnapshotOf::<Types, SnapshotFile> { meta: snapshot.applied.meta(), snapshot }))
+        Ok(file.map(|snapshot| SnapshotOf::<Types, SnapshotFile> {
+            meta: snapshot.applied.meta(),
+            snapshot,
+        }))
     }
 }
 
@@ -159,6 +187,9 @@ impl RaftSnapshotBuilder<Types> for SnapshotMaker {
         let (view, applied) = std::mem::replace(&mut self.view, taken).map_err(other)?;
         let core = Arc::clone(&self.core);
         let snapshot = blocking(move || core.snapshot(&view, &applied)).await?;
-        Ok(SnapshotOf::<Types, SnapshotFile> { meta: snapshot.applied.meta(), snapshot })
+        Ok(SnapshotOf::<Types, SnapshotFile> {
+            meta: snapshot.applied.meta(),
+            snapshot,
+        })
     }
 }

@@ -98,13 +98,21 @@ pub struct ReplicaCore {
 
 impl ReplicaCore {
     /// Opens or rebuilds the tables. Blocking.
-    pub fn open(parts: DriveParts, group: GroupId, rebuild: bool) -> Result<Arc<Self>, ReplicaError> {
+    pub fn open(
+        parts: DriveParts,
+        group: GroupId,
+        rebuild: bool,
+    ) -> Result<Arc<Self>, ReplicaError> {
         let files = parts.files.as_ref();
         let identity = Identity::read(files, group)?
             .ok_or_else(|| ReplicaError::Damaged("no replica of this group on the drive".into()))?;
         let log = parts.log.group(group);
         let table = parts.tables.generation(group, identity.generation)?;
-        let applied = if rebuild { Err("asked for".to_owned()) } else { check(&parts, group, &table, &log) };
+        let applied = if rebuild {
+            Err("asked for".to_owned())
+        } else {
+            check(&parts, group, &table, &log)
+        };
         let core = match applied {
             Ok(applied) => Self::new(parts, group, identity, log, (table, applied)),
             Err(why) => {
@@ -112,7 +120,9 @@ impl ReplicaCore {
                 Self::rebuild(parts, group, identity, log)?
             }
         };
-        core.parts.tables.drop_others(group, Some(core.identity.lock().generation))?;
+        core.parts
+            .tables
+            .drop_others(group, Some(core.identity.lock().generation))?;
         Ok(Arc::new(core))
     }
 
@@ -144,14 +154,22 @@ impl ReplicaCore {
         log: GroupLog,
     ) -> Result<Self, ReplicaError> {
         let newest = snapshot::newest(&parts.files, group)?;
-        let base = newest.as_ref().map(|file| file.applied.clone()).unwrap_or_default();
+        let base = newest
+            .as_ref()
+            .map(|file| file.applied.clone())
+            .unwrap_or_default();
         let (purged, _) = log.bounds();
         if purged.is_some_and(|purged| base.last.is_none_or(|last| last.index() < purged.index())) {
-            return Err(ReplicaError::Damaged("no whole snapshot reaches the purged log".into()));
+            return Err(ReplicaError::Damaged(
+                "no whole snapshot reaches the purged log".into(),
+            ));
         }
         let generation = identity.generation + 1;
         let table = load(&parts, group, generation, newest.as_ref())?;
-        let identity = Identity { generation, ..identity };
+        let identity = Identity {
+            generation,
+            ..identity
+        };
         identity.write(parts.files.as_ref(), group)?;
         Ok(Self::new(parts, group, identity, log, (table, base)))
     }
@@ -208,14 +226,19 @@ impl ReplicaCore {
         let file = snapshot::fetch(&self.parts.files, self.group, source)?;
         let generation = self.identity.lock().generation + 1;
         let table = load(&self.parts, self.group, generation, Some(&file))?;
-        let identity = Identity { generation, ..*self.identity.lock() };
+        let identity = Identity {
+            generation,
+            ..*self.identity.lock()
+        };
         identity.write(self.parts.files.as_ref(), self.group)?;
         *self.identity.lock() = identity;
         *self.table.write() = table;
         *self.applied.write() = file.applied.clone();
         snapshot::prune(self.parts.files.as_ref(), self.group, 1)?;
         self.since_snapshot.store(0, Ordering::Relaxed);
-        self.parts.tables.drop_others(self.group, Some(generation))?;
+        self.parts
+            .tables
+            .drop_others(self.group, Some(generation))?;
         Ok(())
     }
 
@@ -236,7 +259,11 @@ impl ReplicaCore {
         let files = &self.parts.files;
         for name in snapshot::names(files.as_ref(), self.group)? {
             if let Ok((_, applied)) = Reader::open(files.as_ref(), self.group, &name) {
-                return Ok(Some(SnapshotFile { files: Arc::clone(files), name, applied }));
+                return Ok(Some(SnapshotFile {
+                    files: Arc::clone(files),
+                    name,
+                    applied,
+                }));
             }
         }
         Ok(None)
@@ -244,7 +271,12 @@ impl ReplicaCore {
 }
 
 /// What the tables hold, if they can be rested on; else why not.
-fn check(parts: &DriveParts, group: GroupId, table: &Table, log: &GroupLog) -> Result<Applied, String> {
+fn check(
+    parts: &DriveParts,
+    group: GroupId,
+    table: &Table,
+    log: &GroupLog,
+) -> Result<Applied, String> {
     let bytes = table.view().applied().map_err(|error| error.to_string())?;
     let applied = match bytes {
         Some(bytes) => Applied::decode(&bytes).map_err(|error| error.to_string())?,
@@ -256,11 +288,17 @@ fn check(parts: &DriveParts, group: GroupId, table: &Table, log: &GroupLog) -> R
         return Err("tables end below the purged log".into());
     }
     let newest = snapshot::names(parts.files.as_ref(), group).map_err(|error| error.to_string())?;
-    if newest.first().and_then(|name| snapshot::index_of(name)).is_some_and(|at| at > applied.index()) {
+    if newest
+        .first()
+        .and_then(|name| snapshot::index_of(name))
+        .is_some_and(|at| at > applied.index())
+    {
         // Left to openraft, it would be installed unverified, and a damaged one end the replica.
         return Err("a snapshot is ahead of the tables".into());
     }
-    let Some(end) = applied.last else { return Ok(applied) };
+    let Some(end) = applied.last else {
+        return Ok(applied);
+    };
     if index(applied.last) <= index(last) && log.log_id_at(end.index()) == Some(end) {
         return Ok(applied);
     }
@@ -303,7 +341,10 @@ pub struct Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("group", &self.core.group).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("group", &self.core.group)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -320,7 +361,10 @@ impl Replica {
             .await
             .map_err(|error| ReplicaError::Raft(error.to_string()))??;
         let id = core.id();
-        let connector = Connector { group, switchboard: switchboard.clone() };
+        let connector = Connector {
+            group,
+            switchboard: switchboard.clone(),
+        };
         let machine = ReplicaMachine::new(Arc::clone(&core));
         let node = Node::new(id, config, connector, core.log.clone(), machine)
             .await

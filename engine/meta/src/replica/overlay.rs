@@ -31,7 +31,10 @@ impl Rows for Overlay<'_> {
             return Box::new(std::iter::empty());
         }
         let above = self.changes.0.range::<[u8], _>((from, Bound::Excluded(to)));
-        Box::new(Merge { below: self.below.scan(from, to).peekable(), above: above.peekable() })
+        Box::new(Merge {
+            below: self.below.scan(from, to).peekable(),
+            above: above.peekable(),
+        })
     }
 }
 
@@ -71,7 +74,11 @@ where
 pub(super) fn sum_row(sum: &mut crc_fast::Digest, key: &[u8], value: Option<&[u8]>) {
     sum.update(&(key.len() as u64).to_le_bytes());
     sum.update(key);
-    sum.update(&value.map_or(u64::MAX, |value| value.len() as u64).to_le_bytes());
+    sum.update(
+        &value
+            .map_or(u64::MAX, |value| value.len() as u64)
+            .to_le_bytes(),
+    );
     sum.update(value.unwrap_or_default());
 }
 

@@ -26,29 +26,49 @@ impl MetaNode {
 impl Inner {
     async fn form(self: &Arc<Self>, at: usize, group: GroupId) -> Result<(), MetaError> {
         for replica in self.replicas(group) {
-            if replica.node.is_initialized().await.map_err(|e| MetaError::Unavailable(e.to_string()))? {
+            if replica
+                .node
+                .is_initialized()
+                .await
+                .map_err(|e| MetaError::Unavailable(e.to_string()))?
+            {
                 return Ok(());
             }
         }
         let drives: Vec<(DriveId, Arc<Running>)> = {
             let hosts = self.hosts.read();
-            hosts.iter().filter_map(|(id, host)| Some((*id, Arc::clone(host.running()?)))).collect()
+            hosts
+                .iter()
+                .filter_map(|(id, host)| Some((*id, Arc::clone(host.running()?))))
+                .collect()
         };
         let voters = self.options.voters.min(drives.len());
         if voters == 0 {
             return Err(MetaError::Unavailable("no drive in service".into()));
         }
         // Rotated by group, so that replicas and first leaders spread over the drives.
-        let chosen: Vec<&(DriveId, Arc<Running>)> =
-            (0..voters).map(|j| &drives[(at + j) % drives.len()]).collect();
+        let chosen: Vec<&(DriveId, Arc<Running>)> = (0..voters)
+            .map(|j| &drives[(at + j) % drives.len()])
+            .collect();
         let mut members = BTreeMap::new();
         for (drive, running) in &chosen {
-            let replica = self.ensure_replica(running, group).await.map_err(|e| unavailable(&e))?;
-            members.insert(replica.id, Home { node: self.options.node, drive: drive.0 });
+            let replica = self
+                .ensure_replica(running, group)
+                .await
+                .map_err(|e| unavailable(&e))?;
+            members.insert(
+                replica.id,
+                Home {
+                    node: self.options.node,
+                    drive: drive.0,
+                },
+            );
         }
         let first = chosen[0].1.replicas.read().get(&group).cloned();
         let Some(first) = first else {
-            return Err(MetaError::Unavailable(format!("group {group}: replica did not open")));
+            return Err(MetaError::Unavailable(format!(
+                "group {group}: replica did not open"
+            )));
         };
         let formed = first.node.initialize(members).await;
         formed.map_err(|error| MetaError::Unavailable(format!("group {group}: {error}")))
@@ -63,14 +83,18 @@ impl Inner {
         if let Some(replica) = running.replicas.read().get(&group) {
             return Ok(replica.clone());
         }
-        let (files, id) = (Arc::clone(&running.parts.files), self.fresh_id(running.parts.files.drive()));
+        let (files, id) = (
+            Arc::clone(&running.parts.files),
+            self.fresh_id(running.parts.files.drive()),
+        );
         let made = tokio::task::spawn_blocking(move || {
             if Identity::read(files.as_ref(), group)?.is_some() {
                 return Ok(());
             }
             Identity { id, generation: 1 }.write(files.as_ref(), group)
         });
-        made.await.map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        made.await
+            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
         host::open_replica(self, running, group, false).await?;
         let replica = running.replicas.read().get(&group).cloned();
         replica.ok_or_else(|| ReplicaError::Damaged(format!("group {group}: replica did not open")))

@@ -64,7 +64,11 @@ impl Inner {
             return Some(leader.clone());
         }
         let term = |replica: &Replica| replica.node.metrics().borrow_watched().current_term;
-        let leader = self.replicas(group).into_iter().filter(leads).max_by_key(term);
+        let leader = self
+            .replicas(group)
+            .into_iter()
+            .filter(leads)
+            .max_by_key(term);
         part.leader.write().clone_from(&leader);
         leader
     }
@@ -86,16 +90,25 @@ impl Inner {
 
     fn why_no_leader(&self, group: GroupId) -> String {
         let replicas = self.replicas(group);
-        let voters = replicas.first().map(|r| r.core.applied().membership.voter_ids().count());
+        let voters = replicas
+            .first()
+            .map(|r| r.core.applied().membership.voter_ids().count());
         match voters {
             Some(voters) => {
-                format!("group {group} has no leader: {} of {voters} voters run here", replicas.len())
+                format!(
+                    "group {group} has no leader: {} of {voters} voters run here",
+                    replicas.len()
+                )
             }
             None => format!("group {group} has no replica in service here"),
         }
     }
 
-    pub(super) async fn propose(&self, group: GroupId, command: Vec<u8>) -> Result<Vec<u8>, MetaError> {
+    pub(super) async fn propose(
+        &self,
+        group: GroupId,
+        command: Vec<u8>,
+    ) -> Result<Vec<u8>, MetaError> {
         let part = self.group(group)?;
         if self.is_closed() {
             return Err(MetaError::Closed);
@@ -110,7 +123,10 @@ impl Inner {
             let leader = self.await_leader(group, until).await?;
             let floor = leader.core.stamp();
             let stamp = part.stamps.next(self.clock.as_ref(), floor);
-            let proposal = Proposal { stamp, command: Arc::clone(&command) };
+            let proposal = Proposal {
+                stamp,
+                command: Arc::clone(&command),
+            };
             let left = until.saturating_duration_since(Instant::now()).min(ATTEMPT);
             match tokio::time::timeout(left, leader.node.client_write(proposal)).await {
                 Ok(Ok(written)) => return Ok(written.data),
@@ -118,7 +134,9 @@ impl Inner {
                 Err(_elapsed) => part.forget_leader(),
             }
             if Instant::now() >= until {
-                return Err(MetaError::Unavailable(format!("group {group}: outcome unknown")));
+                return Err(MetaError::Unavailable(format!(
+                    "group {group}: outcome unknown"
+                )));
             }
             tokio::time::sleep(PAUSE).await;
         }

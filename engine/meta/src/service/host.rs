@@ -58,17 +58,32 @@ impl Host {
 /// Opens a drive; one that errs is out of service.
 pub(super) async fn open(inner: &Inner, files: Arc<dyn DriveFiles>) -> Host {
     match start(inner, &files).await {
-        Ok(running) => Host { files, state: HostState::In(running) },
+        Ok(running) => Host {
+            files,
+            state: HostState::In(running),
+        },
         Err(error) => {
             tracing::error!(drive = %files.drive(), %error, "drive does not open");
             let since = inner.clock.monotonic();
-            Host { files, state: HostState::Out { reason: error.to_string(), since, held: false, closing: None } }
+            Host {
+                files,
+                state: HostState::Out {
+                    reason: error.to_string(),
+                    since,
+                    held: false,
+                    closing: None,
+                },
+            }
         }
     }
 }
 
 async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running>, ReplicaError> {
-    let (opened, options, machine) = (Arc::clone(files), inner.options.clone(), Arc::clone(&inner.machine));
+    let (opened, options, machine) = (
+        Arc::clone(files),
+        inner.options.clone(),
+        Arc::clone(&inner.machine),
+    );
     let parts = tokio::task::spawn_blocking(move || {
         if let Some(reason) = opened.failure() {
             return Err(ReplicaError::Drive(DriveError::Failed(reason)));
@@ -76,14 +91,28 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
         let log = Arc::new(DriveLog::open(Arc::clone(&opened), options.log)?);
         let tables = Arc::new(Tables::open(opened.as_ref(), options.tables)?);
         let lane = Lane::start().map_err(|error| DriveError::Failed(error.to_string()))?;
-        Ok(DriveParts { files: opened, log, tables, lane, machine })
+        Ok(DriveParts {
+            files: opened,
+            log,
+            tables,
+            lane,
+            machine,
+        })
     });
-    let parts = parts.await.map_err(|error| ReplicaError::Raft(error.to_string()))??;
+    let parts = parts
+        .await
+        .map_err(|error| ReplicaError::Raft(error.to_string()))??;
     let groups = Identity::groups(files.as_ref())?;
     let told = |group: &GroupId| Some((*group, parts.log.damage_of(*group)?));
     let damaged = Mutex::new(groups.iter().filter_map(told).collect());
-    let running = Arc::new(Running { parts, replicas: RwLock::default(), damaged });
-    let opening = groups.into_iter().map(|group| open_replica(inner, &running, group, false));
+    let running = Arc::new(Running {
+        parts,
+        replicas: RwLock::default(),
+        damaged,
+    });
+    let opening = groups
+        .into_iter()
+        .map(|group| open_replica(inner, &running, group, false));
     for result in futures::future::join_all(opening).await {
         result?;
     }
@@ -101,7 +130,6 @@ pub(super) async fn open_replica(
         return Ok(());
     }
     let (parts, config) = (running.parts.clone(), Arc::clone(&inner.config));
-    let rebuild = rebuild || running.parts.tables.rebuilt;
     match Replica::open(parts, group, config, &inner.switchboard, rebuild).await {
         Ok(replica) => {
             running.replicas.write().insert(group, replica);
@@ -119,7 +147,10 @@ pub(super) async fn open_replica(
 /// Stops one replica. openraft's tasks may hang on a dead drive: then they are left behind.
 pub(super) async fn stop(inner: &Inner, replica: &Replica) {
     inner.switchboard.disconnect(replica.core.group, replica.id);
-    if tokio::time::timeout(STOP_WITHIN, replica.node.shutdown()).await.is_err() {
+    if tokio::time::timeout(STOP_WITHIN, replica.node.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!(group = %replica.core.group, id = replica.id, "replica does not stop");
     }
 }
@@ -146,9 +177,16 @@ impl Inner {
         let _lifecycle = self.lifecycle.lock().await;
         let running = {
             let mut hosts = self.hosts.write();
-            let Some(host) = hosts.get_mut(&drive) else { return };
+            let Some(host) = hosts.get_mut(&drive) else {
+                return;
+            };
             let since = self.clock.monotonic();
-            let out = HostState::Out { reason: reason.to_owned(), since, held, closing: None };
+            let out = HostState::Out {
+                reason: reason.to_owned(),
+                since,
+                held,
+                closing: None,
+            };
             match std::mem::replace(&mut host.state, out) {
                 HostState::In(running) => running,
                 already @ HostState::Out { .. } => {
@@ -168,7 +206,11 @@ impl Inner {
         drop(replicas);
         let inner = Arc::clone(self);
         let closing = tokio::spawn(async move { close(&inner, running, false).await });
-        if let Some(Host { state: HostState::Out { closing: slot, .. }, .. }) = self.hosts.write().get_mut(&drive) {
+        if let Some(Host {
+            state: HostState::Out { closing: slot, .. },
+            ..
+        }) = self.hosts.write().get_mut(&drive)
+        {
             *slot = Some(closing);
         }
     }
@@ -188,7 +230,9 @@ impl Inner {
         }
         let group = replica.core.group;
         let voters = self.replicas(group);
-        let Some(heir) = voters.iter().max_by_key(|voter| voter.core.log.bounds().1) else { return };
+        let Some(heir) = voters.iter().max_by_key(|voter| voter.core.log.bounds().1) else {
+            return;
+        };
         let tell = async |voter: &Replica| {
             let request = TransferLeaderRequest::<Types>::new(vote, heir.id, None);
             if let Err(error) = voter.node.handle_transfer_leader(request).await {
@@ -202,7 +246,10 @@ impl Inner {
     }
 
     /// Puts a drive into service.
-    pub(super) async fn drive_back(self: &Arc<Self>, files: Arc<dyn DriveFiles>) -> Result<(), MetaError> {
+    pub(super) async fn drive_back(
+        self: &Arc<Self>,
+        files: Arc<dyn DriveFiles>,
+    ) -> Result<(), MetaError> {
         let _lifecycle = self.lifecycle.lock().await;
         if self.is_closed() {
             return Err(MetaError::Closed);
@@ -211,8 +258,13 @@ impl Inner {
         if let Some(host) = self.hosts.read().get(&drive) {
             match &host.state {
                 HostState::In(_) => return Ok(()),
-                HostState::Out { closing: Some(closing), .. } if !closing.is_finished() => {
-                    return Err(MetaError::Unavailable("the drive is still being let go".into()));
+                HostState::Out {
+                    closing: Some(closing),
+                    ..
+                } if !closing.is_finished() => {
+                    return Err(MetaError::Unavailable(
+                        "the drive is still being let go".into(),
+                    ));
                 }
                 HostState::Out { .. } => {}
             }
@@ -232,9 +284,15 @@ impl Inner {
         for (at, group) in self.options.groups.iter().enumerate() {
             let replicas = self.replicas(*group);
             // Rotated, so that leaders spread; a voter with a shorter log loses, and a timeout decides.
-            let longest = replicas.iter().map(|replica| replica.core.log.bounds().1).max().flatten();
-            let able: Vec<&Replica> =
-                replicas.iter().filter(|replica| replica.core.log.bounds().1 == longest).collect();
+            let longest = replicas
+                .iter()
+                .map(|replica| replica.core.log.bounds().1)
+                .max()
+                .flatten();
+            let able: Vec<&Replica> = replicas
+                .iter()
+                .filter(|replica| replica.core.log.bounds().1 == longest)
+                .collect();
             if longest.is_some() && !able.is_empty() {
                 elect(&able[at % able.len()].node).await;
             }

@@ -104,7 +104,10 @@ impl MetaOptions {
             enable_pre_vote: Some(true),
             ..Config::default()
         };
-        config.validate().map(Arc::new).map_err(|error| MetaError::Unavailable(error.to_string()))
+        config
+            .validate()
+            .map(Arc::new)
+            .map_err(|error| MetaError::Unavailable(error.to_string()))
     }
 }
 
@@ -132,7 +135,9 @@ pub struct MetaNode {
 
 impl std::fmt::Debug for MetaNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MetaNode").field("drives", &self.inner.hosts.read().len()).finish_non_exhaustive()
+        f.debug_struct("MetaNode")
+            .field("drives", &self.inner.hosts.read().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -149,7 +154,11 @@ impl MetaNode {
         machine: Arc<dyn Machine>,
     ) -> Result<Self, MetaError> {
         let config = options.config()?;
-        let groups = options.groups.iter().map(|group| (*group, Group::default())).collect();
+        let groups = options
+            .groups
+            .iter()
+            .map(|group| (*group, Group::default()))
+            .collect();
         let inner = Arc::new(Inner {
             config,
             clock,
@@ -191,13 +200,23 @@ impl MetaNode {
 
     /// The group's stamp as last applied here: the birth of new ids. Not linearizable.
     pub fn stamp(&self, group: GroupId) -> Result<Stamp, MetaError> {
-        let newest = self.inner.replicas(group).iter().map(|r| r.core.applied().stamp).max();
+        let newest = self
+            .inner
+            .replicas(group)
+            .iter()
+            .map(|r| r.core.applied().stamp)
+            .max();
         newest.ok_or_else(|| MetaError::Unavailable(format!("no replica of group {group} here")))
     }
 
     /// The highest index applied here; 0 where there is no replica.
     pub fn applied(&self, group: GroupId) -> u64 {
-        self.inner.replicas(group).iter().map(|r| r.core.applied_index()).max().unwrap_or(0)
+        self.inner
+            .replicas(group)
+            .iter()
+            .map(|r| r.core.applied_index())
+            .max()
+            .unwrap_or(0)
     }
 
     /// The groups this node runs.
@@ -236,14 +255,20 @@ impl MetaNode {
     }
 
     /// Digest over all rows of each replica of a group here: (drive, applied index, digest).
-    pub async fn table_digests(&self, group: GroupId) -> Result<Vec<(DriveId, u64, u64)>, MetaError> {
+    pub async fn table_digests(
+        &self,
+        group: GroupId,
+    ) -> Result<Vec<(DriveId, u64, u64)>, MetaError> {
         let replicas = self.inner.replicas(group);
         let work = move || {
             let digest = |replica: &Replica| {
                 let (index, digest) = replica.core.table_digest()?;
                 Ok((replica.core.parts.files.drive(), index, digest))
             };
-            replicas.iter().map(digest).collect::<Result<Vec<_>, crate::rows::RowsError>>()
+            replicas
+                .iter()
+                .map(digest)
+                .collect::<Result<Vec<_>, crate::rows::RowsError>>()
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| MetaError::Unavailable(error.to_string()))?
@@ -267,7 +292,9 @@ impl Inner {
     pub(crate) fn replicas(&self, group: GroupId) -> Vec<Replica> {
         let hosts = self.hosts.read();
         let running = hosts.values().filter_map(|host| host.running());
-        running.filter_map(|drive| drive.replicas.read().get(&group).cloned()).collect()
+        running
+            .filter_map(|drive| drive.replicas.read().get(&group).cloned())
+            .collect()
     }
 
     fn is_closed(&self) -> bool {
@@ -278,7 +305,9 @@ impl Inner {
     fn refuse_lost_groups(&self) -> Result<(), MetaError> {
         let hosts = self.hosts.read();
         for (drive, host) in hosts.iter() {
-            let Some(running) = host.running() else { continue };
+            let Some(running) = host.running() else {
+                continue;
+            };
             for (group, why) in running.damaged.lock().iter() {
                 let healthy = hosts.values().filter_map(Host::running);
                 let mut others = healthy.filter(|other| other.replicas.read().contains_key(group));

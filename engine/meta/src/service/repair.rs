@@ -5,8 +5,8 @@
 //! `replace_after`. A new replica joins as a learner, catches up, and takes the lost one's vote in
 //! one membership change. A replica never comes back under an id it has forgotten a vote of.
 
-use super::host::{self, HostState, Running};
 use super::Inner;
+use super::host::{self, HostState, Running};
 use crate::raft::types::Home;
 use crate::replica::{Identity, Replica, ReplicaError};
 use crate::snapshot;
@@ -29,19 +29,29 @@ struct Membership {
 impl Inner {
     /// One step for one group; what cannot be done now is tried at the next look.
     pub(super) async fn repair(self: &Arc<Self>, group: GroupId) {
-        let Some(leader) = self.leader(group) else { return };
-        let Some(membership) = membership(&leader) else { return };
+        let Some(leader) = self.leader(group) else {
+            return;
+        };
+        let Some(membership) = membership(&leader) else {
+            return;
+        };
         if !membership.settled {
             return;
         }
-        let lost: Vec<u64> =
-            membership.voters.iter().filter(|(id, home)| self.is_lost(group, **id, **home)).map(|(id, _)| *id).collect();
+        let lost: Vec<u64> = membership
+            .voters
+            .iter()
+            .filter(|(id, home)| self.is_lost(group, **id, **home))
+            .map(|(id, _)| *id)
+            .collect();
         let short = membership.voters.len() < self.options.voters;
         if lost.is_empty() && !short {
             self.forget_strays(group, &membership).await;
             return;
         }
-        let result = self.replace(group, &leader, &membership, lost.first().copied()).await;
+        let result = self
+            .replace(group, &leader, &membership, lost.first().copied())
+            .await;
         if let Err(error) = result {
             tracing::warn!(%group, %error, "voter not replaced yet");
         }
@@ -53,9 +63,11 @@ impl Inner {
         }
         let hosts = self.hosts.read();
         match hosts.get(&DriveId(home.drive)).map(|host| &host.state) {
-            Some(HostState::In(running)) => {
-                running.replicas.read().get(&group).is_none_or(|replica| replica.id != id)
-            }
+            Some(HostState::In(running)) => running
+                .replicas
+                .read()
+                .get(&group)
+                .is_none_or(|replica| replica.id != id),
             Some(HostState::Out { since, .. }) => {
                 self.clock.monotonic().saturating_sub(*since) >= self.options.replace_after
             }
@@ -76,17 +88,31 @@ impl Inner {
             return Ok(());
         }
         let raft = |error: &dyn std::fmt::Display| ReplicaError::Raft(error.to_string());
-        let home = lost.and_then(|id| membership.voters.get(&id)).map(|home| DriveId(home.drive));
-        let Some((drive, running)) = self.place(group, membership, home) else { return Ok(()) };
-        if running.replicas.read().get(&group).is_none_or(|r| !membership.members.contains(&r.id)) {
+        let home = lost
+            .and_then(|id| membership.voters.get(&id))
+            .map(|home| DriveId(home.drive));
+        let Some((drive, running)) = self.place(group, membership, home) else {
+            return Ok(());
+        };
+        if running
+            .replicas
+            .read()
+            .get(&group)
+            .is_none_or(|r| !membership.members.contains(&r.id))
+        {
             self.erase(&running, group).await?;
         }
         let replica = self.ensure_replica(&running, group).await?;
         drop(lifecycle);
         tracing::info!(%group, %drive, id = replica.id, ?lost, "making a replica");
-        let home = Home { node: self.options.node, drive: drive.0 };
+        let home = Home {
+            node: self.options.node,
+            drive: drive.0,
+        };
         let joined = leader.node.add_learner(replica.id, home, true);
-        let joined = tokio::time::timeout(CATCH_UP, joined).await.map_err(|error| raft(&error))?;
+        let joined = tokio::time::timeout(CATCH_UP, joined)
+            .await
+            .map_err(|error| raft(&error))?;
         joined.map_err(|error| raft(&error))?;
         let mut voters: BTreeSet<u64> = membership.voters.keys().copied().collect();
         if let Some(lost) = lost {
@@ -99,10 +125,17 @@ impl Inner {
 
     /// The drive for a new replica: the lost one's own if it is in service, else the one with the
     /// fewest replicas among those the group does not use.
-    fn place(&self, group: GroupId, membership: &Membership, home: Option<DriveId>) -> Option<(DriveId, Arc<Running>)> {
+    fn place(
+        &self,
+        group: GroupId,
+        membership: &Membership,
+        home: Option<DriveId>,
+    ) -> Option<(DriveId, Arc<Running>)> {
         let used: BTreeSet<u32> = membership.voters.values().map(|home| home.drive).collect();
         let hosts = self.hosts.read();
-        let running = hosts.iter().filter_map(|(id, host)| Some((*id, Arc::clone(host.running()?))));
+        let running = hosts
+            .iter()
+            .filter_map(|(id, host)| Some((*id, Arc::clone(host.running()?))));
         running
             .filter(|(id, _)| Some(*id) == home || !used.contains(&id.0))
             .min_by_key(|(id, drive)| {
@@ -115,10 +148,17 @@ impl Inner {
     async fn forget_strays(&self, group: GroupId, membership: &Membership) {
         let drives: Vec<Arc<Running>> = {
             let hosts = self.hosts.read();
-            hosts.values().filter_map(|host| host.running().cloned()).collect()
+            hosts
+                .values()
+                .filter_map(|host| host.running().cloned())
+                .collect()
         };
         for running in drives {
-            let stray = running.replicas.read().get(&group).is_some_and(|r| !membership.members.contains(&r.id));
+            let stray = running
+                .replicas
+                .read()
+                .get(&group)
+                .is_some_and(|r| !membership.members.contains(&r.id));
             let damaged = running.damaged.lock().contains_key(&group);
             if stray || damaged {
                 let _lifecycle = self.lifecycle.lock().await;
@@ -144,7 +184,9 @@ impl Inner {
             parts.tables.drop_others(group, None)?;
             Ok::<_, ReplicaError>(())
         });
-        erased.await.map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        erased
+            .await
+            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
         running.parts.log.destroy(group).await?;
         running.damaged.lock().remove(&group);
         Ok(())
@@ -157,7 +199,14 @@ fn membership(leader: &Replica) -> Option<Membership> {
     let stored = &metrics.membership_config;
     let settled = metrics.committed_membership_config.log_id() == stored.log_id()
         && stored.membership().get_joint_config().len() == 1;
-    let voters = stored.voter_ids().filter_map(|id| Some((id, *stored.get_node(&id)?))).collect();
+    let voters = stored
+        .voter_ids()
+        .filter_map(|id| Some((id, *stored.get_node(&id)?)))
+        .collect();
     let members: BTreeSet<u64> = stored.nodes().map(|(id, _)| *id).collect();
-    (!members.is_empty()).then_some(Membership { voters, members, settled })
+    (!members.is_empty()).then_some(Membership {
+        voters,
+        members,
+        settled,
+    })
 }

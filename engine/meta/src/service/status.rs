@@ -63,14 +63,22 @@ pub struct NodeStatus {
 impl NodeStatus {
     /// Replicas of a group with their drives.
     pub fn replicas(&self, group: GroupId) -> Vec<(DriveId, &ReplicaStatus)> {
-        let all = self.drives.iter().flat_map(|drive| drive.replicas.iter().map(|r| (drive.drive, r)));
+        let all = self
+            .drives
+            .iter()
+            .flat_map(|drive| drive.replicas.iter().map(|r| (drive.drive, r)));
         all.filter(|(_, replica)| replica.group == group).collect()
     }
 
     /// The drive that leads a group.
     pub fn leader(&self, group: GroupId) -> Option<DriveId> {
-        let leaders = self.replicas(group).into_iter().filter(|(_, replica)| replica.leader);
-        leaders.max_by_key(|(_, replica)| replica.term).map(|(drive, _)| drive)
+        let leaders = self
+            .replicas(group)
+            .into_iter()
+            .filter(|(_, replica)| replica.leader);
+        leaders
+            .max_by_key(|(_, replica)| replica.term)
+            .map(|(drive, _)| drive)
     }
 }
 
@@ -92,7 +100,11 @@ fn replica(replica: &Replica) -> ReplicaStatus {
         snapshot: metrics.snapshot.map(|id| id.index()),
         purged: purged.map(|id| id.index()),
         log_bytes: replica.core.log.live_bytes(),
-        stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+        stopped: metrics
+            .running_state
+            .as_ref()
+            .err()
+            .map(ToString::to_string),
     }
 }
 
@@ -115,6 +127,8 @@ impl Inner {
                 damaged: Vec::new(),
             },
         });
-        NodeStatus { drives: drives.collect() }
+        NodeStatus {
+            drives: drives.collect(),
+        }
     }
 }

@@ -19,7 +19,9 @@ const SLOW: u32 = 10;
 
 /// Until the node is closed or dropped.
 pub(super) async fn run(inner: Weak<Inner>) {
-    let Some(strong) = inner.upgrade() else { return };
+    let Some(strong) = inner.upgrade() else {
+        return;
+    };
     let mut closed = strong.closed.subscribe();
     drop(strong);
     let mut look: u32 = 0;
@@ -43,7 +45,9 @@ impl Inner {
     async fn look_at_drives(self: &Arc<Self>) {
         let mut failed = Vec::new();
         for (drive, host) in self.hosts.read().iter() {
-            let Some(running) = host.running() else { continue };
+            let Some(running) = host.running() else {
+                continue;
+            };
             let why = host.files.failure();
             let why = why.or_else(|| running.parts.log.failure().map(|error| error.to_string()));
             failed.extend(why.map(|why| (*drive, why)));
@@ -57,8 +61,12 @@ impl Inner {
     async fn try_back(self: &Arc<Self>) {
         let out: Vec<Arc<dyn DriveFiles>> = {
             let hosts = self.hosts.read();
-            let free = hosts.values().filter(|host| matches!(host.state, HostState::Out { held: false, .. }));
-            free.filter(|host| host.files.failure().is_none()).map(|host| Arc::clone(&host.files)).collect()
+            let free = hosts
+                .values()
+                .filter(|host| matches!(host.state, HostState::Out { held: false, .. }));
+            free.filter(|host| host.files.failure().is_none())
+                .map(|host| Arc::clone(&host.files))
+                .collect()
         };
         for files in out {
             match self.drive_back(Arc::clone(&files)).await {
@@ -72,14 +80,22 @@ impl Inner {
     /// Reopens replicas that openraft stopped though their drive is well: tables that could not be
     /// read are rebuilt.
     async fn look_at_replicas(self: &Arc<Self>) {
-        let drives: Vec<_> = self.hosts.read().values().filter_map(|host| host.running().cloned()).collect();
+        let drives: Vec<_> = self
+            .hosts
+            .read()
+            .values()
+            .filter_map(|host| host.running().cloned())
+            .collect();
         for running in drives {
             if running.parts.files.failure().is_some() || running.parts.log.failure().is_some() {
                 continue;
             }
             let stopped: Vec<(Replica, String)> = {
                 let replicas = running.replicas.read();
-                replicas.values().filter_map(|r| Some((r.clone(), r.stopped()?))).collect()
+                replicas
+                    .values()
+                    .filter_map(|r| Some((r.clone(), r.stopped()?)))
+                    .collect()
             };
             for (replica, why) in stopped {
                 let _lifecycle = self.lifecycle.lock().await;
@@ -108,14 +124,21 @@ impl Inner {
 
     /// Snapshots what has outgrown its tables, and purges below the older of two.
     async fn snapshots(&self) {
-        let drives: Vec<_> = self.hosts.read().values().filter_map(|host| host.running().cloned()).collect();
+        let drives: Vec<_> = self
+            .hosts
+            .read()
+            .values()
+            .filter_map(|host| host.running().cloned())
+            .collect();
         for running in drives {
             let pressed = running.parts.log.take_pressure();
             let replicas: Vec<Replica> = running.replicas.read().values().cloned().collect();
             for replica in replicas {
                 let core = &replica.core;
                 let due = self.options.snapshot_bytes_min.max(core.table_bytes());
-                if core.since_snapshot.load(Ordering::Relaxed) >= due || pressed.contains(&core.group) {
+                if core.since_snapshot.load(Ordering::Relaxed) >= due
+                    || pressed.contains(&core.group)
+                {
                     // Asked for once; the count begins again when it is written.
                     core.since_snapshot.store(0, Ordering::Relaxed);
                     told(replica.node.trigger().snapshot().await);
@@ -131,16 +154,32 @@ impl Inner {
 
     /// Moves an idle group's stamp.
     async fn tick(self: &Arc<Self>, group: GroupId) {
-        let Some(leader) = self.leader(group) else { return };
+        let Some(leader) = self.leader(group) else {
+            return;
+        };
         let last = leader.core.stamp();
         let idle = self.clock.unix_ms().saturating_sub(last);
         if u128::from(idle) < self.options.tick_after.as_millis() {
             return;
         }
         let stamp = self.groups[&group].stamps.next(self.clock.as_ref(), last);
-        let command = self.machine.tick(group, engine_types::Stamp(stamp)).unwrap_or_default();
+        let command = self
+            .machine
+            .tick(group, engine_types::Stamp(stamp))
+            .unwrap_or_default();
         // Nobody waits for the answer: a tick that does not commit is followed by another.
-        told(leader.node.client_write_ff(Proposal { stamp, command: command.into() }, None).await);
+        told(
+            leader
+                .node
+                .client_write_ff(
+                    Proposal {
+                        stamp,
+                        command: command.into(),
+                    },
+                    None,
+                )
+                .await,
+        );
     }
 
     /// Hands one leadership from the busiest drive to an idler one. Only while every voter runs:
@@ -153,18 +192,40 @@ impl Inner {
             }
             counts.insert(*drive, 0);
         }
-        let leaders: Vec<Replica> = self.options.groups.iter().filter_map(|group| self.leader(*group)).collect();
+        let leaders: Vec<Replica> = self
+            .options
+            .groups
+            .iter()
+            .filter_map(|group| self.leader(*group))
+            .collect();
         for leader in &leaders {
             *counts.entry(leader.core.parts.files.drive()).or_default() += 1;
         }
         for leader in leaders {
-            let busy = counts.get(&leader.core.parts.files.drive()).copied().unwrap_or(0);
+            let busy = counts
+                .get(&leader.core.parts.files.drive())
+                .copied()
+                .unwrap_or(0);
             let end = leader.core.log.bounds().1;
-            let voters: Vec<u64> = leader.node.metrics().borrow_watched().membership_config.voter_ids().collect();
-            let idle = self.replicas(leader.core.group).into_iter().find(|replica| {
-                let count = counts.get(&replica.core.parts.files.drive()).copied().unwrap_or(0);
-                voters.contains(&replica.id) && count + 1 < busy && replica.core.log.bounds().1 == end
-            });
+            let voters: Vec<u64> = leader
+                .node
+                .metrics()
+                .borrow_watched()
+                .membership_config
+                .voter_ids()
+                .collect();
+            let idle = self
+                .replicas(leader.core.group)
+                .into_iter()
+                .find(|replica| {
+                    let count = counts
+                        .get(&replica.core.parts.files.drive())
+                        .copied()
+                        .unwrap_or(0);
+                    voters.contains(&replica.id)
+                        && count + 1 < busy
+                        && replica.core.log.bounds().1 == end
+                });
             if let Some(idle) = idle {
                 told(leader.node.trigger().transfer_leader(idle.id).await);
                 return;

@@ -1,6 +1,10 @@
 //! Doubles for tests of the replication half: a drive that forgets what was not synced, real time,
 //! and a state machine that stores what it is told.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of this"
+)]
 
 use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
 use engine_meta::raft::machine::{At, Machine};
@@ -80,12 +84,17 @@ impl LogFile for FakeFile {
     }
     fn truncate(&mut self, length: u64) -> Result<(), DriveError> {
         let mut content = self.content.lock();
-        content.bytes.truncate(usize::try_from(length).expect("fits"));
+        content
+            .bytes
+            .truncate(usize::try_from(length).expect("fits"));
         content.synced = content.bytes.len();
         Ok(())
     }
     fn reader(&self) -> Result<Box<dyn LogFile>, DriveError> {
-        Ok(Box::new(Self { content: Arc::clone(&self.content), faults: Arc::clone(&self.faults) }))
+        Ok(Box::new(Self {
+            content: Arc::clone(&self.content),
+            faults: Arc::clone(&self.faults),
+        }))
     }
 }
 
@@ -108,7 +117,10 @@ impl FakeDrive {
             let kept = content.bytes.len().min(content.synced + torn);
             let bytes = content.bytes[..kept].to_vec();
             let synced = bytes.len();
-            drive.files.lock().insert(name.clone(), Arc::new(Mutex::new(Content { bytes, synced })));
+            drive.files.lock().insert(
+                name.clone(),
+                Arc::new(Mutex::new(Content { bytes, synced })),
+            );
         }
         if tables {
             copy_tree(self.directory.path(), drive.directory.path());
@@ -184,13 +196,20 @@ impl DriveFiles for FakeDrive {
         Ok(content.lock().bytes.clone())
     }
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
-        let content = Content { bytes: bytes.to_vec(), synced: bytes.len() };
-        self.files.lock().insert(name.into(), Arc::new(Mutex::new(content)));
+        let content = Content {
+            bytes: bytes.to_vec(),
+            synced: bytes.len(),
+        };
+        self.files
+            .lock()
+            .insert(name.into(), Arc::new(Mutex::new(content)));
         Ok(())
     }
     fn remove(&self, name: &str) -> Result<(), DriveError> {
         let below = format!("{name}/");
-        self.files.lock().retain(|file, _| file != name && !file.starts_with(&below));
+        self.files
+            .lock()
+            .retain(|file, _| file != name && !file.starts_with(&below));
         match std::fs::remove_dir_all(self.directory.path().join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(DriveError::Failed(error.to_string()))
@@ -208,11 +227,17 @@ impl DriveFiles for FakeDrive {
         let below = format!("{directory}/");
         let files = self.files.lock();
         let names = files.keys().filter_map(|name| name.strip_prefix(&below));
-        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+        Ok(names
+            .filter(|name| !name.contains('/'))
+            .map(str::to_owned)
+            .collect())
     }
     fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
         let content = Arc::clone(self.files.lock().entry(name.into()).or_default());
-        Ok(Box::new(FakeFile { content, faults: Arc::clone(&self.faults) }))
+        Ok(Box::new(FakeFile {
+            content,
+            faults: Arc::clone(&self.faults),
+        }))
     }
     fn directory(&self, name: &str) -> Result<PathBuf, DriveError> {
         let path = self.directory.path().join(name);
@@ -239,7 +264,9 @@ impl RealClock {
 
 impl Clock for RealClock {
     fn unix_ms(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
         u64::try_from(now.as_millis()).expect("fits")
     }
     fn monotonic(&self) -> Duration {

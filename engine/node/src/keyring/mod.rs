@@ -7,8 +7,6 @@
 //! was destroyed meanwhile.
 
 mod file;
-#[cfg(test)]
-mod tests;
 
 pub use file::{KEY_FILE_BYTES_MIN, KEYRING_BYTES_MAX, KeyOwner, KeyState, KeyringLock};
 

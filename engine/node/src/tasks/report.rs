@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A boot that has not reported for so long is fenced.
-pub const BOOT_SILENT_MS: u64 = 60_000;
+pub(crate) const BOOT_SILENT_MS: u64 = 60_000;
 /// In-process restarts of a boot's number: a fenced boot goes on under the next.
 const BOOT_SHIFT: u32 = 16;
 

@@ -42,6 +42,9 @@ impl std::fmt::Debug for Fixture<'_> {
 
 /// A shard of `length` payload bytes (rounded up to 64), born at `birth`, told from others by
 /// `number`; its bytes follow from both.
+///
+/// # Panics
+/// Never, for lengths up to a stripe's.
 pub fn shard(drive: DriveUuid, birth: u64, number: u64, length: u32) -> (ShardHeader, Bytes) {
     let payload_length = shard_length(length, 1);
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ birth | 1;
@@ -79,16 +82,25 @@ pub fn shard(drive: DriveUuid, birth: u64, number: u64, length: u32) -> (ShardHe
     (header, bytes.into())
 }
 
+/// [`BLOCK_BYTES`] and [`STRIPE_BYTES_MAX`] as lengths.
+const BLOCK: u32 = 64 * 1024;
+const STRIPE: u32 = 8 * 1024 * 1024;
+const _: () = assert!(BLOCK as usize == BLOCK_BYTES && STRIPE as usize == STRIPE_BYTES_MAX);
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).expect("a small number")
+}
+
 /// Sizes around every border of the format.
 const LENGTHS: [u32; 8] = [
     64,
     3_000 - 3_000 % 64,
     4_096,
-    BLOCK_BYTES as u32 - 64,
-    BLOCK_BYTES as u32,
-    BLOCK_BYTES as u32 + 64,
+    BLOCK - 64,
+    BLOCK,
+    BLOCK + 64,
     1024 * 1024 + 64,
-    STRIPE_BYTES_MAX as u32,
+    STRIPE,
 ];
 
 /// The whole suite.
@@ -173,7 +185,7 @@ async fn ranges(drive: &mut dyn StoreUnderTest) {
         put(&*store, &one).await;
         let (header, payload) = one;
         let length = header.payload_length;
-        let block = BLOCK_BYTES as u32;
+        let block = BLOCK;
         let edges = [
             0,
             1,
@@ -338,7 +350,7 @@ async fn lists(drive: &mut dyn StoreUnderTest) {
 async fn many_at_once(drive: &mut dyn StoreUnderTest) {
     let store = drive.open().await;
     let shards: Vec<_> = (0..200)
-        .map(|n| shard(drive.drive(), 10, n, 64 + (n as u32 * 977) % 90_000))
+        .map(|n| shard(drive.drive(), 10, n, 64 + (small(n) * 977) % 90_000))
         .collect();
     let mut tasks = tokio::task::JoinSet::new();
     for one in shards.clone() {
@@ -386,7 +398,7 @@ async fn damage_is_told(drive: &mut dyn StoreUnderTest) {
     let entries = store.entries(None, Stamp(100), 10).await.expect("lists");
     store.close().await;
     drop(store);
-    let block = BLOCK_BYTES as u32;
+    let block = BLOCK;
     drive.damage(&entries[1], 2 * BLOCK_BYTES + 17).await;
     let store = drive.open().await;
     holds(&*store, &shards[0]).await;

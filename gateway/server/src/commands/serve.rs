@@ -64,7 +64,7 @@ async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Cert
     if let Some(first) = &store.first {
         print(&welcome(first, &config))?;
     }
-    let front = Arc::new(S3Front::new(store.engine.clone(), front));
+    let front = Arc::new(S3Front::new(store.engine.clone(), front).map_err(Failed::because)?);
     let listener = Listener { socket, mode: config.tls.mode, certificate, front };
     let drain = Duration::from_secs(config.shutdown_drain_s);
     let serving = tokio::spawn(listener.serve(ending.clone(), drain));
@@ -93,7 +93,7 @@ async fn open(config: &Config) -> Result<Store, Failed> {
 /// Accounts and named keys that the settings ask for.
 async fn provision(store: &Store, config: &Config) -> Result<(), engine_node::EngineError> {
     for account in &config.accounts {
-        let row = store.engine.put_account(&account.id, &account.name, &account.email).await?;
+        let row = store.engine.put_account(&account.canonical_id, &account.name, &account.email).await?;
         let secret = Secret(Zeroizing::new(account.secret_key.clone()));
         store.engine.put_access_key(row.id, &account.access_key, &secret, "from the settings").await?;
     }

@@ -83,8 +83,8 @@ pub(crate) enum Ownership {
 pub(crate) struct Account {
     /// Display name.
     pub(crate) name: String,
-    /// Canonical id.
-    pub(crate) id: String,
+    /// Canonical id: what ACLs and listings show.
+    pub(crate) canonical_id: String,
     /// For ACL grants by e-mail.
     #[serde(default)]
     pub(crate) email: String,

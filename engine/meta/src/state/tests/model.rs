@@ -430,6 +430,13 @@ fn everything() -> ListQuery {
 }
 
 fn compare(p: &Partition, model: &Model) {
+    compare_list(p, model);
+    compare_versions(p, model);
+    compare_current(p, model);
+    compare_uploads(p, model);
+}
+
+fn compare_list(p: &Partition, model: &Model) {
     let bucket = p.bucket(1);
     let Reply::List(page) = p.ask(&Query::List(bucket, everything())) else {
         panic!()
@@ -445,6 +452,10 @@ fn compare(p: &Partition, model: &Model) {
     let mut want: Vec<_> = want.collect();
     want.sort_unstable();
     assert_eq!(listed, want);
+}
+
+fn compare_versions(p: &Partition, model: &Model) {
+    let bucket = p.bucket(1);
     let query = Query::ListVersions {
         bucket,
         page: everything(),
@@ -490,6 +501,10 @@ fn compare(p: &Partition, model: &Model) {
         assert_eq!((found.row.version, found.latest), (old.id, latest));
         assert_eq!(found.body.is_some(), old.object.is_some());
     }
+}
+
+fn compare_current(p: &Partition, model: &Model) {
+    let bucket = p.bucket(1);
     for name in NAMES {
         let query = Query::Version {
             bucket,
@@ -504,6 +519,10 @@ fn compare(p: &Partition, model: &Model) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn compare_uploads(p: &Partition, model: &Model) {
+    let bucket = p.bucket(1);
     let query = Query::ListUploads {
         bucket,
         page: everything(),

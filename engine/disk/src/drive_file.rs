@@ -1,0 +1,157 @@
+//! One open file of a drive: the calls on it, their errors sorted by [`Root::sort`].
+
+use crate::file::Root;
+use engine_core::ports::DriveError;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// Which fsync of a file it is: names the sabotage that skips it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyncPoint {
+    /// A segment's.
+    Segment,
+    /// An append-only file's.
+    Log,
+}
+
+impl SyncPoint {
+    #[cfg(sabotage)]
+    fn skipped(self) -> bool {
+        engine_types::sabotage(match self {
+            Self::Segment => "skip-segment-fsync",
+            Self::Log => "skip-log-fsync",
+        })
+    }
+}
+
+/// An open file of a drive. All offsets and lengths in bytes.
+#[derive(Debug)]
+pub(crate) struct DriveFile {
+    pub(crate) root: Arc<Root>,
+    pub(crate) file: File,
+    pub(crate) name: String,
+    pub(crate) sync: SyncPoint,
+}
+
+impl DriveFile {
+    fn doing(&self, verb: &str) -> String {
+        format!("{verb} {}", self.name)
+    }
+
+    /// Fills `buffer` from `offset`; `Corrupt` if the file ends before.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.read(&self.name) {
+            return Err(self.root.sort(&self.doing("read"), error));
+        }
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| self.root.sort_io(&self.doing("read"), &error))
+    }
+
+    /// Writes all of `bytes`; not durable before [`Self::sync`].
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.write(&self.name) {
+            return Err(self.root.sort(&self.doing("write"), error));
+        }
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|error| self.root.sort_io(&self.doing("write"), &error))?;
+        #[cfg(test)]
+        self.root.tape.wrote(&self.name, offset, bytes);
+        Ok(())
+    }
+
+    /// fdatasync: data, and the length if it grew.
+    pub(crate) fn sync(&self) -> Result<(), DriveError> {
+        #[cfg(sabotage)]
+        if self.sync.skipped() {
+            return Ok(());
+        }
+        self.root.working()?;
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.sync(&self.name) {
+            return Err(self.root.sync_failed(&self.name, error));
+        }
+        rustix::fs::fdatasync(&self.file)
+            .map_err(|error| self.root.sync_failed(&self.name, error))?;
+        #[cfg(test)]
+        self.root.tape.synced(&self.name);
+        Ok(())
+    }
+
+    /// Reserves blocks up to `length`. File systems that cannot are left to write as they go.
+    pub(crate) fn allocate(&self, length: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP) => rustix::fs::ftruncate(&self.file, length)
+                .map_err(|error| self.root.sort(&self.doing("extend"), error))?,
+            Err(error) => return Err(self.root.sort(&self.doing("allocate"), error)),
+        }
+        #[cfg(test)]
+        self.root.tape.resized(&self.name, length);
+        Ok(())
+    }
+
+    /// Gives the blocks of a range back; it reads as zeros afterwards. False where the file system
+    /// cannot.
+    pub(crate) fn punch(&self, offset: u64, length: u64) -> Result<bool, DriveError> {
+        self.root.working()?;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, flags, offset, length) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(self.root.sort(&self.doing("punch"), error)),
+        }
+    }
+
+    /// Cuts or extends; not durable before [`Self::sync`].
+    pub(crate) fn set_length(&self, length: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        rustix::fs::ftruncate(&self.file, length)
+            .map_err(|error| self.root.sort(&self.doing("truncate"), error))?;
+        #[cfg(test)]
+        self.root.tape.resized(&self.name, length);
+        Ok(())
+    }
+
+    /// Bytes in the file.
+    pub(crate) fn length(&self) -> Result<u64, DriveError> {
+        Ok(self.stat()?.0)
+    }
+
+    /// Bytes in the file, and bytes of blocks it holds.
+    pub(crate) fn stat(&self) -> Result<(u64, u64), DriveError> {
+        let stat = rustix::fs::fstat(&self.file)
+            .map_err(|error| self.root.sort(&self.doing("stat"), error))?;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+        Ok((length, blocks.saturating_mul(512)))
+    }
+
+    /// Another handle.
+    pub(crate) fn duplicate(&self) -> Result<Self, DriveError> {
+        let file = self
+            .file
+            .try_clone()
+            .map_err(|error| self.root.sort_io(&self.doing("duplicate"), &error))?;
+        Ok(Self {
+            root: Arc::clone(&self.root),
+            file,
+            name: self.name.clone(),
+            sync: self.sync,
+        })
+    }
+
+    /// Its name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}

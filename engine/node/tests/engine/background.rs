@@ -1,0 +1,120 @@
+//! Background work: watermark, collection, unfinished buckets, shutdown.
+
+use crate::support::{Cluster, ROOT, bytes, collect, key, quick};
+use engine_core::meta::{BucketState, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Reply};
+use engine_core::ports::Metadata;
+use engine_node::EngineOptions;
+use engine_types::{BirthId, BucketName, CommandId, PartitionId, Stamp};
+use std::time::Duration;
+
+fn busy() -> EngineOptions {
+    let soon = Duration::from_millis(10);
+    EngineOptions {
+        background: true,
+        gc_grace: Duration::ZERO,
+        gc_period: soon,
+        report_period: soon,
+        settle_period: soon,
+        ..quick()
+    }
+}
+
+async fn watermark(cluster: &Cluster, partition: PartitionId) -> Stamp {
+    match cluster.metadata.read(partition, Query::Clock).await.unwrap() {
+        Reply::Clock { watermark, .. } => watermark,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_replaced_is_freed_once_no_reader_holds_it() {
+    let cluster = Cluster::with(6, busy()).await;
+    let old = bytes(100_000, 1);
+    cluster.put("k", &old).await.unwrap();
+    let reader = cluster.found("k").await;
+    cluster.put("k", &bytes(100_000, 2)).await.unwrap();
+    cluster.metadata.advance(120_000);
+    // Something else dies and is collected meanwhile: the collector has passed the pinned row.
+    cluster.put("other", &bytes(100_000, 3)).await.unwrap();
+    assert_eq!(cluster.shards(), 18);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(cluster.shards(), 18, "the reader's pin holds it");
+    let read = cluster.engine.read(reader, 0..u64::MAX, None).await.unwrap();
+    assert_eq!(collect(read).await.unwrap(), old);
+    cluster.until("the replaced object is freed", |c| c.shards() == 12).await;
+    assert!(cluster.engine.shutdown(Duration::from_secs(10)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_rows_wait_for_a_drive_that_is_out() {
+    let cluster = Cluster::with(6, busy()).await;
+    cluster.put("k", &bytes(100_000, 1)).await.unwrap();
+    cluster.drives[0].store.fail("gone");
+    let at = key("k");
+    let condition = engine_core::meta::Condition::default();
+    cluster.engine.delete(&cluster.bucket, &at, None, condition, crate::objects::by()).await.unwrap();
+    cluster.metadata.advance(10);
+    cluster.until("freed where it can be", |c| c.shards() == 1).await;
+    let dead = Query::Dead { after: None, before: Stamp(u64::MAX), limit: 10 };
+    let partition = cluster.bucket.reference.partition;
+    let Reply::Dead(rows) = cluster.metadata.read(partition, dead.clone()).await.unwrap() else { panic!() };
+    assert_eq!(rows.len(), 1, "the row stays until the last drive acknowledges");
+    cluster.drives[0].store.reopen();
+    cluster.until("freed everywhere", |c| c.shards() == 0).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let Reply::Dead(rows) = cluster.metadata.read(partition, dead.clone()).await.unwrap() else { panic!() };
+        if rows.is_empty() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{rows:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watermark_rises_and_waits_for_open_writes() {
+    let cluster = Cluster::with(6, busy()).await;
+    let partition = cluster.bucket.reference.partition;
+    let mut open = crate::support::request(&cluster.bucket, "slow", &bytes(50_000, 1));
+    let whole = std::mem::replace(&mut open.body.stream, futures::StreamExt::boxed(futures::stream::empty()));
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let waiting = futures::StreamExt::filter_map(futures::stream::once(wait), |_| async { None });
+    open.body.stream = futures::StreamExt::boxed(futures::StreamExt::chain(waiting, whole));
+    let engine = cluster.engine.clone();
+    let put = tokio::spawn(async move { engine.put(open).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let born = cluster.metadata.stamp(partition).await.unwrap();
+    cluster.metadata.advance(3_600_000);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(watermark(&cluster, partition).await <= born, "held by the open write");
+    go.send(()).unwrap();
+    put.await.unwrap().unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while watermark(&cluster, partition).await <= born {
+        assert!(std::time::Instant::now() < deadline, "it rises once the write is over");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_bucket_is_rolled_forward() {
+    let cluster = Cluster::with(3, busy()).await;
+    let name = BucketName::parse("halfway").unwrap();
+    let change = Change::Control(ControlChange::ClaimBucket { name, owner: ROOT });
+    let birth = cluster.metadata.stamp(PartitionId::CONTROL).await.unwrap();
+    let command = Command { id: CommandId::born(birth, [3; 10]), change };
+    cluster.metadata.apply(PartitionId::CONTROL, command).unwrap();
+    cluster.metadata.advance(61_000);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let query = Query::Control(ControlQuery::Bucket("halfway".into()));
+        let reply = cluster.metadata.read(PartitionId::CONTROL, query).await.unwrap();
+        if matches!(reply, Reply::Control(ControlReply::Bucket(Some(row))) if row.state == BucketState::Live) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cluster.engine.bucket("halfway").await.unwrap();
+}
