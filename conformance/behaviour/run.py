@@ -48,7 +48,9 @@ def main() -> int:
         if os.environ.get("S3_ENDPOINT"):
             line.update(pytest(python, sys.argv[1:], {}))
         else:
-            with Server("both") as server:
+            # Taken out of the environment: the server refuses DATAMESH_ names that are no setting.
+            named = os.environ.pop("DATAMESH_BIN", None)
+            with Server("both", Path(named) if named else None) as server:
                 say(f"-- behaviour: {server.endpoint} by {server.program}")
                 line.update(pytest(python, sys.argv[1:], {**server.environment(), "S3_DRIVES": str(server.folder)}))
                 if not server.alive():

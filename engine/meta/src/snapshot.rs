@@ -372,7 +372,7 @@ pub fn names(files: &dyn DriveFiles, group: GroupId) -> Result<Vec<String>, Snap
     let mut names = Vec::new();
     for name in files.list(&directory)? {
         let path = format!("{directory}/{name}");
-        if name.ends_with(".snap") {
+        if name.strip_suffix(".snap").is_some() {
             names.push(path);
         }
     }

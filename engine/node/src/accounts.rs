@@ -63,7 +63,10 @@ pub async fn bootstrap(
     let mut random = [0; 10];
     entropy.fill(&mut random);
     let change = Change::Control(ControlChange::Bootstrap(Box::new(bootstrap)));
-    let command = Command { id: CommandId::born(birth, random), change };
+    let command = Command {
+        id: CommandId::born(birth, random),
+        change,
+    };
     match metadata.propose(PartitionId::CONTROL, command).await? {
         Answer::Done => Ok(()),
         Answer::Refused(refusal) => Err(refusal.into()),
@@ -74,8 +77,11 @@ pub async fn bootstrap(
 fn secret_key(secret: &[u8; 32]) -> Result<LessSafeKey, EngineError> {
     let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
     let info: [&[u8]; 1] = [b"datamesh access key v1"];
-    let key = pseudorandom.expand(&info, &AES_256_GCM).map(UnboundKey::from);
-    key.map(LessSafeKey::new).map_err(|_never| EngineError::Internal("key derivation".into()))
+    let key = pseudorandom
+        .expand(&info, &AES_256_GCM)
+        .map(UnboundKey::from);
+    key.map(LessSafeKey::new)
+        .map_err(|_never| EngineError::Internal("key derivation".into()))
 }
 
 /// Seals a secret under the system key: version byte ‖ key version ‖ nonce ‖ sealed ‖ tag. Bound to
@@ -93,7 +99,11 @@ async fn seal_secret(
     entropy.fill(&mut nonce);
     let mut text = Zeroizing::new(secret.0.as_bytes().to_vec());
     let tag = key
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(access_key), &mut text)
+        .seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(access_key),
+            &mut text,
+        )
         .map_err(|_too_long| EngineError::Internal("secret too long".into()))?;
     let mut sealed = vec![SEALED_VERSION];
     sealed.extend_from_slice(&version.0.to_be_bytes());
@@ -104,7 +114,12 @@ async fn seal_secret(
 }
 
 fn open_secret(keyring: &Keyring, row: &AccessKeyRow) -> Result<Secret, EngineError> {
-    let damaged = || EngineError::Internal(format!("secret of access key {} is damaged", row.access_key));
+    let damaged = || {
+        EngineError::Internal(format!(
+            "secret of access key {} is damaged",
+            row.access_key
+        ))
+    };
     let mut sealed = Zeroizing::new(row.sealed_secret.to_vec());
     if sealed.len() < SEALED_HEAD || sealed[0] != SEALED_VERSION {
         return Err(damaged());
@@ -114,7 +129,8 @@ fn open_secret(keyring: &Keyring, row: &AccessKeyRow) -> Result<Secret, EngineEr
     version.copy_from_slice(&head[1..9]);
     let version = KeyVersionId(u64::from_be_bytes(version));
     let secret = keyring.secret(version);
-    let secret = secret.ok_or_else(|| EngineError::KeyUnavailable(format!("system {}", version.0)))?;
+    let secret =
+        secret.ok_or_else(|| EngineError::KeyUnavailable(format!("system {}", version.0)))?;
     let nonce = Nonce::try_assume_unique_for_key(&head[9..]).map_err(|_length| damaged())?;
     let opened = secret_key(&secret)?.open_in_place(nonce, Aad::from(&row.access_key), text);
     let opened = opened.map_err(|_forged| damaged())?;
@@ -123,14 +139,26 @@ fn open_secret(keyring: &Keyring, row: &AccessKeyRow) -> Result<Secret, EngineEr
 }
 
 impl Inner {
-    async fn read_credential(&self, access_key: &str) -> Result<Option<Arc<Credential>>, EngineError> {
-        let found = match self.ask_control(ControlQuery::AccessKey(access_key.into())).await? {
+    async fn read_credential(
+        &self,
+        access_key: &str,
+    ) -> Result<Option<Arc<Credential>>, EngineError> {
+        let found = match self
+            .ask_control(ControlQuery::AccessKey(access_key.into()))
+            .await?
+        {
             ControlReply::AccessKey(found) => found,
             _ => return Err(EngineError::unexpected("AccessKey")),
         };
-        let Some((key, account)) = found else { return Ok(None) };
+        let Some((key, account)) = found else {
+            return Ok(None);
+        };
         let secret = open_secret(&self.keyring, &key)?;
-        Ok(Some(Arc::new(Credential { key, account, secret })))
+        Ok(Some(Arc::new(Credential {
+            key,
+            account,
+            secret,
+        })))
     }
 
     async fn one_account(&self, query: ControlQuery) -> Result<Option<AccountRow>, EngineError> {
@@ -145,7 +173,10 @@ impl Engine {
     /// An access key with its secret opened; `None`: unknown. Disabled keys are returned (the
     /// caller answers as AWS does). Cached; a change takes effect within 2 s. While control is out
     /// of reach the last answer holds for five minutes, then it is denied (`Unavailable`).
-    pub async fn credential(&self, access_key: &str) -> Result<Option<Arc<Credential>>, EngineError> {
+    pub async fn credential(
+        &self,
+        access_key: &str,
+    ) -> Result<Option<Arc<Credential>>, EngineError> {
         let inner = &self.inner;
         let known = inner.credentials.get(access_key);
         let age = |at: Duration| inner.clock.monotonic().saturating_sub(at);
@@ -158,7 +189,9 @@ impl Engine {
         let at = inner.clock.monotonic();
         match inner.read_credential(access_key).await {
             Ok(credential) => {
-                inner.credentials.put(access_key.into(), credential.clone(), at);
+                inner
+                    .credentials
+                    .put(access_key.into(), credential.clone(), at);
                 Ok(credential)
             }
             Err(error @ (EngineError::Unavailable(_) | EngineError::SlowDown)) => match known {
@@ -175,13 +208,20 @@ impl Engine {
     }
 
     /// An account by canonical id.
-    pub async fn account_by_canonical_id(&self, id: &str) -> Result<Option<AccountRow>, EngineError> {
-        self.inner.one_account(ControlQuery::AccountByCanonicalId(id.into())).await
+    pub async fn account_by_canonical_id(
+        &self,
+        id: &str,
+    ) -> Result<Option<AccountRow>, EngineError> {
+        self.inner
+            .one_account(ControlQuery::AccountByCanonicalId(id.into()))
+            .await
     }
 
     /// An account by e-mail.
     pub async fn account_by_email(&self, email: &str) -> Result<Option<AccountRow>, EngineError> {
-        self.inner.one_account(ControlQuery::AccountByEmail(email.into())).await
+        self.inner
+            .one_account(ControlQuery::AccountByEmail(email.into()))
+            .await
     }
 
     /// All accounts.
@@ -193,7 +233,12 @@ impl Engine {
     }
 
     /// Makes or updates an account (from configuration).
-    pub async fn put_account(&self, canonical_id: &str, name: &str, email: &str) -> Result<AccountRow, EngineError> {
+    pub async fn put_account(
+        &self,
+        canonical_id: &str,
+        name: &str,
+        email: &str,
+    ) -> Result<AccountRow, EngineError> {
         let change = ControlChange::PutAccount {
             canonical_id: canonical_id.into(),
             name: name.into(),
@@ -214,7 +259,8 @@ impl Engine {
         description: &str,
     ) -> Result<AccessKeyRow, EngineError> {
         let inner = &self.inner;
-        let sealed_secret = seal_secret(&inner.keyring, &*inner.entropy, access_key, secret).await?;
+        let sealed_secret =
+            seal_secret(&inner.keyring, &*inner.entropy, access_key, secret).await?;
         let change = ControlChange::PutAccessKey {
             account,
             access_key: access_key.into(),
@@ -230,7 +276,11 @@ impl Engine {
     }
 
     /// Enables, disables or (none) deletes an access key.
-    pub async fn set_access_key(&self, access_key: &str, state: Option<AccessKeyState>) -> Result<(), EngineError> {
+    pub async fn set_access_key(
+        &self,
+        access_key: &str,
+        state: Option<AccessKeyState>,
+    ) -> Result<(), EngineError> {
         let access_key = access_key.to_owned();
         let name = access_key.clone();
         let change = match state {

@@ -3,8 +3,8 @@
 use crate::ByteStream;
 use crate::pins::Pin;
 use engine_core::meta::{
-    AccessKeyRow, AccountRow, BucketDocument, BucketRef, BucketRow, Condition, FoundVersion, Refusal,
-    VersionAttributes,
+    AccessKeyRow, AccountRow, BucketDocument, BucketRef, BucketRow, Condition, FoundVersion,
+    Refusal, VersionAttributes,
 };
 use engine_types::{
     AccountId, BucketName, ChargedTo, ChecksumAlgorithm, ChecksumType, ETag, ObjectKey, UploadId,
@@ -102,7 +102,9 @@ pub struct PutBody {
 
 impl std::fmt::Debug for PutBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PutBody").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("PutBody")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,6 +145,9 @@ pub struct PartRequest {
     pub body: PutBody,
 }
 
+/// A part as Complete names it: number, tag, checksum.
+pub type NamedPart = (u16, Option<ETag>, Option<(ChecksumAlgorithm, Vec<u8>)>);
+
 /// CompleteMultipartUpload as the client sent it.
 #[derive(Debug)]
 pub struct CompleteRequest {
@@ -155,7 +160,7 @@ pub struct CompleteRequest {
     /// Conditions.
     pub condition: Condition,
     /// Number, tag, checksum of each part as listed by the client.
-    pub parts: Vec<(u16, Option<ETag>, Option<(ChecksumAlgorithm, Vec<u8>)>)>,
+    pub parts: Vec<NamedPart>,
     /// Whole-object checksum sent along.
     pub checksum: Option<(ChecksumAlgorithm, Option<ChecksumType>, Vec<u8>)>,
     /// `x-amz-mp-object-size`.
@@ -186,4 +191,3 @@ pub enum Lookup {
     /// Nothing.
     Missing(Refusal),
 }
-

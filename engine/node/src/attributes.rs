@@ -37,7 +37,10 @@ impl Engine {
         match self.inner.propose(partition, change).await.answer() {
             Ok(Answer::Version(mut made)) => {
                 let charged_to = made.attributes.charged_to;
-                made.attributes = VersionAttributes { charged_to, ..attributes };
+                made.attributes = VersionAttributes {
+                    charged_to,
+                    ..attributes
+                };
                 Ok(Some(*made))
             }
             Ok(_) => Err(EngineError::unexpected("Reattribute")),
@@ -54,8 +57,12 @@ impl Engine {
         version: Option<VersionId>,
         tags: Vec<(String, String)>,
     ) -> Result<VersionRow, EngineError> {
-        let change =
-            Change::SetTags { bucket: bucket.reference, key: key.clone(), version, tags: tags.clone() };
+        let change = Change::SetTags {
+            bucket: bucket.reference,
+            key: key.clone(),
+            version,
+            tags: tags.clone(),
+        };
         let mut row = self.change_version(bucket, change).await?;
         row.attributes.tags = tags;
         Ok(row)
@@ -70,15 +77,28 @@ impl Engine {
         acl: Vec<u8>,
     ) -> Result<VersionRow, EngineError> {
         let acl = ByteBuf::from(acl);
-        let change =
-            Change::SetAcl { bucket: bucket.reference, key: key.clone(), version, acl: acl.clone() };
+        let change = Change::SetAcl {
+            bucket: bucket.reference,
+            key: key.clone(),
+            version,
+            acl: acl.clone(),
+        };
         let mut row = self.change_version(bucket, change).await?;
         row.attributes.acl = acl;
         Ok(row)
     }
 
-    async fn change_version(&self, bucket: &Bucket, change: Change) -> Result<VersionRow, EngineError> {
-        match self.inner.propose(bucket.reference.partition, change).await.answer()? {
+    async fn change_version(
+        &self,
+        bucket: &Bucket,
+        change: Change,
+    ) -> Result<VersionRow, EngineError> {
+        match self
+            .inner
+            .propose(bucket.reference.partition, change)
+            .await
+            .answer()?
+        {
             Answer::Version(row) => Ok(*row),
             _ => Err(EngineError::unexpected("a change of a version")),
         }
@@ -91,7 +111,12 @@ fn same_wrapping(a: &Encryption, b: &Encryption) -> bool {
     match (a, b) {
         (Tenant | S3, Tenant | S3) => true,
         (Kms { key_id: a, .. }, Kms { key_id: b, .. }) => a == b,
-        (Customer { salt, hmac, .. }, Customer { salt: s, hmac: h, .. }) => (salt, hmac) == (s, h),
+        (
+            Customer { salt, hmac, .. },
+            Customer {
+                salt: s, hmac: h, ..
+            },
+        ) => (salt, hmac) == (s, h),
         _ => false,
     }
 }

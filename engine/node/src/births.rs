@@ -22,7 +22,10 @@ impl Births {
     pub(crate) fn open(self: &Arc<Self>, partition: PartitionId, birth: Stamp) -> OpenBirth {
         let at = (partition, birth);
         *self.0.lock().entry(at).or_default() += 1;
-        OpenBirth { births: Arc::clone(self), at }
+        OpenBirth {
+            births: Arc::clone(self),
+            at,
+        }
     }
 
     /// The oldest open birth of a partition.

@@ -18,11 +18,19 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new(stream: ByteStream, announced: u64) -> Self {
-        Self { stream, announced, got: 0, rest: Bytes::new() }
+        Self {
+            stream,
+            announced,
+            got: 0,
+            rest: Bytes::new(),
+        }
     }
 
     fn wrong_length(&self, got: u64) -> EngineError {
-        EngineError::Length { announced: self.announced, got }
+        EngineError::Length {
+            announced: self.announced,
+            got,
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
@@ -37,7 +45,10 @@ impl Intake {
     pub(crate) async fn fill(&mut self, mut to: &mut [u8]) -> Result<(), EngineError> {
         while !to.is_empty() {
             if self.rest.is_empty() {
-                self.rest = self.next().await?.ok_or_else(|| self.wrong_length(self.got))?;
+                self.rest = self
+                    .next()
+                    .await?
+                    .ok_or_else(|| self.wrong_length(self.got))?;
                 continue;
             }
             let count = to.len().min(self.rest.len());
@@ -50,7 +61,11 @@ impl Intake {
     }
 
     /// Fills `plain` bytes into frames of `stripe`, each with room for its tag behind it.
-    pub(crate) async fn fill_frames(&mut self, stripe: &mut [u8], plain: usize) -> Result<(), EngineError> {
+    pub(crate) async fn fill_frames(
+        &mut self,
+        stripe: &mut [u8],
+        plain: usize,
+    ) -> Result<(), EngineError> {
         let mut left = plain;
         for frame in stripe.chunks_mut(FRAME_SEALED) {
             let count = left.min(FRAME_PLAIN);
@@ -84,8 +99,15 @@ pub(crate) struct Hashers {
 
 impl Hashers {
     pub(crate) fn new(algorithms: &[ChecksumAlgorithm]) -> Self {
-        let asked = algorithms.iter().map(|a| (*a, Hasher::checksum(*a))).collect();
-        Self { md5: Hasher::md5(), asked, length: 0 }
+        let asked = algorithms
+            .iter()
+            .map(|a| (*a, Hasher::checksum(*a)))
+            .collect();
+        Self {
+            md5: Hasher::md5(),
+            asked,
+            length: 0,
+        }
     }
     /// Takes the next bytes of the plaintext.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
@@ -108,7 +130,15 @@ impl Hashers {
     pub(crate) fn finish(self) -> BodyDigests {
         let mut md5 = [0; 16];
         md5.copy_from_slice(&self.md5.finish());
-        let checksums = self.asked.into_iter().map(|(a, hasher)| (a, hasher.finish())).collect();
-        BodyDigests { md5, checksums, length: self.length }
+        let checksums = self
+            .asked
+            .into_iter()
+            .map(|(a, hasher)| (a, hasher.finish()))
+            .collect();
+        BodyDigests {
+            md5,
+            checksums,
+            length: self.length,
+        }
     }
 }

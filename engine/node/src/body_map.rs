@@ -4,8 +4,7 @@ use crate::EngineError;
 use crate::api::{Bucket, CustomerKey};
 use crate::engine::Inner;
 use engine_core::meta::{
-    MANIFEST_CHUNK_ENTRIES, ManifestEntry, PartFound, PartRow, Place, Query,
-    Reply, Stripe,
+    MANIFEST_CHUNK_ENTRIES, ManifestEntry, PartFound, PartRow, Place, Query, Reply, Stripe,
 };
 use engine_core::seal::Opener;
 use engine_core::stripes::PartShape;
@@ -49,8 +48,17 @@ impl Chunk {
 
 impl Source {
     async fn part_rows(&self, data: DataId, first: u32) -> Result<PartFound, EngineError> {
-        let query = Query::Part { bucket: self.bucket.row.id, key: self.key.clone(), data, first };
-        match self.inner.ask(self.bucket.reference.partition, query).await? {
+        let query = Query::Part {
+            bucket: self.bucket.row.id,
+            key: self.key.clone(),
+            data,
+            first,
+        };
+        match self
+            .inner
+            .ask(self.bucket.reference.partition, query)
+            .await?
+        {
             Reply::Part(Some(part)) => Ok(*part),
             Reply::Part(None) => Err(EngineError::DataLost(format!("part {data} is gone"))),
             _ => Err(EngineError::unexpected("Part")),
@@ -59,19 +67,39 @@ impl Source {
 
     /// A part as found.
     pub(crate) fn open(&self, found: PartFound) -> Result<OpenPart, EngineError> {
-        let PartFound { data, row, inline, stripes } = found;
-        let PartRow { size, key, place, .. } = row;
+        let PartFound {
+            data,
+            row,
+            inline,
+            stripes,
+        } = found;
+        let PartRow {
+            size, key, place, ..
+        } = row;
         if let Place::Packed { .. } = place {
-            return Err(EngineError::Internal("packed parts cannot be read yet".into()));
+            return Err(EngineError::Internal(
+                "packed parts cannot be read yet".into(),
+            ));
         }
-        let shape = PartShape::new(size).map_err(|error| EngineError::Internal(error.to_string()))?;
+        let shape =
+            PartShape::new(size).map_err(|error| EngineError::Internal(error.to_string()))?;
         let opener = self.inner.opener(data, &key, self.customer_key.as_ref())?;
         let stripes = Mutex::new(Chunk { first: 0, stripes });
-        Ok(OpenPart { data, shape, opener, inline, stripes })
+        Ok(OpenPart {
+            data,
+            shape,
+            opener,
+            inline,
+            stripes,
+        })
     }
 
     /// A part named by a manifest.
-    pub(crate) async fn open_data(&self, data: DataId, first: u32) -> Result<OpenPart, EngineError> {
+    pub(crate) async fn open_data(
+        &self,
+        data: DataId,
+        first: u32,
+    ) -> Result<OpenPart, EngineError> {
         let found = self.part_rows(data, first).await?;
         let part = self.open(found)?;
         part.stripes.lock().first = first;
@@ -79,20 +107,36 @@ impl Source {
     }
 
     /// The map of one stripe; `afresh`: past what was read before.
-    pub(crate) async fn stripe(&self, part: &OpenPart, index: u32, afresh: bool) -> Result<Stripe, EngineError> {
+    pub(crate) async fn stripe(
+        &self,
+        part: &OpenPart,
+        index: u32,
+        afresh: bool,
+    ) -> Result<Stripe, EngineError> {
         if !afresh && let Some(stripe) = part.stripes.lock().get(index) {
             return Ok(stripe);
         }
         let found = self.part_rows(part.data, index).await?;
-        let chunk = Chunk { first: index, stripes: found.stripes };
+        let chunk = Chunk {
+            first: index,
+            stripes: found.stripes,
+        };
         let stripe = chunk.get(index);
         *part.stripes.lock() = chunk;
-        stripe.ok_or_else(|| EngineError::Internal(format!("part {} has no stripe {index}", part.data)))
+        stripe.ok_or_else(|| {
+            EngineError::Internal(format!("part {} has no stripe {index}", part.data))
+        })
     }
 
     /// One chunk of a manifest.
-    pub(crate) async fn manifest(&self, upload: UploadId, chunk: u32) -> Result<Vec<ManifestEntry>, EngineError> {
-        self.inner.manifest(&self.bucket, &self.key, upload, chunk).await
+    pub(crate) async fn manifest(
+        &self,
+        upload: UploadId,
+        chunk: u32,
+    ) -> Result<Vec<ManifestEntry>, EngineError> {
+        self.inner
+            .manifest(&self.bucket, &self.key, upload, chunk)
+            .await
     }
 }
 
@@ -105,7 +149,12 @@ impl Inner {
         upload: UploadId,
         chunk: u32,
     ) -> Result<Vec<ManifestEntry>, EngineError> {
-        let query = Query::Manifest { bucket: bucket.row.id, key: key.clone(), upload, chunk };
+        let query = Query::Manifest {
+            bucket: bucket.row.id,
+            key: key.clone(),
+            upload,
+            chunk,
+        };
         match self.ask(bucket.reference.partition, query).await? {
             Reply::Manifest(entries) => Ok(entries),
             _ => Err(EngineError::unexpected("Manifest")),

@@ -9,8 +9,8 @@ use crate::EngineError;
 use crate::api::{Bucket, NewBucket};
 use crate::engine::{Engine, Inner};
 use engine_core::meta::{
-    Answer, BucketDocument, BucketNameRow, BucketRef, BucketRow, BucketState, Change, ControlChange,
-    ControlQuery, ControlReply, ListQuery, Query, Refusal, Reply, Versioning,
+    Answer, BucketDocument, BucketNameRow, BucketRef, BucketRow, BucketState, Change,
+    ControlChange, ControlQuery, ControlReply, ListQuery, Query, Refusal, Reply, Versioning,
 };
 use engine_types::{AccountId, BucketName};
 use serde_bytes::ByteBuf;
@@ -23,8 +23,15 @@ use std::time::Duration;
 const BUCKET_FRESH: Duration = Duration::from_secs(1);
 
 fn bucket_of(home: engine_types::PartitionId, row: BucketRow) -> Bucket {
-    let reference = BucketRef { id: row.id, partition: home, epoch: row.epoch };
-    Bucket { row: Arc::new(row), reference }
+    let reference = BucketRef {
+        id: row.id,
+        partition: home,
+        epoch: row.epoch,
+    };
+    Bucket {
+        row: Arc::new(row),
+        reference,
+    }
 }
 
 impl Inner {
@@ -48,13 +55,15 @@ impl Inner {
         let found = match self.name_row(name).await? {
             Some(row) if row.state != BucketState::Creating => {
                 let home = self.home_row(&row).await?;
-                home.filter(|home| !home.closed).map(|home| bucket_of(row.home, home))
+                home.filter(|home| !home.closed)
+                    .map(|home| bucket_of(row.home, home))
             }
             _ => None,
         };
         match found {
             Some(bucket) => {
-                self.buckets.put(name.into(), bucket.clone(), self.clock.monotonic());
+                self.buckets
+                    .put(name.into(), bucket.clone(), self.clock.monotonic());
                 Ok(bucket)
             }
             None => {
@@ -65,7 +74,12 @@ impl Inner {
     }
 
     /// The steps of CreateBucket behind the claim.
-    async fn finish_creation(&self, name: &BucketName, row: &BucketNameRow, documents: BTreeMap<BucketDocument, Vec<u8>>) -> Result<Bucket, EngineError> {
+    async fn finish_creation(
+        &self,
+        name: &BucketName,
+        row: &BucketNameRow,
+        documents: BTreeMap<BucketDocument, Vec<u8>>,
+    ) -> Result<Bucket, EngineError> {
         let new = BucketRow {
             id: row.id,
             name: name.clone(),
@@ -76,26 +90,42 @@ impl Inner {
             documents,
             closed: false,
         };
-        let make = Change::CreateBucket(Box::new(new));
-        let Answer::Bucket(made) = self.propose(row.home, make).await.answer()? else {
+        let create = Change::CreateBucket(Box::new(new));
+        let Answer::Bucket(made) = self.propose(row.home, create).await.answer()? else {
             return Err(EngineError::unexpected("CreateBucket"));
         };
-        let live = ControlChange::BucketLive { name: name.clone(), id: row.id };
+        let live = ControlChange::BucketLive {
+            name: name.clone(),
+            id: row.id,
+        };
         self.propose_control(live).await?;
         let bucket = bucket_of(row.home, *made);
-        self.buckets.put(name.as_str().into(), bucket.clone(), self.clock.monotonic());
+        self.buckets
+            .put(name.as_str().into(), bucket.clone(), self.clock.monotonic());
         Ok(bucket)
     }
 
     /// The steps of DeleteBucket behind the first; a bucket that is not empty is live again.
-    async fn finish_deletion(&self, name: &BucketName, row: &BucketNameRow) -> Result<(), EngineError> {
+    async fn finish_deletion(
+        &self,
+        name: &BucketName,
+        row: &BucketNameRow,
+    ) -> Result<(), EngineError> {
         loop {
-            match self.propose(row.home, Change::DeleteBucket { id: row.id }).await.answer() {
+            match self
+                .propose(row.home, Change::DeleteBucket { id: row.id })
+                .await
+                .answer()
+            {
                 Ok(Answer::Done) => break,
                 Ok(Answer::Bucket(_)) => {}
                 Ok(_) => return Err(EngineError::unexpected("DeleteBucket")),
                 Err(error @ EngineError::Refused(Refusal::BucketNotEmpty)) => {
-                    let back = ControlChange::BucketDeleting { name: name.clone(), id: row.id, deleting: false };
+                    let back = ControlChange::BucketDeleting {
+                        name: name.clone(),
+                        id: row.id,
+                        deleting: false,
+                    };
                     self.propose_control(back).await?;
                     return Err(error);
                 }
@@ -103,16 +133,26 @@ impl Inner {
             }
         }
         self.buckets.remove(name.as_str());
-        let release = ControlChange::ReleaseBucket { name: name.clone(), id: row.id };
+        let release = ControlChange::ReleaseBucket {
+            name: name.clone(),
+            id: row.id,
+        };
         self.propose_control(release).await?;
         Ok(())
     }
 
     /// Rolls a creation or deletion forward that somebody did not finish.
-    pub(crate) async fn settle_bucket(&self, name: &BucketName, row: &BucketNameRow) -> Result<(), EngineError> {
+    pub(crate) async fn settle_bucket(
+        &self,
+        name: &BucketName,
+        row: &BucketNameRow,
+    ) -> Result<(), EngineError> {
         match row.state {
             BucketState::Live => Ok(()),
-            BucketState::Creating => self.finish_creation(name, row, BTreeMap::new()).await.map(drop),
+            BucketState::Creating => self
+                .finish_creation(name, row, BTreeMap::new())
+                .await
+                .map(drop),
             BucketState::Deleting => match self.finish_deletion(name, row).await {
                 Err(EngineError::Refused(Refusal::BucketNotEmpty)) => Ok(()),
                 other => other,
@@ -126,7 +166,8 @@ impl Inner {
             return Err(EngineError::unexpected("a change of a bucket"));
         };
         let name = row.name.as_str().into();
-        self.buckets.put(name, bucket_of(home, *row), self.clock.monotonic());
+        self.buckets
+            .put(name, bucket_of(home, *row), self.clock.monotonic());
         Ok(())
     }
 }
@@ -136,7 +177,11 @@ impl Engine {
     /// `Refused(StaleBucket)` from any call look it up again with [`Engine::refresh_bucket`].
     pub async fn bucket(&self, name: &str) -> Result<Bucket, EngineError> {
         match self.inner.buckets.get(name) {
-            Some((bucket, at)) if self.inner.clock.monotonic().saturating_sub(at) < BUCKET_FRESH => Ok(bucket),
+            Some((bucket, at))
+                if self.inner.clock.monotonic().saturating_sub(at) < BUCKET_FRESH =>
+            {
+                Ok(bucket)
+            }
             _ => self.inner.look_up_bucket(name).await,
         }
     }
@@ -149,7 +194,10 @@ impl Engine {
     /// Claims the name, makes the bucket at its home, marks it live. `Refused(BucketExists)` where
     /// the name is taken.
     pub async fn create_bucket(&self, new: NewBucket) -> Result<Bucket, EngineError> {
-        let claim = ControlChange::ClaimBucket { name: new.name.clone(), owner: new.owner };
+        let claim = ControlChange::ClaimBucket {
+            name: new.name.clone(),
+            owner: new.owner,
+        };
         let Answer::Claimed(row) = self.inner.propose_control(claim).await? else {
             return Err(EngineError::unexpected("ClaimBucket"));
         };
@@ -161,13 +209,20 @@ impl Engine {
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), EngineError> {
         let name = &bucket.row.name;
         // Most refusals end here, without the name leaving the state Live.
-        let one = ListQuery { limit: 1, ..ListQuery::default() };
+        let one = ListQuery {
+            limit: 1,
+            ..ListQuery::default()
+        };
         let listed = self.list_versions(bucket, one, None).await;
         if listed.is_ok_and(|page| !page.versions.is_empty()) {
             return Err(Refusal::BucketNotEmpty.into());
         }
         let id = bucket.row.id;
-        let deleting = ControlChange::BucketDeleting { name: name.clone(), id, deleting: true };
+        let deleting = ControlChange::BucketDeleting {
+            name: name.clone(),
+            id,
+            deleting: true,
+        };
         let Answer::Claimed(row) = self.inner.propose_control(deleting).await? else {
             return Err(EngineError::unexpected("BucketDeleting"));
         };
@@ -183,7 +238,12 @@ impl Engine {
         limit: u32,
     ) -> Result<(Vec<(BucketName, BucketNameRow)>, bool), EngineError> {
         let after = after.map(str::to_owned);
-        let query = ControlQuery::Buckets { owner, prefix: prefix.into(), after, limit };
+        let query = ControlQuery::Buckets {
+            owner,
+            prefix: prefix.into(),
+            after,
+            limit,
+        };
         match self.inner.ask_control(query).await? {
             ControlReply::Buckets(rows, more) => Ok((rows, more)),
             _ => Err(EngineError::unexpected("Buckets")),
@@ -192,7 +252,10 @@ impl Engine {
 
     /// Sets the versioning state.
     pub async fn set_versioning(&self, bucket: &Bucket, to: Versioning) -> Result<(), EngineError> {
-        let change = Change::SetVersioning { id: bucket.row.id, versioning: to };
+        let change = Change::SetVersioning {
+            id: bucket.row.id,
+            versioning: to,
+        };
         self.inner.change_bucket(bucket, change).await
     }
 
@@ -204,7 +267,11 @@ impl Engine {
         content: Option<Vec<u8>>,
     ) -> Result<(), EngineError> {
         let content = content.map(ByteBuf::from);
-        let change = Change::SetDocument { id: bucket.row.id, kind, content };
+        let change = Change::SetDocument {
+            id: bucket.row.id,
+            kind,
+            content,
+        };
         self.inner.change_bucket(bucket, change).await
     }
 }

@@ -35,7 +35,9 @@ pub(crate) struct Buffers {
 
 impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffers").field("units", &self.units).finish_non_exhaustive()
+        f.debug_struct("Buffers")
+            .field("units", &self.units)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,16 +68,23 @@ impl Buffers {
             budget: Arc::new(Semaphore::new(units as usize)),
             units,
             wait,
-            pool: Arc::new(Pool { bytes_max: budget_bytes, ..Pool::default() }),
+            pool: Arc::new(Pool {
+                bytes_max: budget_bytes,
+                ..Pool::default()
+            }),
         }
     }
 
     /// Waits, in order, until `bytes` may be held. `SlowDown` after the longest wait.
     pub(crate) async fn grant(&self, bytes: usize) -> Result<Grant, EngineError> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units);
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES))
+            .unwrap_or(u32::MAX)
+            .min(self.units);
         let permit = Arc::clone(&self.budget).acquire_many_owned(units);
         match tokio::time::timeout(self.wait, permit).await {
-            Ok(Ok(permit)) => Ok(Grant { _permit: Arc::new(permit) }),
+            Ok(Ok(permit)) => Ok(Grant {
+                _permit: Arc::new(permit),
+            }),
             Ok(Err(_closed)) => Err(EngineError::Unavailable("shutting down".into())),
             Err(_elapsed) => Err(EngineError::SlowDown),
         }
@@ -127,7 +136,9 @@ pub(crate) struct Buffer {
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("Buffer")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,7 +147,13 @@ impl Buffer {
         let whole = allocation(length);
         let bytes = pool.take(whole).unwrap_or_else(|| vec![0; whole]);
         let start = bytes.as_ptr().align_offset(BUFFER_ALIGN).min(BUFFER_ALIGN);
-        Self { bytes, start, length, pool, _grant: grant }
+        Self {
+            bytes,
+            start,
+            length,
+            pool,
+            _grant: grant,
+        }
     }
     /// Another of `length` bytes from the same pool, under the same grant.
     pub(crate) fn sibling(&self, length: usize) -> Self {
@@ -193,7 +210,10 @@ mod tests {
         let grant = buffers.grant(1 << 20).await.unwrap();
         let mut one = buffers.buffer(100_000, grant.clone());
         one[99_999] = 7;
-        assert_eq!((one.len(), one.as_ptr().align_offset(BUFFER_ALIGN)), (100_000, 0));
+        assert_eq!(
+            (one.len(), one.as_ptr().align_offset(BUFFER_ALIGN)),
+            (100_000, 0)
+        );
         let at = one.as_ptr();
         drop(one);
         let two = buffers.buffer(100_000, grant);

@@ -61,7 +61,10 @@ mod tests {
             cache.put(n, n, Duration::from_millis(n as u64));
         }
         assert!(cache.0.lock().len() <= CACHE_ENTRIES_MAX);
-        assert_eq!(cache.get(&CACHE_ENTRIES_MAX).map(|(n, _)| n), Some(CACHE_ENTRIES_MAX));
+        assert_eq!(
+            cache.get(&CACHE_ENTRIES_MAX).map(|(n, _)| n),
+            Some(CACHE_ENTRIES_MAX)
+        );
         assert!(cache.get(&0).is_none());
         cache.remove(&CACHE_ENTRIES_MAX);
         assert!(cache.get(&CACHE_ENTRIES_MAX).is_none());

@@ -5,8 +5,8 @@ use crate::api::{CompleteRequest, PART_BYTES_MIN, PARTS_MAX};
 use crate::engine::Engine;
 use engine_core::digest;
 use engine_core::meta::{
-    Answer, Change, CompleteUpload, ManifestEntry, PartsPage, Refusal, UploadPartRow, VersionAttributes,
-    VersionRow,
+    Answer, Change, CompleteUpload, ManifestEntry, PartsPage, Refusal, UploadPartRow,
+    VersionAttributes, VersionRow,
 };
 use engine_types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag};
 use std::collections::BTreeMap;
@@ -21,7 +21,13 @@ impl Engine {
         let mut last = EngineError::Refused(Refusal::Changed);
         for _ in 0..CHANGED_RETRIES_MAX {
             let listed = self
-                .list_parts(&request.bucket, &request.key, request.upload, 0, u32::from(PARTS_MAX))
+                .list_parts(
+                    &request.bucket,
+                    &request.key,
+                    request.upload,
+                    0,
+                    u32::from(PARTS_MAX),
+                )
                 .await;
             let (complete, attributes) = match listed {
                 Ok(page) => (decide(&request, &page)?, Some(page.upload.attributes)),
@@ -65,7 +71,10 @@ fn empty(request: &CompleteRequest) -> CompleteUpload {
         condition: request.condition.clone(),
         parts: Vec::new(),
         size: 0,
-        etag: ETag { md5: [0; 16], parts: 0 },
+        etag: ETag {
+            md5: [0; 16],
+            parts: 0,
+        },
         checksum: None,
     }
 }
@@ -92,12 +101,22 @@ fn decide(request: &CompleteRequest, page: &PartsPage) -> Result<CompleteUpload,
         offset += part.size;
         entry
     });
-    Ok(CompleteUpload { parts: entries.collect(), size, etag, checksum, ..empty(request) })
+    Ok(CompleteUpload {
+        parts: entries.collect(),
+        size,
+        etag,
+        checksum,
+        ..empty(request)
+    })
 }
 
 /// The parts the client named, each as it said.
-fn chosen<'a>(request: &CompleteRequest, page: &'a PartsPage) -> Result<Vec<(u16, &'a UploadPartRow)>, EngineError> {
-    let here: BTreeMap<u16, &UploadPartRow> = page.parts.iter().map(|(n, part)| (*n, part)).collect();
+fn chosen<'a>(
+    request: &CompleteRequest,
+    page: &'a PartsPage,
+) -> Result<Vec<(u16, &'a UploadPartRow)>, EngineError> {
+    let here: BTreeMap<u16, &UploadPartRow> =
+        page.parts.iter().map(|(n, part)| (*n, part)).collect();
     let ascending = request.parts.windows(2).all(|pair| pair[0].0 < pair[1].0);
     if !ascending {
         return Err(EngineError::InvalidPartOrder);
@@ -105,7 +124,12 @@ fn chosen<'a>(request: &CompleteRequest, page: &'a PartsPage) -> Result<Vec<(u16
     let mut chosen = Vec::with_capacity(request.parts.len());
     for (number, etag, checksum) in &request.parts {
         let part = *here.get(number).ok_or(EngineError::InvalidPart(*number))?;
-        let tag = etag.is_none_or(|etag| etag == ETag { md5: part.md5, parts: 0 });
+        let tag = etag.is_none_or(|etag| {
+            etag == ETag {
+                md5: part.md5,
+                parts: 0,
+            }
+        });
         let sum = checksum.is_none() || *checksum == part.checksum;
         if !tag || !sum {
             return Err(EngineError::InvalidPart(*number));
@@ -113,7 +137,10 @@ fn chosen<'a>(request: &CompleteRequest, page: &'a PartsPage) -> Result<Vec<(u16
         chosen.push((*number, part));
     }
     let (_, all_but_last) = chosen.split_last().ok_or(EngineError::InvalidPart(0))?;
-    match all_but_last.iter().find(|(_, part)| part.size < PART_BYTES_MIN) {
+    match all_but_last
+        .iter()
+        .find(|(_, part)| part.size < PART_BYTES_MIN)
+    {
         Some((number, _)) => Err(EngineError::PartTooSmall(*number)),
         None => Ok(chosen),
     }
@@ -130,7 +157,9 @@ fn object_checksum(
     let wanted = asked.or_else(|| {
         sent.map(|(algorithm, kind, _)| (*algorithm, kind.unwrap_or(ChecksumType::FullObject)))
     });
-    let Some((algorithm, kind)) = wanted else { return Ok(None) };
+    let Some((algorithm, kind)) = wanted else {
+        return Ok(None);
+    };
     let mut values = Vec::with_capacity(parts.len());
     for (number, part) in parts {
         match &part.checksum {
@@ -146,5 +175,9 @@ fn object_checksum(
     let same = |(of, _, value): &(ChecksumAlgorithm, Option<ChecksumType>, Vec<u8>)| {
         *of == algorithm && *value == made.value && kind_sent.is_none_or(|sent| sent == kind)
     };
-    if sent.is_none_or(same) { Ok(Some(made)) } else { Err(EngineError::ChecksumMismatch) }
+    if sent.is_none_or(same) {
+        Ok(Some(made))
+    } else {
+        Err(EngineError::ChecksumMismatch)
+    }
 }

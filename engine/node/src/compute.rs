@@ -20,13 +20,19 @@ impl Compute {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, EngineError> {
-        let stopped = |error: &dyn std::fmt::Display| EngineError::Internal(format!("job: {error}"));
-        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|error| stopped(&error))?;
+        let stopped =
+            |error: &dyn std::fmt::Display| EngineError::Internal(format!("job: {error}"));
+        let permit = Arc::clone(&self.0)
+            .acquire_owned()
+            .await
+            .map_err(|error| stopped(&error))?;
         let job = move || {
             let done = job();
             drop(permit);
             done
         };
-        tokio::task::spawn_blocking(job).await.map_err(|error| stopped(&error))
+        tokio::task::spawn_blocking(job)
+            .await
+            .map_err(|error| stopped(&error))
     }
 }

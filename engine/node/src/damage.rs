@@ -39,7 +39,10 @@ pub(crate) struct DamageQueue {
 impl DamageQueue {
     pub(crate) fn new() -> Self {
         let (send, receive) = mpsc::channel(DAMAGE_QUEUE_MAX);
-        Self { send, receive: Mutex::new(Some(receive)) }
+        Self {
+            send,
+            receive: Mutex::new(Some(receive)),
+        }
     }
     pub(crate) fn report(&self, damage: Damage) {
         tracing::warn!(?damage, "shard damaged or missing");

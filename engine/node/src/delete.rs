@@ -26,7 +26,12 @@ impl Engine {
             charged_to,
         };
         let change = Change::Delete(Box::new(delete));
-        match self.inner.propose(bucket.reference.partition, change).await.answer()? {
+        match self
+            .inner
+            .propose(bucket.reference.partition, change)
+            .await
+            .answer()?
+        {
             Answer::Deleted { version, marker } => Ok((version, marker)),
             _ => Err(EngineError::unexpected("Delete")),
         }

@@ -98,28 +98,49 @@ pub(crate) struct View {
 impl View {
     /// Geometry to write in, or why not.
     pub(crate) fn choose(&self) -> Result<Choice, EngineError> {
-        let counted = self.layout.drives.iter().filter(|d| d.state != DriveState::Leaving).count();
-        let few = |count: usize| EngineError::Unavailable(format!("{count} of {counted} drives can be written"));
+        let counted = self
+            .layout
+            .drives
+            .iter()
+            .filter(|d| d.state != DriveState::Leaving)
+            .count();
+        let few = |count: usize| {
+            EngineError::Unavailable(format!("{count} of {counted} drives can be written"))
+        };
         let target = Geometry::for_drives(counted).ok_or_else(|| few(0))?;
         let writable = self.writable.len();
         let choice = Geometry::choose(target, writable, self.out);
         choice.ok_or_else(|| {
             let with_full = Geometry::choose(target, writable + self.full, self.out);
-            if with_full.is_some() { EngineError::Full } else { few(writable) }
+            if with_full.is_some() {
+                EngineError::Full
+            } else {
+                few(writable)
+            }
         })
     }
 }
 
 impl Drives {
     pub(crate) fn new(clock: Arc<dyn Clock>, silence: Duration) -> Self {
-        Self { table: RwLock::default(), clock, silence }
+        Self {
+            table: RwLock::default(),
+            clock,
+            silence,
+        }
     }
 
     /// Puts a drive into service, or puts it back after it was opened anew.
     pub fn add(&self, row: LayoutDrive, store: Arc<dyn ShardStore>, files: Arc<dyn DriveFiles>) {
         let id = row.id;
         let answered = AtomicU64::new(self.now_ms());
-        let drive = Drive { row: row.clone(), store, files, service: Mutex::new(Service::Up), answered };
+        let drive = Drive {
+            row: row.clone(),
+            store,
+            files,
+            service: Mutex::new(Service::Up),
+            answered,
+        };
         let mut table = self.table.write();
         if table.layout.drive(id).is_none() {
             let mut layout = Layout::clone(&table.layout);
@@ -154,9 +175,11 @@ impl Drives {
     pub fn status(&self) -> Vec<DriveStatus> {
         let table = self.table.read();
         let status = |row: &LayoutDrive| match table.here.get(&row.id) {
-            Some(drive) => {
-                DriveStatus { row: row.clone(), service: drive.service(), usage: drive.store.usage() }
-            }
+            Some(drive) => DriveStatus {
+                row: row.clone(),
+                service: drive.service(),
+                usage: drive.store.usage(),
+            },
             None => DriveStatus {
                 row: row.clone(),
                 service: Service::Out("not here".into()),
@@ -198,10 +221,14 @@ impl Drives {
             }
             if out {
                 view.out += 1;
-            } else if row.state == DriveState::Active && here.is_some_and(|d| d.writable(record_bytes)) {
+            } else if row.state == DriveState::Active
+                && here.is_some_and(|d| d.writable(record_bytes))
+            {
                 view.writable.insert(row.id);
             } else if row.state == DriveState::Full
-                || here.is_some_and(|d| d.service() != Service::ReadOnly && row.state == DriveState::Active)
+                || here.is_some_and(|d| {
+                    d.service() != Service::ReadOnly && row.state == DriveState::Active
+                })
             {
                 view.full += 1;
             }

@@ -48,6 +48,10 @@ pub struct EngineOptions {
     pub probe_period: Duration,
     /// Pause between looks for unfinished buckets.
     pub settle_period: Duration,
+    /// Pause of the repairer.
+    pub repair_period: Duration,
+    /// Pause between sweeps for orphans.
+    pub orphan_period: Duration,
     /// Whether background work runs; tests may go without.
     pub background: bool,
 }
@@ -65,10 +69,15 @@ impl Default for EngineOptions {
             report_period: Duration::from_secs(5),
             probe_period: Duration::from_secs(1),
             settle_period: Duration::from_secs(30),
+            repair_period: Duration::from_secs(10),
+            orphan_period: Duration::from_secs(60),
             background: true,
         }
     }
 }
+
+/// A drive that is open here: its row, its shards, its files.
+pub type OpenedDrive = (LayoutDrive, Arc<dyn ShardStore>, Arc<dyn DriveFiles>);
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -82,7 +91,7 @@ pub struct EngineParts {
     /// Secrets of key versions, opened.
     pub keyring: Arc<Keyring>,
     /// Drives that are open here; more come and go through [`Engine::drives`].
-    pub drives: Vec<(LayoutDrive, Arc<dyn ShardStore>, Arc<dyn DriveFiles>)>,
+    pub drives: Vec<OpenedDrive>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -122,7 +131,10 @@ pub(crate) struct Inner {
     pub(crate) life: Lifecycle,
 }
 
-const _: () = assert!(CREDENTIAL_FRESH.as_millis() <= 2_000, "a changed key takes effect within 2 s");
+const _: () = assert!(
+    CREDENTIAL_FRESH.as_millis() <= 2_000,
+    "a changed key takes effect within 2 s"
+);
 
 impl Inner {
     /// Fresh entropy.
@@ -188,7 +200,8 @@ impl Engine {
         &self.inner.keyring
     }
 
-    /// What readers find damaged, for whoever repairs. Once; bounded.
+    /// What readers find damaged, for whoever repairs: `None` where the engine's own background
+    /// work has it. Once; bounded.
     pub fn damage(&self) -> Option<tokio::sync::mpsc::Receiver<Damage>> {
         self.inner.damage.take()
     }

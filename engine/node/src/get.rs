@@ -1,7 +1,7 @@
 //! Finding versions, reading their bytes, and the parts they were made of.
 
-use crate::EngineError;
 use crate::ByteStream;
+use crate::EngineError;
 use crate::api::{Bucket, CustomerKey, Found, Lookup};
 use crate::engine::Engine;
 use crate::object_read;
@@ -24,13 +24,23 @@ impl Engine {
         let partition = bucket.reference.partition;
         // Before the row is read, so that nothing it names can die unseen.
         let pin = inner.pins.pin(partition, inner.metadata.applied(partition));
-        let query = Query::Version { bucket: bucket.reference, key: key.clone(), version, body };
+        let query = Query::Version {
+            bucket: bucket.reference,
+            key: key.clone(),
+            version,
+            body,
+        };
         match inner.metadata.read(partition, query).await? {
             Reply::Version(found) if found.row.kind == VersionKind::DeleteMarker => {
                 Ok(Lookup::Marker(found.row.version, found.row.order.stamp.0))
             }
             Reply::Version(found) => {
-                let found = Found { found: *found, bucket: bucket.clone(), key: key.clone(), pin };
+                let found = Found {
+                    found: *found,
+                    bucket: bucket.clone(),
+                    key: key.clone(),
+                    pin,
+                };
                 Ok(Lookup::Found(Box::new(found)))
             }
             Reply::Marker(version, stamp) => Ok(Lookup::Marker(version, stamp.0)),
@@ -59,14 +69,20 @@ impl Engine {
 
     /// Byte range and count of part `number` of a version (`?partNumber`): of a plain object part 1
     /// is the whole of it. `None`: no such part. Also the parts in all.
-    pub async fn part_range(&self, found: &Found, number: u16) -> Result<Option<(Range<u64>, u16)>, EngineError> {
+    pub async fn part_range(
+        &self,
+        found: &Found,
+        number: u16,
+    ) -> Result<Option<(Range<u64>, u16)>, EngineError> {
         let row = &found.found.row;
         let Body::Manifest(upload) = row.body else {
             return Ok((number == 1).then_some((0..row.size, 1)));
         };
         let at_most = |entry: &ManifestEntry| entry.number <= number;
         let of = (&found.bucket, &found.key);
-        let find = self.inner.find_chunk(of, (upload, row.etag.parts), first_chunk(found), at_most);
+        let find = self
+            .inner
+            .find_chunk(of, (upload, row.etag.parts), first_chunk(found), at_most);
         let (_, entries) = find.await?;
         let entry = entries.iter().find(|entry| entry.number == number);
         let parts = u16::try_from(row.etag.parts).unwrap_or(u16::MAX);
@@ -81,10 +97,14 @@ impl Engine {
         limit: u32,
     ) -> Result<(Vec<ManifestEntry>, bool), EngineError> {
         let row = &found.found.row;
-        let Body::Manifest(upload) = row.body else { return Ok((Vec::new(), false)) };
+        let Body::Manifest(upload) = row.body else {
+            return Ok((Vec::new(), false));
+        };
         let of = (&found.bucket, &found.key);
         let at_most = |entry: &ManifestEntry| entry.number <= after;
-        let find = self.inner.find_chunk(of, (upload, row.etag.parts), first_chunk(found), at_most);
+        let find = self
+            .inner
+            .find_chunk(of, (upload, row.etag.parts), first_chunk(found), at_most);
         let (mut chunk, mut entries) = find.await?;
         let limit = limit as usize;
         let mut page = Vec::new();
@@ -100,7 +120,10 @@ impl Engine {
                 return Ok((page, false));
             }
             chunk += 1;
-            entries = self.inner.manifest(&found.bucket, &found.key, upload, chunk).await?;
+            entries = self
+                .inner
+                .manifest(&found.bucket, &found.key, upload, chunk)
+                .await?;
         }
     }
 }

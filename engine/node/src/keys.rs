@@ -18,7 +18,9 @@ pub(crate) struct Wrap {
 
 impl std::fmt::Debug for Wrap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wrap").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Wrap")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,7 +42,10 @@ impl Inner {
                     return Err(EngineError::CustomerKey);
                 }
                 let secret = customer_key.ok_or(EngineError::CustomerKey)?.0.clone();
-                return Ok(Wrap { secret, version: None });
+                return Ok(Wrap {
+                    secret,
+                    version: None,
+                });
             }
             Encryption::Tenant | Encryption::S3 => {
                 self.keyring.current(&KeyOwner::Account(tenant)).await?
@@ -49,7 +54,10 @@ impl Inner {
         };
         let unavailable = || EngineError::KeyUnavailable(version.0.to_string());
         let secret = self.keyring.secret(version).ok_or_else(unavailable)?;
-        Ok(Wrap { secret, version: Some(version) })
+        Ok(Wrap {
+            secret,
+            version: Some(version),
+        })
     }
 
     async fn kms_version(&self, name: &str) -> Result<KeyVersionId, EngineError> {
@@ -64,7 +72,10 @@ impl Inner {
     pub(crate) fn data_key(&self, wrap: &Wrap, data: DataId) -> (PartKey, Sealer) {
         let key = DataKey::from_entropy(self.entropy());
         let wrapped = Kek::derive(&wrap.secret, by(wrap.version), data).wrap(&key, self.entropy());
-        let stored = PartKey { version: wrap.version, wrapped: ByteBuf::from(wrapped.as_bytes()) };
+        let stored = PartKey {
+            version: wrap.version,
+            wrapped: ByteBuf::from(wrapped.as_bytes()),
+        };
         (stored, Sealer::new(key, data))
     }
 
@@ -112,9 +123,11 @@ impl Engine {
     /// if no key was sent.
     pub fn customer_key_fits(encryption: &Encryption, key: Option<&CustomerKey>) -> bool {
         match (encryption, key) {
-            (Encryption::Customer { salt, hmac, .. }, Some(key)) => {
-                CustomerKeyCheck { salt: *salt, mac: *hmac }.matches(&key.0)
+            (Encryption::Customer { salt, hmac, .. }, Some(key)) => CustomerKeyCheck {
+                salt: *salt,
+                mac: *hmac,
             }
+            .matches(&key.0),
             (Encryption::Customer { .. }, None) => false,
             (_, key) => key.is_none(),
         }

@@ -8,7 +8,11 @@ use engine_core::meta::{ControlChange, ControlQuery, ControlReply, KmsKeyRow};
 impl Engine {
     /// A named key.
     pub async fn kms_key(&self, name: &str) -> Result<Option<KmsKeyRow>, EngineError> {
-        match self.inner.ask_control(ControlQuery::KmsKey(name.into())).await? {
+        match self
+            .inner
+            .ask_control(ControlQuery::KmsKey(name.into()))
+            .await?
+        {
             ControlReply::KmsKey(row) => Ok(row),
             _ => Err(EngineError::unexpected("KmsKey")),
         }
@@ -28,7 +32,11 @@ impl Engine {
         if let Some(row) = self.kms_key(name).await? {
             return Ok(row);
         }
-        let current = self.inner.keyring.current(&KeyOwner::Kms(name.into())).await?;
+        let current = self
+            .inner
+            .keyring
+            .current(&KeyOwner::Kms(name.into()))
+            .await?;
         self.point_kms_key(name, current).await
     }
 
@@ -37,7 +45,11 @@ impl Engine {
         if self.kms_key(name).await?.is_none() {
             return Err(EngineError::KeyUnavailable(name.into()));
         }
-        let current = self.inner.keyring.rotate(&KeyOwner::Kms(name.into())).await?;
+        let current = self
+            .inner
+            .keyring
+            .rotate(&KeyOwner::Kms(name.into()))
+            .await?;
         self.point_kms_key(name, current).await
     }
 
@@ -46,8 +58,13 @@ impl Engine {
         name: &str,
         current: engine_core::meta::KeyVersionId,
     ) -> Result<KmsKeyRow, EngineError> {
-        let change = ControlChange::PutKmsKey { name: name.into(), current };
+        let change = ControlChange::PutKmsKey {
+            name: name.into(),
+            current,
+        };
         self.inner.propose_control(change).await?;
-        self.kms_key(name).await?.ok_or_else(|| EngineError::unexpected("PutKmsKey"))
+        self.kms_key(name)
+            .await?
+            .ok_or_else(|| EngineError::unexpected("PutKmsKey"))
     }
 }

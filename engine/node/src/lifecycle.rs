@@ -16,7 +16,11 @@ pub(crate) struct Lifecycle {
 
 impl Lifecycle {
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { cancel: CancellationToken::new(), tasks: TaskTracker::new(), runtime }
+        Self {
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime,
+        }
     }
     /// Fires when the engine shuts down.
     pub(crate) fn cancelled(&self) -> CancellationToken {
@@ -33,6 +37,8 @@ impl Lifecycle {
     pub(crate) async fn shut_down(&self, patience: Duration) -> bool {
         self.cancel.cancel();
         self.tasks.close();
-        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+        tokio::time::timeout(patience, self.tasks.wait())
+            .await
+            .is_ok()
     }
 }

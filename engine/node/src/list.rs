@@ -23,7 +23,11 @@ impl Engine {
         page: ListQuery,
         version_after: Option<VersionId>,
     ) -> Result<VersionsPage, EngineError> {
-        let query = Query::ListVersions { bucket: bucket.reference, page, version_after };
+        let query = Query::ListVersions {
+            bucket: bucket.reference,
+            page,
+            version_after,
+        };
         match self.inner.ask(bucket.reference.partition, query).await? {
             Reply::Versions(page) => Ok(page),
             _ => Err(EngineError::unexpected("ListVersions")),
@@ -39,8 +43,13 @@ impl Engine {
         after: u16,
         limit: u32,
     ) -> Result<PartsPage, EngineError> {
-        let query =
-            Query::ListParts { bucket: bucket.reference, key: key.clone(), upload, after, limit };
+        let query = Query::ListParts {
+            bucket: bucket.reference,
+            key: key.clone(),
+            upload,
+            after,
+            limit,
+        };
         match self.inner.ask(bucket.reference.partition, query).await? {
             Reply::Parts(page) => Ok(*page),
             _ => Err(EngineError::unexpected("ListParts")),
@@ -54,7 +63,11 @@ impl Engine {
         page: ListQuery,
         upload_after: Option<UploadId>,
     ) -> Result<UploadsPage, EngineError> {
-        let query = Query::ListUploads { bucket: bucket.reference, page, upload_after };
+        let query = Query::ListUploads {
+            bucket: bucket.reference,
+            page,
+            upload_after,
+        };
         match self.inner.ask(bucket.reference.partition, query).await? {
             Reply::Uploads(page) => Ok(page),
             _ => Err(EngineError::unexpected("ListUploads")),

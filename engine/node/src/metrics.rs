@@ -33,8 +33,16 @@ pub fn describe() {
     describe_counter!(PUTS, "objects and parts stored");
     describe_counter!(GETS, "bodies begun to be read");
     describe_counter!(BYTES_IN, metrics::Unit::Bytes, "plaintext bytes committed");
-    describe_counter!(BYTES_OUT, metrics::Unit::Bytes, "plaintext bytes handed to readers");
-    describe_histogram!(PUT_SECONDS, metrics::Unit::Seconds, "from a body's first byte to its commit");
+    describe_counter!(
+        BYTES_OUT,
+        metrics::Unit::Bytes,
+        "plaintext bytes handed to readers"
+    );
+    describe_histogram!(
+        PUT_SECONDS,
+        metrics::Unit::Seconds,
+        "from a body's first byte to its commit"
+    );
     describe_counter!(SHARD_ERRORS, "shard reads and writes that failed");
     describe_counter!(RECONSTRUCTIONS, "pieces rebuilt from other shards");
     describe_counter!(DAMAGE_DROPPED, "damage reports dropped");

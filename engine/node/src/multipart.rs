@@ -7,7 +7,8 @@ use crate::metrics;
 use crate::put::checksum_value;
 use crate::store_part::{StoredPart, Target};
 use engine_core::meta::{
-    Answer, Change, CreateUpload, PutPart, Query, Reply, UploadPartRow, UploadRow, VersionAttributes,
+    Answer, Change, CreateUpload, PutPart, Query, Reply, UploadPartRow, UploadRow,
+    VersionAttributes,
 };
 use engine_types::{AccountId, BirthId, ChecksumAlgorithm, ChecksumType, ObjectKey, UploadId};
 
@@ -26,7 +27,11 @@ impl Engine {
         inner.bind_customer_key(&mut attributes.encryption, customer_key.as_ref())?;
         // A key that cannot wrap is refused now, not with the first part.
         let encryption = &attributes.encryption;
-        drop(inner.wrap(encryption, bucket.row.owner, customer_key.as_ref()).await?);
+        drop(
+            inner
+                .wrap(encryption, bucket.row.owner, customer_key.as_ref())
+                .await?,
+        );
         let partition = bucket.reference.partition;
         let stamp = inner.metadata.stamp(partition).await?;
         let upload = UploadId::born(stamp, inner.entropy());
@@ -40,15 +45,28 @@ impl Engine {
             initiator,
             checksum,
         };
-        match inner.propose(partition, Change::CreateUpload(Box::new(create))).await.answer()? {
+        match inner
+            .propose(partition, Change::CreateUpload(Box::new(create)))
+            .await
+            .answer()?
+        {
             Answer::Done => Ok(upload),
             _ => Err(EngineError::unexpected("CreateUpload")),
         }
     }
 
     /// An open upload.
-    pub async fn upload(&self, bucket: &Bucket, key: &ObjectKey, upload: UploadId) -> Result<UploadRow, EngineError> {
-        let query = Query::Upload { bucket: bucket.reference, key: key.clone(), upload };
+    pub async fn upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<UploadRow, EngineError> {
+        let query = Query::Upload {
+            bucket: bucket.reference,
+            key: key.clone(),
+            upload,
+        };
         match self.inner.ask(bucket.reference.partition, query).await? {
             Reply::Upload(row) => Ok(*row),
             _ => Err(EngineError::unexpected("Upload")),
@@ -62,14 +80,18 @@ impl Engine {
         if !(1..=PARTS_MAX).contains(&request.number) {
             return Err(EngineError::InvalidPart(request.number));
         }
-        let upload = self.upload(&request.bucket, &request.key, request.upload).await?;
+        let upload = self
+            .upload(&request.bucket, &request.key, request.upload)
+            .await?;
         let encryption = &upload.attributes.encryption;
         let customer_key = request.body.customer_key.take();
         if !Self::customer_key_fits(encryption, customer_key.as_ref()) {
             return Err(EngineError::CustomerKey);
         }
         let tenant = request.bucket.row.owner;
-        let wrap = inner.wrap(encryption, tenant, customer_key.as_ref()).await?;
+        let wrap = inner
+            .wrap(encryption, tenant, customer_key.as_ref())
+            .await?;
         let to = Target {
             partition: request.bucket.reference.partition,
             bucket: request.bucket.row.id,
@@ -79,7 +101,8 @@ impl Engine {
         let stored = inner.store_part(to, &wrap, request.body).await?;
         let StoredPart { part, digests, .. } = &stored;
         let stored_checksum = request.stored_checksum;
-        let checksum = stored_checksum.map(|a| Ok::<_, EngineError>((a, checksum_value(digests, a)?)));
+        let checksum =
+            stored_checksum.map(|a| Ok::<_, EngineError>((a, checksum_value(digests, a)?)));
         let put = PutPart {
             bucket: request.bucket.reference,
             key: request.key,
@@ -89,7 +112,12 @@ impl Engine {
             checksum: checksum.transpose()?,
             charged_to: request.charged_to,
         };
-        let make = |bucket| Change::PutPart(Box::new(PutPart { bucket, ..put.clone() }));
+        let make = |bucket| {
+            Change::PutPart(Box::new(PutPart {
+                bucket,
+                ..put.clone()
+            }))
+        };
         match inner.commit(&request.bucket, &stored, make).await? {
             Answer::Part(row) => {
                 metrics::stored(row.size, inner.clock.monotonic().saturating_sub(started));
@@ -100,9 +128,23 @@ impl Engine {
     }
 
     /// Aborts an upload.
-    pub async fn abort(&self, bucket: &Bucket, key: &ObjectKey, upload: UploadId) -> Result<(), EngineError> {
-        let change = Change::AbortUpload { bucket: bucket.reference, key: key.clone(), upload };
-        match self.inner.propose(bucket.reference.partition, change).await.answer()? {
+    pub async fn abort(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<(), EngineError> {
+        let change = Change::AbortUpload {
+            bucket: bucket.reference,
+            key: key.clone(),
+            upload,
+        };
+        match self
+            .inner
+            .propose(bucket.reference.partition, change)
+            .await
+            .answer()?
+        {
             Answer::Done => Ok(()),
             _ => Err(EngineError::unexpected("AbortUpload")),
         }

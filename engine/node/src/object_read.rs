@@ -11,7 +11,9 @@ use crate::{BodyError, ByteStream, EngineError};
 use bytes::{Bytes, BytesMut};
 use engine_core::meta::{Body, BodyStart, MANIFEST_CHUNK_ENTRIES, ManifestEntry, Stripe};
 use engine_core::seal::{Opener, SealError};
-use engine_core::stripes::{FRAME_PLAIN, FRAME_SEALED, PartShape, STRIPE_FRAMES, StripeSlice, shard_pieces};
+use engine_core::stripes::{
+    FRAME_PLAIN, FRAME_SEALED, PartShape, STRIPE_FRAMES, StripeSlice, shard_pieces,
+};
 use engine_types::UploadId;
 use futures::stream::{self, StreamExt};
 use std::collections::VecDeque;
@@ -54,10 +56,20 @@ pub(crate) async fn read(
     range: Range<u64>,
     customer_key: Option<CustomerKey>,
 ) -> Result<ByteStream, EngineError> {
-    let Found { found, bucket, key, pin } = found;
+    let Found {
+        found,
+        bucket,
+        key,
+        pin,
+    } = found;
     metrics::counter!(GETS).increment(1);
     let range = range.start..range.end.min(found.row.size);
-    let source = Arc::new(Source { inner: Arc::clone(inner), bucket, key, customer_key });
+    let source = Arc::new(Source {
+        inner: Arc::clone(inner),
+        bucket,
+        key,
+        customer_key,
+    });
     let mut cursor = Cursor {
         source: Arc::clone(&source),
         range: range.clone(),
@@ -75,7 +87,11 @@ pub(crate) async fn read(
         (Some(BodyStart::Manifest(first)), Body::Manifest(upload)) => {
             cursor.seek(*upload, found.row.etag.parts, first).await?;
         }
-        _ => return Err(EngineError::Internal("version was found without its body".into())),
+        _ => {
+            return Err(EngineError::Internal(
+                "version was found without its body".into(),
+            ));
+        }
     }
     start(cursor, pin).await
 }
@@ -116,10 +132,20 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
 
 impl Cursor {
     /// Goes to the part that holds the range's first byte.
-    async fn seek(&mut self, upload: UploadId, parts: u32, first: Vec<ManifestEntry>) -> Result<(), EngineError> {
+    async fn seek(
+        &mut self,
+        upload: UploadId,
+        parts: u32,
+        first: Vec<ManifestEntry>,
+    ) -> Result<(), EngineError> {
         let start = self.range.start;
         let of = (&self.source.bucket, &self.source.key);
-        let find = self.source.inner.find_chunk(of, (upload, parts), Some(first), |entry| entry.offset <= start);
+        let find = self
+            .source
+            .inner
+            .find_chunk(of, (upload, parts), Some(first), |entry| {
+                entry.offset <= start
+            });
         let (chunk, entries) = find.await?;
         self.set_entries(upload, chunk, entries);
         Ok(())
@@ -147,7 +173,9 @@ impl Cursor {
                     .map(|shape| pieces(shape, local))
                     .map_err(|error| EngineError::Internal(error.to_string()))?;
                 if let Some(first) = self.pieces.front() {
-                    self.part = Some(Arc::new(self.source.open_data(entry.data, first.stripe).await?));
+                    self.part = Some(Arc::new(
+                        self.source.open_data(entry.data, first.stripe).await?,
+                    ));
                 }
             } else if let Some((upload, chunk)) = self.next_chunk.take() {
                 let entries = self.source.manifest(upload, chunk).await?;
@@ -161,7 +189,10 @@ impl Cursor {
 
 /// Cuts a range of a part at multiples of [`PIECE_FRAMES`] within each stripe.
 fn pieces(shape: PartShape, range: Range<u64>) -> VecDeque<Piece> {
-    shape.slices(range).flat_map(|slice| cut(shape, slice)).collect()
+    shape
+        .slices(range)
+        .flat_map(|slice| cut(shape, slice))
+        .collect()
 }
 
 fn cut(shape: PartShape, slice: StripeSlice) -> Vec<Piece> {
@@ -172,9 +203,16 @@ fn cut(shape: PartShape, slice: StripeSlice) -> Vec<Piece> {
         let end = ((frame / PIECE_FRAMES + 1) * PIECE_FRAMES).min(slice.frames.end);
         let plain: usize = (frame..end).map(|frame| shape.frame_plain(frame)).sum();
         let take = left.min(plain - skip);
-        let at = |frame: u64| u32::try_from((frame - base) * FRAME_SEALED as u64).unwrap_or(u32::MAX);
+        let at =
+            |frame: u64| u32::try_from((frame - base) * FRAME_SEALED as u64).unwrap_or(u32::MAX);
         let sealed = at(frame)..at(end).min(slice.sealed.end);
-        pieces.push(Piece { stripe: slice.stripe, frames: frame..end, sealed, skip, take });
+        pieces.push(Piece {
+            stripe: slice.stripe,
+            frames: frame..end,
+            sealed,
+            skip,
+            take,
+        });
         (frame, skip, left) = (end, 0, left - take);
     }
     pieces
@@ -186,16 +224,25 @@ async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Vec<By
         let mut sealed = BytesMut::from(&inline[..]);
         return match open(&part.opener, part.shape, &piece.frames, &mut sealed) {
             Ok(()) => Ok(plain(part.shape, piece, sealed)),
-            Err(error) => Err(EngineError::DataLost(format!("part {}: {error}", part.data))),
+            Err(error) => Err(EngineError::DataLost(format!(
+                "part {}: {error}",
+                part.data
+            ))),
         };
     }
     let at = StripeAt::new(&source.bucket, &source.key, part.data, piece.stripe);
     let mut stripe = source.stripe(part, piece.stripe, false).await?;
-    let mut read = source.inner.read_sealed(&at, &stripe, piece.sealed.clone(), None).await;
+    let mut read = source
+        .inner
+        .read_sealed(&at, &stripe, piece.sealed.clone(), None)
+        .await;
     if read.as_ref().is_err_and(|failures| failures.moved > 0) {
         // Moved by a repair, perhaps: the row afresh, once. It is the same data id's row.
         stripe = source.stripe(part, piece.stripe, true).await?;
-        read = source.inner.read_sealed(&at, &stripe, piece.sealed.clone(), None).await;
+        read = source
+            .inner
+            .read_sealed(&at, &stripe, piece.sealed.clone(), None)
+            .await;
     }
     let mut sealed = read.map_err(|failures| failures.error(&at))?;
     if open(&part.opener, part.shape, &piece.frames, &mut sealed).is_err() {
@@ -214,10 +261,18 @@ async fn without_liar(
 ) -> Result<BytesMut, EngineError> {
     let at = StripeAt::new(&source.bucket, &source.key, part.data, piece.stripe);
     for shard in shard_pieces(stripe.length, stripe.k, piece.sealed.clone()) {
-        let read = source.inner.read_sealed(&at, stripe, piece.sealed.clone(), Some(shard.index)).await;
+        let read = source
+            .inner
+            .read_sealed(&at, stripe, piece.sealed.clone(), Some(shard.index))
+            .await;
         let Ok(mut sealed) = read else { continue };
         if open(&part.opener, part.shape, &piece.frames, &mut sealed).is_ok() {
-            if let Some(slot) = stripe.slots.get(usize::from(shard.index)).copied().flatten() {
+            if let Some(slot) = stripe
+                .slots
+                .get(usize::from(shard.index))
+                .copied()
+                .flatten()
+            {
                 let error = engine_core::ports::DriveError::Corrupt("not authentic".into());
                 source.inner.report(&at, shard.index, slot, &error);
             }
@@ -225,11 +280,18 @@ async fn without_liar(
         }
     }
     let StripeAt { data, stripe, .. } = at;
-    Err(EngineError::DataLost(format!("stripe {stripe} of part {data} is not authentic")))
+    Err(EngineError::DataLost(format!(
+        "stripe {stripe} of part {data} is not authentic"
+    )))
 }
 
 /// Opens every frame in place. On error the bytes are rubbish.
-fn open(opener: &Opener, shape: PartShape, frames: &Range<u64>, sealed: &mut [u8]) -> Result<(), SealError> {
+fn open(
+    opener: &Opener,
+    shape: PartShape,
+    frames: &Range<u64>,
+    sealed: &mut [u8],
+) -> Result<(), SealError> {
     for (frame, bytes) in frames.clone().zip(sealed.chunks_mut(FRAME_SEALED)) {
         opener.open(frame, shape.is_last(frame), bytes)?;
     }

@@ -21,7 +21,10 @@ impl Pins {
     /// Pins what was applied before the row was read, so never more than the read saw.
     pub(crate) fn pin(self: &Arc<Self>, partition: PartitionId, index: u64) -> Pin {
         *self.0.lock().entry((partition, index)).or_default() += 1;
-        Pin { pins: Arc::clone(self), at: (partition, index) }
+        Pin {
+            pins: Arc::clone(self),
+            at: (partition, index),
+        }
     }
 
     /// The oldest pin of a partition: dead rows with an index above it stay.

@@ -1,9 +1,11 @@
 //! Proposing and reading, with what every caller must do alike: ids born at the partition's stamp,
 //! retries under the same id, and the difference between refused and unknown.
 
-use crate::engine::Inner;
 use crate::EngineError;
-use engine_core::meta::{Answer, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Refusal, Reply};
+use crate::engine::Inner;
+use engine_core::meta::{
+    Answer, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Refusal, Reply,
+};
 use engine_core::ports::MetaError;
 use engine_types::{BirthId, CommandId, PartitionId};
 use std::time::Duration;
@@ -44,7 +46,10 @@ impl Inner {
             Ok(stamp) => stamp,
             Err(error) => return Outcome::NotProposed(error.into()),
         };
-        let command = Command { id: CommandId::born(birth, self.entropy()), change };
+        let command = Command {
+            id: CommandId::born(birth, self.entropy()),
+            change,
+        };
         let deadline = self.clock.monotonic() + self.options.proposal_patience;
         let mut pause = RETRY_FIRST;
         loop {
@@ -63,12 +68,21 @@ impl Inner {
     }
 
     /// A change of control.
-    pub(crate) async fn propose_control(&self, change: ControlChange) -> Result<Answer, EngineError> {
-        self.propose(PartitionId::CONTROL, Change::Control(change)).await.answer()
+    pub(crate) async fn propose_control(
+        &self,
+        change: ControlChange,
+    ) -> Result<Answer, EngineError> {
+        self.propose(PartitionId::CONTROL, Change::Control(change))
+            .await
+            .answer()
     }
 
     /// A read; a refusal is an error.
-    pub(crate) async fn ask(&self, partition: PartitionId, query: Query) -> Result<Reply, EngineError> {
+    pub(crate) async fn ask(
+        &self,
+        partition: PartitionId,
+        query: Query,
+    ) -> Result<Reply, EngineError> {
         match self.metadata.read(partition, query).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
             reply => Ok(reply),
@@ -76,8 +90,14 @@ impl Inner {
     }
 
     /// A read of control.
-    pub(crate) async fn ask_control(&self, query: ControlQuery) -> Result<ControlReply, EngineError> {
-        match self.ask(PartitionId::CONTROL, Query::Control(query)).await? {
+    pub(crate) async fn ask_control(
+        &self,
+        query: ControlQuery,
+    ) -> Result<ControlReply, EngineError> {
+        match self
+            .ask(PartitionId::CONTROL, Query::Control(query))
+            .await?
+        {
             Reply::Control(reply) => Ok(reply),
             _ => Err(EngineError::unexpected("a query of control")),
         }

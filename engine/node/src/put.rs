@@ -22,7 +22,9 @@ impl Engine {
         let encryption = &mut request.attributes.encryption;
         inner.bind_customer_key(encryption, customer_key.as_ref())?;
         let tenant = request.bucket.row.owner;
-        let wrap = inner.wrap(encryption, tenant, customer_key.as_ref()).await?;
+        let wrap = inner
+            .wrap(encryption, tenant, customer_key.as_ref())
+            .await?;
         let to = Target {
             partition: request.bucket.reference.partition,
             bucket: request.bucket.row.id,
@@ -31,19 +33,32 @@ impl Engine {
         };
         let stored = inner.store_part(to, &wrap, request.body).await?;
         let StoredPart { part, digests, .. } = &stored;
-        let checksum = request.stored_checksum.map(|a| plain_checksum(digests, a)).transpose()?;
+        let checksum = request
+            .stored_checksum
+            .map(|a| plain_checksum(digests, a))
+            .transpose()?;
         let put = PutVersion {
             bucket: request.bucket.reference,
             key: request.key,
             condition: request.condition,
             attributes: request.attributes,
-            etag: ETag { md5: digests.md5, parts: 0 },
+            etag: ETag {
+                md5: digests.md5,
+                parts: 0,
+            },
             checksum,
             part: part.clone(),
         };
-        let make = |bucket| Change::PutVersion(Box::new(PutVersion { bucket, ..put.clone() }));
+        let make = |bucket| {
+            Change::PutVersion(Box::new(PutVersion {
+                bucket,
+                ..put.clone()
+            }))
+        };
         let answer = inner.commit(&request.bucket, &stored, make).await?;
-        let Answer::Version(mut row) = answer else { return Err(EngineError::unexpected("PutVersion")) };
+        let Answer::Version(mut row) = answer else {
+            return Err(EngineError::unexpected("PutVersion"));
+        };
         let charged_to = row.attributes.charged_to;
         row.attributes = put.attributes;
         row.attributes.charged_to = charged_to;
@@ -53,15 +68,27 @@ impl Engine {
 }
 
 /// The value of `algorithm` as stored with a plain object or a part.
-pub(crate) fn checksum_value(digests: &BodyDigests, algorithm: ChecksumAlgorithm) -> Result<Vec<u8>, EngineError> {
+pub(crate) fn checksum_value(
+    digests: &BodyDigests,
+    algorithm: ChecksumAlgorithm,
+) -> Result<Vec<u8>, EngineError> {
     let found = digests.checksums.iter().find(|(of, _)| *of == algorithm);
-    let missing = || EngineError::Internal(format!("{algorithm:?} was not among the body's checksums"));
+    let missing =
+        || EngineError::Internal(format!("{algorithm:?} was not among the body's checksums"));
     found.map(|(_, value)| value.clone()).ok_or_else(missing)
 }
 
-fn plain_checksum(digests: &BodyDigests, algorithm: ChecksumAlgorithm) -> Result<Checksum, EngineError> {
+fn plain_checksum(
+    digests: &BodyDigests,
+    algorithm: ChecksumAlgorithm,
+) -> Result<Checksum, EngineError> {
     let value = checksum_value(digests, algorithm)?;
-    Ok(Checksum { algorithm, kind: ChecksumType::FullObject, value, parts: 0 })
+    Ok(Checksum {
+        algorithm,
+        kind: ChecksumType::FullObject,
+        value,
+        parts: 0,
+    })
 }
 
 impl Inner {

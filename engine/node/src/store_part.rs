@@ -77,12 +77,19 @@ impl Inner {
                 data,
                 number: to.number,
             };
-            let (stripes, digests) = self.stripes(&part, shape, (intake, hashers, sealer), &written).await?;
+            let (stripes, digests) = self
+                .stripes(&part, shape, (intake, hashers, sealer), &written)
+                .await?;
             (body.verify)(&digests).map_err(EngineError::Body)?;
             (NewPlace::Stripes(stripes), digests)
         };
         let part = new_part(data, &digests, key, place);
-        Ok(StoredPart { part, digests, written, _birth: birth })
+        Ok(StoredPart {
+            part,
+            digests,
+            written,
+            _birth: birth,
+        })
     }
 
     async fn stripes(
@@ -99,9 +106,15 @@ impl Inner {
             let to_hash = to_hash;
             let in_flight = Arc::new(Semaphore::new(STRIPES_IN_FLIGHT));
             for index in 0..shape.stripes() {
-                let leave = Arc::clone(&in_flight).acquire_owned().await.map_err(|_closed| stopped())?;
+                let leave = Arc::clone(&in_flight)
+                    .acquire_owned()
+                    .await
+                    .map_err(|_closed| stopped())?;
                 let buffer = self.read_stripe(&mut intake, shape, index).await?;
-                to_hash.send(Item(index, buffer, leave)).await.map_err(|_closed| stopped())?;
+                to_hash
+                    .send(Item(index, buffer, leave))
+                    .await
+                    .map_err(|_closed| stopped())?;
             }
             intake.finish().await
         };
@@ -118,14 +131,21 @@ impl Inner {
         Ok((stripes, digests))
     }
 
-    async fn read_stripe(&self, intake: &mut Intake, shape: PartShape, index: u32) -> Result<Buffer, EngineError> {
+    async fn read_stripe(
+        &self,
+        intake: &mut Intake,
+        shape: PartShape,
+        index: u32,
+    ) -> Result<Buffer, EngineError> {
         let length = shape.stripe_length(index);
         let geometry = self.geometry_now()?;
         let grant = self.buffers.grant(stripe_memory(length, geometry)).await?;
         let mut buffer = self.buffers.buffer(length as usize + STRIPE_TAIL, grant);
         let (cipher, tail) = buffer.split_at_mut(length as usize);
         tail.fill(0);
-        intake.fill_frames(cipher, stripe_plain(shape, index)).await?;
+        intake
+            .fill_frames(cipher, stripe_plain(shape, index))
+            .await?;
         Ok(buffer)
     }
 
@@ -145,7 +165,9 @@ impl Inner {
             };
             let (back, buffer) = self.compute.run(job).await?;
             hashers = back;
-            to.send(Item(index, buffer, leave)).await.map_err(|_closed| stopped())?;
+            to.send(Item(index, buffer, leave))
+                .await
+                .map_err(|_closed| stopped())?;
         }
         Ok(hashers.finish())
     }
@@ -160,15 +182,19 @@ impl Inner {
         while let Some(Item(index, mut buffer, leave)) = from.recv().await {
             let geometry = self.geometry_now()?;
             let job = move || {
-                let sealed = seal_frames(&mut sealer, shape, index, &mut buffer);
-                let encoded = sealed
+                let done = seal_frames(&mut sealer, shape, index, &mut buffer);
+                let encoded = done
                     .map_err(|error| EngineError::Internal(error.to_string()))
-                    .and_then(|()| Encoded::new(index, shape.stripe_length(index), buffer, geometry));
+                    .and_then(|()| {
+                        Encoded::new(index, shape.stripe_length(index), buffer, geometry)
+                    });
                 (sealer, encoded)
             };
             let (back, encoded) = self.compute.run(job).await?;
             sealer = back;
-            to.send(Item(index, encoded?, leave)).await.map_err(|_closed| stopped())?;
+            to.send(Item(index, encoded?, leave))
+                .await
+                .map_err(|_closed| stopped())?;
         }
         Ok(())
     }
@@ -185,7 +211,12 @@ fn stripe_plain(shape: PartShape, index: u32) -> usize {
     length - length.div_ceil(FRAME_SEALED) * FRAME_TAG
 }
 
-fn seal_frames(sealer: &mut Sealer, shape: PartShape, index: u32, buffer: &mut [u8]) -> Result<(), SealError> {
+fn seal_frames(
+    sealer: &mut Sealer,
+    shape: PartShape,
+    index: u32,
+    buffer: &mut [u8],
+) -> Result<(), SealError> {
     let length = shape.stripe_length(index) as usize;
     let first = u64::from(index) * STRIPE_FRAMES as u64;
     for (frame, bytes) in (first..).zip(buffer[..length].chunks_mut(FRAME_SEALED)) {
@@ -209,10 +240,18 @@ async fn inline(
     hashers.update(&bytes[..plain]);
     let digests = hashers.finish();
     verify(&digests).map_err(EngineError::Body)?;
-    sealer.seal(&mut bytes, true).map_err(|error| EngineError::Internal(error.to_string()))?;
+    sealer
+        .seal(&mut bytes, true)
+        .map_err(|error| EngineError::Internal(error.to_string()))?;
     Ok((NewPlace::Inline(ByteBuf::from(bytes)), digests))
 }
 
 fn new_part(data: DataId, digests: &BodyDigests, key: PartKey, place: NewPlace) -> NewPart {
-    NewPart { data, size: digests.length, md5: digests.md5, key, place }
+    NewPart {
+        data,
+        size: digests.length,
+        md5: digests.md5,
+        key,
+        place,
+    }
 }

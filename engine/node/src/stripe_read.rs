@@ -36,7 +36,13 @@ pub(crate) struct StripeAt {
 impl StripeAt {
     pub(crate) fn new(bucket: &Bucket, key: &ObjectKey, data: DataId, stripe: u32) -> Self {
         let partition = bucket.reference.partition;
-        Self { partition, bucket: bucket.row.id, key: key.clone(), data, stripe }
+        Self {
+            partition,
+            bucket: bucket.row.id,
+            key: key.clone(),
+            data,
+            stripe,
+        }
     }
 }
 
@@ -62,11 +68,19 @@ impl Failures {
     /// For the reader.
     pub(crate) fn error(&self, at: &StripeAt) -> EngineError {
         let StripeAt { data, stripe, .. } = at;
-        let Self { moved, damaged, out } = self;
+        let Self {
+            moved,
+            damaged,
+            out,
+        } = self;
         let what = format!(
             "stripe {stripe} of part {data}: {damaged} shards damaged, {moved} missing, {out} on drives out of service"
         );
-        if *out > 0 { EngineError::Unavailable(what) } else { EngineError::DataLost(what) }
+        if *out > 0 {
+            EngineError::Unavailable(what)
+        } else {
+            EngineError::DataLost(what)
+        }
     }
 }
 
@@ -81,10 +95,16 @@ impl Inner {
         avoid: Option<u8>,
     ) -> Result<BytesMut, Failures> {
         let pieces = shard_pieces(stripe.length, stripe.k, range.clone());
-        let reads = pieces.iter().map(|piece| self.read_piece(at, stripe, piece, avoid));
+        let reads = pieces
+            .iter()
+            .map(|piece| self.read_piece(at, stripe, piece, avoid));
         let mut parts = futures::future::try_join_all(reads).await?;
-        if parts.len() == 1 && let Some(only) = parts.pop() {
-            return Ok(only.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])));
+        if parts.len() == 1
+            && let Some(only) = parts.pop()
+        {
+            return Ok(only
+                .try_into_mut()
+                .unwrap_or_else(|shared| BytesMut::from(&shared[..])));
         }
         let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
         parts.iter().for_each(|part| whole.extend_from_slice(part));
@@ -99,7 +119,8 @@ impl Inner {
         avoid: Option<u8>,
     ) -> Result<Bytes, Failures> {
         let mut failures = Failures::default();
-        let rebuild = |failures| self.rebuild(at, stripe, piece.index, piece.range.clone(), failures);
+        let rebuild =
+            |failures| self.rebuild(at, stripe, piece.index, piece.range.clone(), failures);
         if avoid == Some(piece.index) {
             failures.damaged += 1;
             return rebuild(failures).await;
@@ -116,7 +137,7 @@ impl Inner {
         }
         match select(direct, pin!(rebuild(failures))).await {
             Either::Left((Ok(bytes), _)) => Ok(bytes),
-            Either::Left((Err(_), rebuilt)) => rebuilt.await,
+            Either::Left((Err(_), other)) => other.await,
             Either::Right((Ok(bytes), _)) => Ok(bytes),
             Either::Right((Err(failures), direct)) => direct.await.map_err(|_error| failures),
         }
@@ -184,7 +205,8 @@ impl Inner {
             let whole = whole.clone();
             async move { (other, self.read_shard(at, stripe, other, whole).await) }
         };
-        let mut running: FuturesUnordered<_> = sources.by_ref().take(usize::from(k)).map(read).collect();
+        let mut running: FuturesUnordered<_> =
+            sources.by_ref().take(usize::from(k)).map(read).collect();
         let mut present: Vec<(u8, Bytes)> = Vec::with_capacity(usize::from(k));
         while let Some((other, answer)) = running.next().await {
             match answer {
@@ -201,12 +223,15 @@ impl Inner {
         let codec = Codec::from_id(stripe.codec);
         let mut out = BytesMut::zeroed((whole.end - whole.start) as usize);
         let present: Vec<(u8, &[u8])> = present.iter().map(|(n, bytes)| (*n, &bytes[..])).collect();
-        let rebuilt = codec.map(|codec| erasure::reconstruct(codec, (k, m), &present, &mut [(index, &mut out)]));
+        let rebuilt = codec
+            .map(|codec| erasure::reconstruct(codec, (k, m), &present, &mut [(index, &mut out)]));
         if !matches!(rebuilt, Some(Ok(()))) {
             return Err(failures);
         }
         metrics::counter!(RECONSTRUCTIONS).increment(1);
         let skip = (range.start - whole.start) as usize;
-        Ok(out.freeze().slice(skip..skip + (range.end - range.start) as usize))
+        Ok(out
+            .freeze()
+            .slice(skip..skip + (range.end - range.start) as usize))
     }
 }

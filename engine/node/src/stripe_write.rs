@@ -27,7 +27,7 @@ pub(crate) const STRIPE_TAIL: usize = 4096;
 /// Times a stripe is tried on other drives before its write fails.
 const STRIPE_ATTEMPTS_MAX: usize = 8;
 /// Room a drive must have beside the shard to be chosen.
-const RECORD_SLACK: u64 = 1 << 20;
+pub(crate) const RECORD_SLACK: u64 = 1 << 20;
 
 /// Which part a stripe belongs to; goes into shard headers.
 #[derive(Clone, Debug)]
@@ -54,7 +54,12 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     /// Encodes ciphertext of `length` bytes that stands in `buffer` before its tail. Blocking.
-    pub(crate) fn new(index: u32, length: u32, buffer: Buffer, geometry: Geometry) -> Result<Self, EngineError> {
+    pub(crate) fn new(
+        index: u32,
+        length: u32,
+        buffer: Buffer,
+        geometry: Geometry,
+    ) -> Result<Self, EngineError> {
         let parity = buffer.sibling(parity_length(length, geometry));
         Self::cut(index, length, Bytes::from_owner(buffer), geometry, parity)
     }
@@ -63,10 +68,22 @@ impl Encoded {
     /// happens only while drives fail, once for a stripe in flight.
     fn again(&self, geometry: Geometry) -> Result<Self, EngineError> {
         let parity = vec![0; parity_length(self.length, geometry)];
-        Self::cut(self.index, self.length, self.cipher.clone(), geometry, parity)
+        Self::cut(
+            self.index,
+            self.length,
+            self.cipher.clone(),
+            geometry,
+            parity,
+        )
     }
 
-    fn cut<P>(index: u32, length: u32, cipher: Bytes, geometry: Geometry, mut parity: P) -> Result<Self, EngineError>
+    fn cut<P>(
+        index: u32,
+        length: u32,
+        cipher: Bytes,
+        geometry: Geometry,
+        mut parity: P,
+    ) -> Result<Self, EngineError>
     where
         P: AsRef<[u8]> + std::ops::DerefMut<Target = [u8]> + Send + 'static,
     {
@@ -74,21 +91,33 @@ impl Encoded {
         let codec = Codec::for_data_shards(k);
         let size = shard_length(length, k) as usize;
         if size * usize::from(k) > cipher.len() {
-            return Err(EngineError::Internal(format!("no room for {k} shards of {size} bytes")));
+            return Err(EngineError::Internal(format!(
+                "no room for {k} shards of {size} bytes"
+            )));
         }
         let data: Vec<&[u8]> = cipher.chunks_exact(size).take(usize::from(k)).collect();
         let mut rows: Vec<&mut [u8]> = parity.chunks_exact_mut(size).collect();
         erasure::encode(codec, (k, m), &data, &mut rows)
             .map_err(|error| EngineError::Internal(error.to_string()))?;
         let parity = Bytes::from_owner(parity);
-        let cut = |from: &Bytes, n: u8| from.slice(usize::from(n) * size..(usize::from(n) + 1) * size);
-        let shards = (0..k).map(|n| cut(&cipher, n)).chain((0..m).map(|n| cut(&parity, n)));
+        let cut =
+            |from: &Bytes, n: u8| from.slice(usize::from(n) * size..(usize::from(n) + 1) * size);
+        let shards = (0..k)
+            .map(|n| cut(&cipher, n))
+            .chain((0..m).map(|n| cut(&parity, n)));
         let shards = shards.map(|payload| {
             let crcs = block_checksums(&payload);
             (payload, crcs)
         });
         let shards = shards.collect();
-        Ok(Self { index, length, geometry, codec, cipher, shards })
+        Ok(Self {
+            index,
+            length,
+            geometry,
+            codec,
+            cipher,
+            shards,
+        })
     }
 }
 
@@ -124,7 +153,11 @@ impl Inner {
                 metrics::counter!(STRIPES_REWRITTEN).increment(1);
                 written.abandon(&slots.iter().flatten().copied().collect::<Vec<_>>());
                 let old = Arc::clone(&stripe);
-                stripe = Arc::new(self.compute.run(move || old.again(choice.geometry)).await??);
+                stripe = Arc::new(
+                    self.compute
+                        .run(move || old.again(choice.geometry))
+                        .await??,
+                );
                 slots = vec![None; stripe.geometry.shards()];
             }
             self.forget_out(&mut slots, written);
@@ -134,15 +167,24 @@ impl Inner {
             }
             let stamp = self.metadata.stamp(part.partition).await?;
             let appends = targets.into_iter().map(|(index, drive)| {
-                let slot = Slot { drive, token: CopyToken::born(stamp, self.entropy()) };
+                let slot = Slot {
+                    drive,
+                    token: CopyToken::born(stamp, self.entropy()),
+                };
                 written.add(slot);
                 self.append(part, Arc::clone(&stripe), index, slot)
             });
-            for (index, slot) in futures::future::join_all(appends).await.into_iter().flatten() {
+            for (index, slot) in futures::future::join_all(appends)
+                .await
+                .into_iter()
+                .flatten()
+            {
                 slots[index] = Some(slot);
             }
         }
-        Err(EngineError::Unavailable("drives kept failing while a stripe was written".into()))
+        Err(EngineError::Unavailable(
+            "drives kept failing while a stripe was written".into(),
+        ))
     }
 
     /// A copy on a drive that has since gone out of service counts as none.
@@ -162,40 +204,84 @@ impl Inner {
         index: usize,
         slot: Slot,
     ) -> Option<(usize, Slot)> {
-        let drive = self.drives.get(slot.drive)?;
-        let (payload, block_crcs) = stripe.shards.get(index)?.clone();
+        let Geometry { k, m } = stripe.geometry;
+        let shape = StripeShape {
+            codec: stripe.codec,
+            index: stripe.index,
+            k,
+            m,
+            length: stripe.length,
+        };
+        let (payload, crcs) = stripe.shards.get(index)?.clone();
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-append") && index == 0 {
+            return Some((index, slot));
+        }
+        let shard = Shard {
+            index: u8::try_from(index).ok()?,
+            payload,
+            crcs,
+        };
+        self.append_shard(part, shape, shard, slot)
+            .await
+            .ok()
+            .map(|()| (index, slot))
+    }
+
+    /// Appends one copy; Ok once it is durable.
+    pub(crate) async fn append_shard(
+        &self,
+        part: &PartIdentity,
+        stripe: StripeShape,
+        shard: Shard,
+        slot: Slot,
+    ) -> Result<(), DriveError> {
+        let gone = || DriveError::Failed("not here".into());
+        let drive = self.drives.get(slot.drive).ok_or_else(gone)?;
         let header = ShardHeader {
             codec: stripe.codec,
             drive: drive.row.uuid,
             segment: 0,
             offset: 0,
             partition: part.partition,
-            owner: ShardOwner::Object { bucket: part.bucket, key: part.key.clone() },
+            owner: ShardOwner::Object {
+                bucket: part.bucket,
+                key: part.key.clone(),
+            },
             data: part.data,
             part: part.number,
             stripe: stripe.index,
-            k: stripe.geometry.k,
-            m: stripe.geometry.m,
-            index: u8::try_from(index).ok()?,
+            k: stripe.k,
+            m: stripe.m,
+            index: shard.index,
             token: slot.token,
             stripe_length: stripe.length,
-            payload_length: u32::try_from(payload.len()).ok()?,
-            block_crcs,
+            payload_length: shard_length(stripe.length, stripe.k),
+            block_crcs: shard.crcs,
         };
-        #[cfg(sabotage)]
-        if engine_types::sabotage("skip-append") && index == 0 {
-            return Some((index, slot));
-        }
-        let done = self.drives.run(&drive, "append", drive.store.append(header, payload)).await;
-        match done {
-            Ok(()) => Some((index, slot)),
-            Err(error @ (DriveError::NotFound | DriveError::Corrupt(_))) => {
-                tracing::error!(drive = %slot.drive, %error, "append answered what only a read may");
-                None
-            }
-            Err(_) => None,
-        }
+        self.drives
+            .run(&drive, "append", drive.store.append(header, shard.payload))
+            .await
     }
+}
+
+/// What all shards of a stripe share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StripeShape {
+    pub(crate) codec: Codec,
+    pub(crate) index: u32,
+    pub(crate) k: u8,
+    pub(crate) m: u8,
+    pub(crate) length: u32,
+}
+
+/// One shard to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) index: u8,
+    pub(crate) payload: Bytes,
+    /// Of each block of the payload.
+    pub(crate) crcs: Vec<u32>,
 }
 
 /// Which missing shards to write, and where. Empty: as many are in place as have to be.

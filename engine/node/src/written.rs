@@ -22,7 +22,11 @@ pub(crate) struct Written {
 
 impl Written {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, slots: Mutex::default(), armed: AtomicBool::new(true) }
+        Self {
+            inner,
+            slots: Mutex::default(),
+            armed: AtomicBool::new(true),
+        }
     }
     /// Called before the append: a copy whose append was cut off may be on the drive as well.
     pub(crate) fn add(&self, slot: Slot) {
@@ -46,7 +50,8 @@ impl Written {
 impl Drop for Written {
     fn drop(&mut self) {
         if self.armed.load(Ordering::Acquire) {
-            self.inner.free_later(std::mem::take(&mut *self.slots.lock()));
+            self.inner
+                .free_later(std::mem::take(&mut *self.slots.lock()));
         }
     }
 }
@@ -61,7 +66,10 @@ impl Inner {
         self.life.spawn(async move {
             let freed = inner.free(&slots).await;
             if !freed {
-                tracing::debug!(copies = slots.len(), "some copies are left to the orphan clean-up");
+                tracing::debug!(
+                    copies = slots.len(),
+                    "some copies are left to the orphan clean-up"
+                );
             }
         });
     }
@@ -73,17 +81,26 @@ impl Inner {
             by_drive.entry(slot.drive).or_default().push(slot.token);
         }
         let frees = by_drive.into_iter().map(|(id, tokens)| async move {
-            let Some(drive) = self.drives.get(id) else { return !self.drives.in_layout(id) };
+            let Some(drive) = self.drives.get(id) else {
+                return !self.drives.in_layout(id);
+            };
             if !drive.readable() {
                 return false;
             }
-            let done = self.drives.run(&drive, "free", drive.store.free(&tokens)).await.is_ok();
+            let done = self
+                .drives
+                .run(&drive, "free", drive.store.free(&tokens))
+                .await
+                .is_ok();
             if done {
                 let count = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
                 metrics::counter!(SHARDS_FREED).increment(count);
             }
             done
         });
-        futures::future::join_all(frees).await.into_iter().all(|done| done)
+        futures::future::join_all(frees)
+            .await
+            .into_iter()
+            .all(|done| done)
     }
 }

@@ -155,7 +155,8 @@ impl FakeShardStore {
         state.position = state.position.saturating_add(length);
         let record = Record {
             header,
-            payload,
+            // A copy, as a real drive makes one: the writer's buffer is given back.
+            payload: Bytes::copy_from_slice(&payload),
             durable: false,
         };
         state.records.insert(record.header.token, record);

@@ -13,6 +13,7 @@ use crate::error::{incomplete, sha256_mismatch};
 use crate::gateway::Gateway;
 use crate::host::Hosts;
 use crate::options::FrontOptions;
+use crate::post_form;
 use crate::precheck::{self, Target};
 use crate::render;
 use crate::repair::Repair;
@@ -31,8 +32,6 @@ use std::sync::Arc;
 /// Largest signed chunk of an aws-chunked body, bytes: it is held whole until its signature is
 /// checked.
 pub const SIGNED_CHUNK_BYTES_MAX: usize = 8 << 20;
-/// Largest text of a POST form's fields, together, bytes.
-pub const FORM_FIELDS_BYTES_MAX: usize = 256 << 10;
 
 /// Where a request came from.
 #[derive(Clone, Debug)]
@@ -56,6 +55,8 @@ pub enum FrontError {
 pub struct S3Front {
     engine: Engine,
     service: S3Service,
+    /// Takes the PUTs that forms became: they carry their identity.
+    forms: S3Service,
     options: Arc<FrontOptions>,
     hosts: Hosts,
 }
@@ -90,7 +91,8 @@ impl S3Front {
         };
         let repair = Repair::new(build(None), Auth { engine: engine.clone() });
         let service = build(Some(repair));
-        Ok(Self { engine, service, options, hosts })
+        let forms = build(None);
+        Ok(Self { engine, service, forms, options, hosts })
     }
 
     /// Answers one request. Never fails: what goes wrong is an answer.
@@ -110,6 +112,10 @@ impl S3Front {
         let expects = head.headers.contains_key(header::EXPECT);
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
         let mut response = match self.admit(&mut head, target, length) {
+            Ok(Route::S3) if target == Target::Form => {
+                head.extensions.insert(Arc::clone(&state));
+                self.form(head, body, (bucket, key)).await
+            }
             Ok(Route::S3) => self.s3(head, body, &leftover, target, &state).await,
             Ok(Route::Preflight) => self.preflight(&head, bucket.as_deref(), &state).await,
             Ok(Route::Other(service)) => render::error(s3_error!(
@@ -141,6 +147,22 @@ impl S3Front {
             Some(service) if service != "s3" => Route::Other(service.to_owned()),
             _ => Route::S3,
         })
+    }
+
+    /// A browser's form: the PUT it stands for, its answer re-said.
+    async fn form(&self, head: Parts, body: RequestBody, named: (Option<String>, bool)) -> Response<Body> {
+        let auth = Auth { engine: self.engine.clone() };
+        let (put, answer) = match post_form::into_put(&auth, &self.options, head, body, named).await {
+            Ok(form) => form,
+            Err(error) => return render::error(error),
+        };
+        match self.forms.call(put).await {
+            Ok(response) => answer.say(response),
+            Err(error) => {
+                tracing::error!(%error, "s3s failed");
+                render::error(S3Error::new(S3ErrorCode::InternalError))
+            }
+        }
     }
 
     async fn s3(
@@ -206,15 +228,13 @@ fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {
     let wrong = |_error| FrontError::Region(options.region.clone());
     let mut config = S3Config::default();
     config.xml_max_body_size = DOCUMENT_BYTES_MAX;
-    config.post_object_max_file_size = options.post_form_bytes_max;
     config.put_object_max_size = Some(engine_node::PART_BYTES_MAX);
     config.custom_route_max_body_size = None;
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
-    config.form_max_field_size = FORM_FIELDS_BYTES_MAX;
-    config.form_max_fields_size = FORM_FIELDS_BYTES_MAX;
     config.expected_region = Some(Region::new(options.region.as_str().into()).map_err(wrong)?);
     config.sig_v4_allowed_services = vec!["s3".into()];
-    // Only for forms: `precheck` refuses version two in headers and queries.
-    config.enable_sig_v2 = options.post_form_sigv2;
+    // Forms never reach s3s as forms (`post_form`), and nothing else may be signed in version two.
+    config.enable_sig_v2 = false;
+    config.allow_post_signature = false;
     Ok(config)
 }

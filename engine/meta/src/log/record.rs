@@ -10,7 +10,7 @@
 //!   a tear from damage.
 //! - `durable` is the last sequence known to be synced when the record was written: the witness
 //!   that a broken record below it had been whole.
-//! - `crc` is XORed with a salt made of the drive's uuid: another drive's log is not taken for this
+//! - `crc` is mixed with a salt made of the drive's uuid: another drive's log is not taken for this
 //!   one's, and nobody can upload bytes that look like a record.
 //! - `group sequence` counts the records of one group, so that after damage the groups that lost
 //!   nothing are known to have lost nothing.
@@ -199,7 +199,7 @@ mod tests {
         };
         let mut bytes = Vec::new();
         put(&mut bytes, 1, 77, &header, |out| {
-            out.extend_from_slice(payload)
+            out.extend_from_slice(payload);
         });
         (bytes, header)
     }

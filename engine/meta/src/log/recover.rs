@@ -43,8 +43,6 @@ pub(super) struct Scan {
     pub torn: Option<u64>,
     /// Damaged places, for people.
     pub damage: Vec<String>,
-    /// Bytes of the last file that are whole.
-    pub last_length: u64,
     started: bool,
     salt: u32,
 }
@@ -90,32 +88,21 @@ impl Scan {
         let mut at = 0;
         while at < bytes.len() {
             let found = record::parse(&bytes[at..], self.salt);
-            match found.filter(|record| self.follows(record)) {
-                Some(record) => {
-                    self.take(number, at, &record);
-                    at += record.span;
-                }
-                None => match self.resume(bytes, at, last) {
-                    Some(next) => {
-                        let why = format!("file {number}: bytes {at} to {next} are damaged");
-                        self.damaged(why);
-                        at = next;
-                    }
-                    None => {
-                        if last {
-                            self.torn = Some(at as u64);
-                        } else {
-                            self.damaged(format!(
-                                "file {number}: damaged from byte {at} to its end"
-                            ));
-                        }
-                        break;
-                    }
-                },
+            if let Some(record) = found.filter(|record| self.follows(record)) {
+                self.take(number, at, &record);
+                at += record.span;
+                continue;
             }
-        }
-        if last {
-            self.last_length = at as u64;
+            let Some(next) = self.resume(bytes, at, last) else {
+                if last {
+                    self.torn = Some(at as u64);
+                } else {
+                    self.damaged(format!("file {number}: damaged from byte {at} to its end"));
+                }
+                break;
+            };
+            self.damaged(format!("file {number}: bytes {at} to {next} are damaged"));
+            at = next;
         }
     }
 

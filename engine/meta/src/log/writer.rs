@@ -237,7 +237,7 @@ impl Writer {
             Change::Truncate(after) => {
                 let next = after.map_or(0, |after| after + 1);
                 self.record(group, Kind::Truncate, |out| {
-                    out.extend_from_slice(&next.to_le_bytes())
+                    out.extend_from_slice(&next.to_le_bytes());
                 });
             }
             Change::Purge(upto) => {

@@ -75,6 +75,7 @@ pub fn take_vote(bytes: &mut &[u8]) -> Result<Vote, CodecError> {
 }
 
 /// A membership's bytes.
+#[expect(clippy::missing_panics_doc, reason = "it cannot")]
 pub fn membership_bytes(membership: &Membership<u64, Home>) -> Vec<u8> {
     let nodes: BTreeMap<u64, Home> = membership.nodes().map(|(id, home)| (*id, *home)).collect();
     let parts: MembershipParts = (membership.get_joint_config().clone(), nodes);

@@ -5,7 +5,7 @@ use engine_core::ports::{DriveError, DriveFiles};
 use engine_types::GroupId;
 
 /// Where identities lie on the drive.
-pub const DIRECTORY: &str = "replicas";
+const DIRECTORY: &str = "replicas";
 const VERSION: u8 = 1;
 
 /// Who a replica is.

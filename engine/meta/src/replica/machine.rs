@@ -32,6 +32,7 @@ impl ReplicaMachine {
 }
 
 /// Takes a snapshot of the moment it was made at.
+#[derive(Debug)]
 pub struct SnapshotMaker {
     core: Arc<ReplicaCore>,
     view: Result<(TableView, Applied), RowsError>,

@@ -157,7 +157,7 @@ impl Inner {
             .map_err(|error: crate::rows::RowsError| MetaError::Damaged(error.to_string()))
     }
 
-    /// Waits for a round that began after this call: one round of ReadIndex serves all who wait.
+    /// Waits for a round that began after this call: one round of `ReadIndex` serves all who wait.
     async fn read_index(self: &Arc<Self>, group: GroupId) -> ReadAnswer {
         let part = self.group(group)?;
         let (sender, answer) = oneshot::channel();

@@ -79,8 +79,15 @@ pub(super) struct Entry {
 /// How the lock key is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum LockKind {
-    Passphrase { memory_kib: u32, passes: u32, lanes: u32, salt: [u8; 16] },
-    KeyFile { salt: [u8; 16] },
+    Passphrase {
+        memory_kib: u32,
+        passes: u32,
+        lanes: u32,
+        salt: [u8; 16],
+    },
+    KeyFile {
+        salt: [u8; 16],
+    },
 }
 
 /// The file's content.
@@ -176,7 +183,15 @@ impl LockKey {
     pub(super) fn derive(lock: &KeyringLock, kind: LockKind) -> Result<Self, KeyringError> {
         let mut key = Zeroizing::new([0; 32]);
         match (lock, kind) {
-            (KeyringLock::Passphrase(words), LockKind::Passphrase { memory_kib, passes, lanes, salt }) => {
+            (
+                KeyringLock::Passphrase(words),
+                LockKind::Passphrase {
+                    memory_kib,
+                    passes,
+                    lanes,
+                    salt,
+                },
+            ) => {
                 if memory_kib > ARGON2_MEMORY_KIB_MAX {
                     return Err(KeyringError::Damaged("asks for too much memory".into()));
                 }
@@ -193,10 +208,14 @@ impl LockKey {
                 *key = derive(bytes, &salt, b"datamesh keyring lock v1")?;
             }
             (KeyringLock::Passphrase(_), LockKind::KeyFile { .. }) => {
-                return Err(KeyringError::LockKind { needs: "a key file" });
+                return Err(KeyringError::LockKind {
+                    needs: "a key file",
+                });
             }
             (KeyringLock::KeyFile(_), LockKind::Passphrase { .. }) => {
-                return Err(KeyringError::LockKind { needs: "a passphrase" });
+                return Err(KeyringError::LockKind {
+                    needs: "a passphrase",
+                });
             }
         }
         Ok(Self { kind, key })
@@ -213,12 +232,20 @@ impl LockKey {
         Ok(LessSafeKey::new(key))
     }
 
-    pub(super) fn seal_seed(&self, pair: &Pair, entropy: &dyn Entropy) -> Result<ByteBuf, KeyringError> {
+    pub(super) fn seal_seed(
+        &self,
+        pair: &Pair,
+        entropy: &dyn Entropy,
+    ) -> Result<ByteBuf, KeyringError> {
         let nonce: [u8; NONCE_LEN] = random(entropy);
         let mut seed = Zeroizing::new(pair.seed.to_vec());
         let tag = self
             .aead()?
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut seed)
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::empty(),
+                &mut seed,
+            )
             .map_err(|_length| internal("seal"))?;
         let mut sealed = nonce.to_vec();
         sealed.extend_from_slice(&seed);
@@ -238,7 +265,9 @@ impl LockKey {
         let opened = opened.map_err(|_forged| KeyringError::WrongLock)?;
         let mut seed = Zeroizing::new([0; 32]);
         if opened.len() != seed.len() {
-            return Err(KeyringError::Damaged("private key of another length".into()));
+            return Err(KeyringError::Damaged(
+                "private key of another length".into(),
+            ));
         }
         seed.copy_from_slice(opened);
         Ok(Pair::of(seed))
@@ -250,21 +279,32 @@ fn derive(secret: &[u8], salt: &[u8], info: &[u8]) -> Result<[u8; 32], KeyringEr
     let info = [info];
     let expanded = pseudorandom.expand(&info, hkdf::HKDF_SHA256);
     let mut key = [0; 32];
-    expanded.and_then(|okm| okm.fill(&mut key)).map_err(|_never| internal("derivation"))?;
+    expanded
+        .and_then(|okm| okm.fill(&mut key))
+        .map_err(|_never| internal("derivation"))?;
     Ok(key)
 }
 
 impl Pair {
     fn of(seed: Zeroizing<[u8; 32]>) -> Self {
         let (private, public) = X25519HkdfSha256::derive_keypair(&*seed);
-        Self { seed, private, public }
+        Self {
+            seed,
+            private,
+            public,
+        }
     }
     pub(super) fn new(entropy: &dyn Entropy) -> Self {
         Self::of(Zeroizing::new(random(entropy)))
     }
 
     /// A secret as an entry holds it.
-    pub(super) fn seal(&self, entry: &Entry, secret: &[u8; 32], entropy: &dyn Entropy) -> Result<ByteBuf, KeyringError> {
+    pub(super) fn seal(
+        &self,
+        entry: &Entry,
+        secret: &[u8; 32],
+        entropy: &dyn Entropy,
+    ) -> Result<ByteBuf, KeyringError> {
         let mut rng = Random(entropy);
         let sealed = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519HkdfSha256, _>(
             &OpModeS::Base,
@@ -333,7 +373,13 @@ impl Ring {
             return Err(damaged("checksum mismatch"));
         }
         let body = &covered[HEAD..covered.len() - MAC];
-        if u32::try_from(body.len()).map(u32::to_be_bytes).ok().as_ref().map(|l| &l[..]) != Some(&covered[8..HEAD]) {
+        if u32::try_from(body.len())
+            .map(u32::to_be_bytes)
+            .ok()
+            .as_ref()
+            .map(|l| &l[..])
+            != Some(&covered[8..HEAD])
+        {
             return Err(damaged("length"));
         }
         decode(body).map_err(|error| match error {

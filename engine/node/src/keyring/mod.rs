@@ -94,6 +94,30 @@ pub struct KeyVersion {
 struct Opened {
     ring: Ring,
     secrets: BTreeMap<KeyVersionId, Zeroizing<[u8; 32]>>,
+    /// Asked for by every write.
+    current: BTreeMap<KeyOwner, KeyVersionId>,
+}
+
+impl Opened {
+    fn new(ring: Ring, secrets: BTreeMap<KeyVersionId, Zeroizing<[u8; 32]>>) -> Self {
+        let mut opened = Self {
+            ring: ring.clone(),
+            secrets,
+            current: BTreeMap::new(),
+        };
+        opened.set(ring);
+        opened
+    }
+    fn set(&mut self, ring: Ring) {
+        let current = ring
+            .entries
+            .iter()
+            .filter(|entry| entry.state == KeyState::Current);
+        self.current = current
+            .map(|entry| (entry.owner.clone(), entry.id))
+            .collect();
+        self.ring = ring;
+    }
 }
 
 /// The keyring of a node.
@@ -110,7 +134,9 @@ pub struct Keyring {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyring").field("generation", &self.opened.read().ring.generation).finish_non_exhaustive()
+        f.debug_struct("Keyring")
+            .field("generation", &self.opened.read().ring.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,7 +148,14 @@ impl Keyring {
         entropy: Arc<dyn Entropy>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyringError> {
-        match Self::open(holders.clone(), lock.clone(), Arc::clone(&entropy), Arc::clone(&clock)).await {
+        match Self::open(
+            holders.clone(),
+            lock.clone(),
+            Arc::clone(&entropy),
+            Arc::clone(&clock),
+        )
+        .await
+        {
             Err(KeyringError::Absent) => Self::create(holders, lock, entropy, clock).await,
             other => other,
         }
@@ -142,11 +175,23 @@ impl Keyring {
         let lock = blocking(move || LockKey::derive(&lock, kind)).await??;
         let pair = Pair::new(&*entropy);
         let seed = lock.seal_seed(&pair, &*entropy)?;
-        let ring = Ring { generation: 0, lock: kind, seed, entries: Vec::new() };
-        let opened = RwLock::new(Opened { ring: ring.clone(), secrets: BTreeMap::new() });
+        let ring = Ring {
+            generation: 0,
+            lock: kind,
+            seed,
+            entries: Vec::new(),
+        };
+        let opened = RwLock::new(Opened::new(ring.clone(), BTreeMap::new()));
         let holders = RwLock::new(holders);
-        let keyring =
-            Self { opened, writing: tokio::sync::Mutex::default(), pair, lock, holders, entropy, clock };
+        let keyring = Self {
+            opened,
+            writing: tokio::sync::Mutex::default(),
+            pair,
+            lock,
+            holders,
+            entropy,
+            clock,
+        };
         keyring.write(ring).await?;
         Ok(keyring)
     }
@@ -216,7 +261,12 @@ impl Keyring {
     pub fn list(&self) -> Vec<KeyVersion> {
         let opened = self.opened.read();
         let entries = opened.ring.entries.iter();
-        let version = |e: &Entry| KeyVersion { id: e.id, owner: e.owner.clone(), created_ms: e.created_ms, state: e.state };
+        let version = |e: &Entry| KeyVersion {
+            id: e.id,
+            owner: e.owner.clone(),
+            created_ms: e.created_ms,
+            state: e.state,
+        };
         entries.map(version).collect()
     }
 
@@ -225,13 +275,17 @@ impl Keyring {
     pub async fn destroy(&self, owner: &KeyOwner) -> Result<bool, KeyringError> {
         let _writing = self.writing.lock().await;
         let mut ring = self.opened.read().ring.clone();
-        for entry in ring.entries.iter_mut().filter(|entry| entry.owner == *owner) {
+        for entry in ring
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.owner == *owner)
+        {
             entry.state = KeyState::Destroyed;
             entry.sealed.clear();
         }
         let everywhere = self.write(ring).await?;
         let mut opened = self.opened.write();
-        let Opened { ring, secrets } = &mut *opened;
+        let Opened { ring, secrets, .. } = &mut *opened;
         for entry in ring.entries.iter().filter(|entry| entry.owner == *owner) {
             secrets.remove(&entry.id);
         }
@@ -245,12 +299,21 @@ impl Keyring {
         let lock = blocking(move || LockKey::derive(&lock, kind)).await??;
         let seed = lock.seal_seed(&self.pair, &*self.entropy)?;
         let ring = self.opened.read().ring.clone();
-        Ring { lock: kind, seed, ..ring }.encode(&lock)
+        Ring {
+            lock: kind,
+            seed,
+            ..ring
+        }
+        .encode(&lock)
     }
 
     /// Takes the versions of an export that are unknown here. What was destroyed here stays so.
     /// How many came.
-    pub async fn import(&self, bytes: Vec<u8>, passphrase: Zeroizing<String>) -> Result<usize, KeyringError> {
+    pub async fn import(
+        &self,
+        bytes: Vec<u8>,
+        passphrase: Zeroizing<String>,
+    ) -> Result<usize, KeyringError> {
         let lock = KeyringLock::Passphrase(passphrase);
         let (_, other, _, _) = blocking(move || newest(&[Some(bytes)], &lock)).await??;
         let _writing = self.writing.lock().await;
@@ -258,8 +321,11 @@ impl Keyring {
         let mut new = Vec::new();
         for mut entry in other.ring.entries {
             let known = ring.entries.iter().any(|known| known.id == entry.id);
-            let Some(secret) = other.secrets.get(&entry.id).filter(|_| !known) else { continue };
-            let has_current = |known: &Entry| known.owner == entry.owner && known.state == KeyState::Current;
+            let Some(secret) = other.secrets.get(&entry.id).filter(|_| !known) else {
+                continue;
+            };
+            let has_current =
+                |known: &Entry| known.owner == entry.owner && known.state == KeyState::Current;
             if ring.entries.iter().any(has_current) {
                 entry.state = KeyState::Retired;
             }
@@ -274,15 +340,17 @@ impl Keyring {
     }
 
     fn known_current(&self, owner: &KeyOwner) -> Option<KeyVersionId> {
-        let opened = self.opened.read();
-        let current = |entry: &&Entry| entry.state == KeyState::Current && entry.owner == *owner;
-        opened.ring.entries.iter().rev().find(current).map(|entry| entry.id)
+        self.opened.read().current.get(owner).copied()
     }
 
     /// Under the writer's lock.
     async fn add_version(&self, owner: &KeyOwner) -> Result<KeyVersionId, KeyringError> {
         let mut ring = self.opened.read().ring.clone();
-        for entry in ring.entries.iter_mut().filter(|entry| entry.owner == *owner) {
+        for entry in ring
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.owner == *owner)
+        {
             if entry.state == KeyState::Current {
                 entry.state = KeyState::Retired;
             }
@@ -318,7 +386,7 @@ impl Keyring {
         };
         ring.generation = generation;
         let everywhere = self.write_bytes(ring.encode(&self.lock)?).await?;
-        self.opened.write().ring = ring;
+        self.opened.write().set(ring);
         Ok(everywhere)
     }
 
@@ -345,15 +413,24 @@ impl Keyring {
         let written = done.iter().filter(|done| **done).count();
         let needed = holders.len() / 2 + 1;
         #[cfg(sabotage)]
-        let needed = if engine_types::sabotage("keyring-one-copy") { 1 } else { needed };
+        let needed = if engine_types::sabotage("keyring-one-copy") {
+            1
+        } else {
+            needed
+        };
         if written < needed {
-            return Err(KeyringError::NoMajority { written, holders: holders.len() });
+            return Err(KeyringError::NoMajority {
+                written,
+                holders: holders.len(),
+            });
         }
         Ok(written == holders.len())
     }
 }
 
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, KeyringError> {
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, KeyringError> {
     let done = tokio::task::spawn_blocking(job).await;
     done.map_err(|error| KeyringError::Internal(error.to_string()))
 }
@@ -397,7 +474,8 @@ fn newest(
             Some(key) => Ok(key),
             None => LockKey::derive(lock, ring.lock),
         };
-        let opened = key.and_then(|key| open(ring, bytes, &key).map(|(opened, pair)| (opened, pair, key)));
+        let opened =
+            key.and_then(|key| open(ring, bytes, &key).map(|(opened, pair)| (opened, pair, key)));
         match opened {
             Ok((opened, pair, key)) => return Ok((bytes.clone(), opened, pair, key)),
             Err(error) => worst = error,
@@ -410,8 +488,12 @@ fn open(ring: Ring, bytes: &[u8], key: &LockKey) -> Result<(Opened, Pair), Keyri
     let pair = key.open_seed(&ring.seed)?;
     Ring::authenticate(bytes, key)?;
     let mut secrets = BTreeMap::new();
-    for entry in ring.entries.iter().filter(|entry| entry.state != KeyState::Destroyed) {
+    for entry in ring
+        .entries
+        .iter()
+        .filter(|entry| entry.state != KeyState::Destroyed)
+    {
         secrets.insert(entry.id, pair.open(entry)?);
     }
-    Ok((Opened { ring, secrets }, pair))
+    Ok((Opened::new(ring, secrets), pair))
 }

@@ -24,7 +24,8 @@ impl Worker for Settler {
         inner.options.settle_period
     }
     async fn tick(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
-        let ControlReply::Buckets(names, more) = inner.ask_control(ControlQuery::UnsettledBuckets).await?
+        let ControlReply::Buckets(names, more) =
+            inner.ask_control(ControlQuery::UnsettledBuckets).await?
         else {
             return Err(EngineError::unexpected("UnsettledBuckets"));
         };

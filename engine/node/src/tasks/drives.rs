@@ -8,8 +8,13 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[derive(Debug)]
-pub(crate) struct DriveWatch;
+/// Ticks between two looks at the layout: it changes by operators' commands only.
+const LAYOUT_TICKS: u32 = 10;
+
+#[derive(Debug, Default)]
+pub(crate) struct DriveWatch {
+    ticks: u32,
+}
 
 #[async_trait]
 impl Worker for DriveWatch {
@@ -31,10 +36,19 @@ impl Worker for DriveWatch {
                 Service::Out(_) => out += 1,
             }
         }
-        for (state, count) in [("up", up), ("full", full), ("read_only", read_only), ("out", out)] {
+        for (state, count) in [
+            ("up", up),
+            ("full", full),
+            ("read_only", read_only),
+            ("out", out),
+        ] {
             metrics::gauge!(DRIVES, "state" => state).set(f64::from(count));
         }
-        inner.read_layout().await?;
+        self.ticks += 1;
+        if self.ticks >= LAYOUT_TICKS {
+            self.ticks = 0;
+            inner.read_layout().await?;
+        }
         Ok(Progress::Done)
     }
 }

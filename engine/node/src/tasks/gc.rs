@@ -45,14 +45,23 @@ impl Worker for Collector {
 }
 
 impl Collector {
-    async fn partition(&mut self, inner: &Inner, partition: PartitionId) -> Result<Progress, EngineError> {
+    async fn partition(
+        &mut self,
+        inner: &Inner,
+        partition: PartitionId,
+    ) -> Result<Progress, EngineError> {
         if partition == PartitionId::CONTROL {
             return Ok(Progress::Done);
         }
         let now = inner.metadata.stamp(partition).await?;
-        let before = now.minus_ms(u64::try_from(inner.options.gc_grace.as_millis()).unwrap_or(u64::MAX));
+        let before =
+            now.minus_ms(u64::try_from(inner.options.gc_grace.as_millis()).unwrap_or(u64::MAX));
         let after = self.after.remove(&partition);
-        let query = Query::Dead { after, before, limit: DEAD_PER_TICK };
+        let query = Query::Dead {
+            after,
+            before,
+            limit: DEAD_PER_TICK,
+        };
         // Asked after the look at the stamp: a reader that comes later pins what is applied by then.
         let Reply::Dead(rows) = inner.ask(partition, query).await? else {
             return Err(EngineError::unexpected("Dead"));
@@ -65,7 +74,10 @@ impl Collector {
             }
             let cursor = (bucket, key.clone(), row.thing.id());
             // Died at an index above the oldest pin: its reader may have seen it alive.
-            let pinned = inner.pins.oldest(partition).is_some_and(|pin| row.index > pin);
+            let pinned = inner
+                .pins
+                .oldest(partition)
+                .is_some_and(|pin| row.index > pin);
             if !pinned && collect(inner, partition, (bucket, &key), &row).await? {
                 again |= matches!(row.thing, DeadThing::Manifest(_));
             }
@@ -75,7 +87,11 @@ impl Collector {
             return Ok(Progress::More);
         }
         self.after.remove(&partition);
-        Ok(if again { Progress::More } else { Progress::Done })
+        Ok(if again {
+            Progress::More
+        } else {
+            Progress::Done
+        })
     }
 }
 
@@ -95,7 +111,11 @@ async fn collect(
         }
     };
     if freed {
-        let change = Change::Freed { bucket, key: key.clone(), dead: row.thing.id() };
+        let change = Change::Freed {
+            bucket,
+            key: key.clone(),
+            dead: row.thing.id(),
+        };
         inner.propose(partition, change).await.answer()?;
     }
     Ok(freed)
@@ -111,14 +131,25 @@ async fn slots_of(
     let mut slots = Vec::new();
     let mut first = 0;
     loop {
-        let query = Query::Part { bucket, key: key.clone(), data, first };
+        let query = Query::Part {
+            bucket,
+            key: key.clone(),
+            data,
+            first,
+        };
         let Reply::Part(part) = inner.ask(partition, query).await? else {
             return Err(EngineError::unexpected("Part"));
         };
         let Some(part) = part else { return Ok(slots) };
         first += u32::try_from(part.stripes.len()).unwrap_or(u32::MAX);
-        slots.extend(part.stripes.iter().flat_map(|stripe| stripe.slots.iter().flatten()));
-        let Place::Stripes(count) = part.row.place else { return Ok(slots) };
+        slots.extend(
+            part.stripes
+                .iter()
+                .flat_map(|stripe| stripe.slots.iter().flatten()),
+        );
+        let Place::Stripes(count) = part.row.place else {
+            return Ok(slots);
+        };
         if first >= count || part.stripes.is_empty() {
             return Ok(slots);
         }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// A boot that has not reported for so long is fenced.
 pub(crate) const BOOT_SILENT_MS: u64 = 60_000;
+/// Reports to one move of the watermark: nothing waits for it but the orphan clean-up.
+const ADVANCE_TICKS: u32 = 6;
 /// In-process restarts of a boot's number: a fenced boot goes on under the next.
 const BOOT_SHIFT: u32 = 16;
 
@@ -19,6 +21,7 @@ const BOOT_SHIFT: u32 = 16;
 pub(crate) struct Reporter {
     /// Times this process found itself fenced.
     fenced: u64,
+    ticks: u32,
     /// Partitions in which predecessors are fenced.
     succeeded: BTreeSet<PartitionId>,
 }
@@ -33,6 +36,7 @@ impl Worker for Reporter {
     }
     async fn tick(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
         let mut failed = None;
+        self.ticks = self.ticks.wrapping_add(1);
         for partition in inner.metadata.partitions() {
             // One partition without a majority must not silence the others.
             if let Err(error) = self.partition(inner, partition).await {
@@ -48,7 +52,11 @@ impl Reporter {
         BootId((inner.boot.0 << BOOT_SHIFT) + self.fenced)
     }
 
-    async fn partition(&mut self, inner: &Inner, partition: PartitionId) -> Result<(), EngineError> {
+    async fn partition(
+        &mut self,
+        inner: &Inner,
+        partition: PartitionId,
+    ) -> Result<(), EngineError> {
         let node = inner.node;
         if !self.succeeded.contains(&partition) {
             if let Some(before) = (inner.boot.0 << BOOT_SHIFT).checked_sub(1) {
@@ -57,7 +65,11 @@ impl Reporter {
             self.succeeded.insert(partition);
         }
         let oldest = inner.births.oldest(partition);
-        let report = Change::Report { node, boot: self.boot(inner), oldest };
+        let report = Change::Report {
+            node,
+            boot: self.boot(inner),
+            oldest,
+        };
         match inner.propose(partition, report).await.answer() {
             Err(EngineError::Refused(Refusal::Fenced)) => {
                 tracing::error!(%partition, "this boot was fenced; open uploads will be refused");
@@ -66,17 +78,37 @@ impl Reporter {
             }
             other => drop(other?),
         }
+        if self.ticks % ADVANCE_TICKS != 1 {
+            return Ok(());
+        }
         fence_silent(inner, partition, node).await?;
-        inner.propose(partition, Change::AdvanceWatermark).await.answer().map(drop)
+        inner
+            .propose(partition, Change::AdvanceWatermark)
+            .await
+            .answer()
+            .map(drop)
     }
 }
 
-async fn fence(inner: &Inner, partition: PartitionId, node: NodeId, boot: BootId) -> Result<(), EngineError> {
-    inner.propose(partition, Change::Fence { node, boot }).await.answer().map(drop)
+async fn fence(
+    inner: &Inner,
+    partition: PartitionId,
+    node: NodeId,
+    boot: BootId,
+) -> Result<(), EngineError> {
+    inner
+        .propose(partition, Change::Fence { node, boot })
+        .await
+        .answer()
+        .map(drop)
 }
 
 /// Fences boots of other nodes that are silent, so that the watermark goes on without them.
-async fn fence_silent(inner: &Inner, partition: PartitionId, own: NodeId) -> Result<(), EngineError> {
+async fn fence_silent(
+    inner: &Inner,
+    partition: PartitionId,
+    own: NodeId,
+) -> Result<(), EngineError> {
     let Reply::Boots(boots) = inner.ask(partition, Query::Boots).await? else {
         return Err(EngineError::unexpected("Boots"));
     };

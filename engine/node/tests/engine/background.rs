@@ -1,7 +1,9 @@
 //! Background work: watermark, collection, unfinished buckets, shutdown.
 
 use crate::support::{Cluster, ROOT, bytes, collect, key, quick};
-use engine_core::meta::{BucketState, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Reply};
+use engine_core::meta::{
+    BucketState, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Reply,
+};
 use engine_core::ports::Metadata;
 use engine_node::EngineOptions;
 use engine_types::{BirthId, BucketName, CommandId, PartitionId, Stamp};
@@ -20,7 +22,12 @@ fn busy() -> EngineOptions {
 }
 
 async fn watermark(cluster: &Cluster, partition: PartitionId) -> Stamp {
-    match cluster.metadata.read(partition, Query::Clock).await.unwrap() {
+    match cluster
+        .metadata
+        .read(partition, Query::Clock)
+        .await
+        .unwrap()
+    {
         Reply::Clock { watermark, .. } => watermark,
         other => panic!("{other:?}"),
     }
@@ -39,9 +46,15 @@ async fn what_is_replaced_is_freed_once_no_reader_holds_it() {
     assert_eq!(cluster.shards(), 18);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(cluster.shards(), 18, "the reader's pin holds it");
-    let read = cluster.engine.read(reader, 0..u64::MAX, None).await.unwrap();
+    let read = cluster
+        .engine
+        .read(reader, 0..u64::MAX, None)
+        .await
+        .unwrap();
     assert_eq!(collect(read).await.unwrap(), old);
-    cluster.until("the replaced object is freed", |c| c.shards() == 12).await;
+    cluster
+        .until("the replaced object is freed", |c| c.shards() == 12)
+        .await;
     assert!(cluster.engine.shutdown(Duration::from_secs(10)).await);
 }
 
@@ -52,18 +65,46 @@ async fn dead_rows_wait_for_a_drive_that_is_out() {
     cluster.drives[0].store.fail("gone");
     let at = key("k");
     let condition = engine_core::meta::Condition::default();
-    cluster.engine.delete(&cluster.bucket, &at, None, condition, crate::objects::by()).await.unwrap();
+    cluster
+        .engine
+        .delete(&cluster.bucket, &at, None, condition, crate::objects::by())
+        .await
+        .unwrap();
     cluster.metadata.advance(10);
-    cluster.until("freed where it can be", |c| c.shards() == 1).await;
-    let dead = Query::Dead { after: None, before: Stamp(u64::MAX), limit: 10 };
+    cluster
+        .until("freed where it can be", |c| c.shards() == 1)
+        .await;
+    let dead = Query::Dead {
+        after: None,
+        before: Stamp(u64::MAX),
+        limit: 10,
+    };
     let partition = cluster.bucket.reference.partition;
-    let Reply::Dead(rows) = cluster.metadata.read(partition, dead.clone()).await.unwrap() else { panic!() };
-    assert_eq!(rows.len(), 1, "the row stays until the last drive acknowledges");
+    let Reply::Dead(rows) = cluster
+        .metadata
+        .read(partition, dead.clone())
+        .await
+        .unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(
+        rows.len(),
+        1,
+        "the row stays until the last drive acknowledges"
+    );
     cluster.drives[0].store.reopen();
     cluster.until("freed everywhere", |c| c.shards() == 0).await;
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     loop {
-        let Reply::Dead(rows) = cluster.metadata.read(partition, dead.clone()).await.unwrap() else { panic!() };
+        let Reply::Dead(rows) = cluster
+            .metadata
+            .read(partition, dead.clone())
+            .await
+            .unwrap()
+        else {
+            panic!()
+        };
         if rows.is_empty() {
             break;
         }
@@ -77,7 +118,10 @@ async fn the_watermark_rises_and_waits_for_open_writes() {
     let cluster = Cluster::with(6, busy()).await;
     let partition = cluster.bucket.reference.partition;
     let mut open = crate::support::request(&cluster.bucket, "slow", &bytes(50_000, 1));
-    let whole = std::mem::replace(&mut open.body.stream, futures::StreamExt::boxed(futures::stream::empty()));
+    let whole = std::mem::replace(
+        &mut open.body.stream,
+        futures::StreamExt::boxed(futures::stream::empty()),
+    );
     let (go, wait) = tokio::sync::oneshot::channel::<()>();
     let waiting = futures::StreamExt::filter_map(futures::stream::once(wait), |_| async { None });
     open.body.stream = futures::StreamExt::boxed(futures::StreamExt::chain(waiting, whole));
@@ -87,12 +131,18 @@ async fn the_watermark_rises_and_waits_for_open_writes() {
     let born = cluster.metadata.stamp(partition).await.unwrap();
     cluster.metadata.advance(3_600_000);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(watermark(&cluster, partition).await <= born, "held by the open write");
+    assert!(
+        watermark(&cluster, partition).await <= born,
+        "held by the open write"
+    );
     go.send(()).unwrap();
     put.await.unwrap().unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while watermark(&cluster, partition).await <= born {
-        assert!(std::time::Instant::now() < deadline, "it rises once the write is over");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "it rises once the write is over"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -103,18 +153,142 @@ async fn an_unfinished_bucket_is_rolled_forward() {
     let name = BucketName::parse("halfway").unwrap();
     let change = Change::Control(ControlChange::ClaimBucket { name, owner: ROOT });
     let birth = cluster.metadata.stamp(PartitionId::CONTROL).await.unwrap();
-    let command = Command { id: CommandId::born(birth, [3; 10]), change };
-    cluster.metadata.apply(PartitionId::CONTROL, command).unwrap();
+    let command = Command {
+        id: CommandId::born(birth, [3; 10]),
+        change,
+    };
+    cluster
+        .metadata
+        .apply(PartitionId::CONTROL, command)
+        .unwrap();
     cluster.metadata.advance(61_000);
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     loop {
         let query = Query::Control(ControlQuery::Bucket("halfway".into()));
-        let reply = cluster.metadata.read(PartitionId::CONTROL, query).await.unwrap();
-        if matches!(reply, Reply::Control(ControlReply::Bucket(Some(row))) if row.state == BucketState::Live) {
+        let reply = cluster
+            .metadata
+            .read(PartitionId::CONTROL, query)
+            .await
+            .unwrap();
+        if matches!(reply, Reply::Control(ControlReply::Bucket(Some(row))) if row.state == BucketState::Live)
+        {
             break;
         }
         assert!(std::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     cluster.engine.bucket("halfway").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_shard_is_written_when_its_drive_is_back() {
+    let options = EngineOptions {
+        repair_period: Duration::from_millis(10),
+        probe_period: Duration::from_millis(10),
+        ..busy()
+    };
+    let cluster = Cluster::with(6, options).await;
+    cluster.drives[5].store.fail("gone");
+    let sent = bytes(300_000, 1);
+    cluster.put("k", &sent).await.unwrap();
+    assert_eq!(cluster.shards(), 5);
+    cluster.drives[5].store.reopen();
+    cluster
+        .until("the sixth shard", |c| c.drives[5].store.tokens().len() == 1)
+        .await;
+    // Now the two others may go.
+    cluster.drives[0].store.fail("gone");
+    cluster.drives[1].store.fail("gone");
+    assert!(cluster.all("k").await.unwrap() == sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_a_reader_met_is_mended() {
+    let options = EngineOptions {
+        repair_period: Duration::from_millis(10),
+        ..busy()
+    };
+    let cluster = Cluster::with(6, options).await;
+    let sent = bytes(300_000, 1);
+    cluster.put("k", &sent).await.unwrap();
+    let stale: Vec<_> = [0, 1, 2, 3]
+        .map(|n| cluster.drives[n].store.tokens()[0])
+        .into();
+    // One at a time; each is made anew before the next is damaged: more than m in all.
+    for (n, token) in stale.iter().enumerate() {
+        assert!(cluster.drives[n].store.damage(*token, 10));
+        let _read = cluster.all("k").await.unwrap();
+        let reads_all = |c: &Cluster| !c.drives[n].store.tokens().contains(token);
+        let parity = cluster.found("k").await;
+        let at = |found: &engine_node::Found| match &found.found.body {
+            Some(engine_core::meta::BodyStart::Part(part)) => part.stripes[0]
+                .slots
+                .iter()
+                .position(|slot| slot.is_some_and(|slot| slot.token == *token)),
+            _ => None,
+        };
+        if at(&parity).is_some_and(|index| index >= 4) {
+            // A reader does not meet damaged parity; scrub will.
+            assert!(cluster.drives[n].store.damage(*token, 10), "mended by hand");
+            continue;
+        }
+        cluster.metadata.advance(10);
+        cluster
+            .until("the damaged copy is replaced and freed", reads_all)
+            .await;
+    }
+    assert!(cluster.all("k").await.unwrap() == sent);
+    cluster.until("six copies again", |c| c.shards() == 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_go_once_the_watermark_has_passed_them() {
+    use engine_core::erasure::Codec;
+    use engine_core::format::{ShardHeader, ShardOwner, block_checksums};
+    use engine_core::ports::ShardStore;
+    let options = EngineOptions {
+        orphan_period: Duration::from_millis(10),
+        ..busy()
+    };
+    let cluster = Cluster::with(6, options).await;
+    let sent = bytes(300_000, 1);
+    cluster.put("k", &sent).await.unwrap();
+    let partition = cluster.bucket.reference.partition;
+    let born = cluster.metadata.stamp(partition).await.unwrap();
+    let payload = bytes::Bytes::from(bytes(64, 2));
+    let header = ShardHeader {
+        codec: Codec::Cauchy,
+        drive: cluster.drives[0].row.uuid,
+        segment: 0,
+        offset: 0,
+        partition,
+        owner: ShardOwner::Object {
+            bucket: cluster.bucket.row.id,
+            key: key("k"),
+        },
+        data: engine_types::DataId::born(born, [1; 10]),
+        part: 1,
+        stripe: 0,
+        k: 1,
+        m: 0,
+        index: 0,
+        token: engine_types::CopyToken::born(born, [1; 10]),
+        stripe_length: 64,
+        payload_length: 64,
+        block_crcs: block_checksums(&payload),
+    };
+    cluster.drives[0]
+        .store
+        .append(header, payload)
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(cluster.shards(), 7, "it may still be committed");
+    cluster.metadata.advance(120_000);
+    cluster
+        .until("the orphan is freed", |c| c.shards() == 6)
+        .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(cluster.shards(), 6, "what is referenced stays");
+    assert!(cluster.all("k").await.unwrap() == sent);
 }

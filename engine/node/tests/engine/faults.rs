@@ -9,9 +9,15 @@ use engine_types::DriveId;
 use std::time::Duration;
 
 fn slots(found: &engine_node::Found) -> Vec<Vec<Option<DriveId>>> {
-    let Some(BodyStart::Part(part)) = &found.found.body else { panic!("one part") };
+    let Some(BodyStart::Part(part)) = &found.found.body else {
+        panic!("one part")
+    };
     let drives = |stripe: &engine_core::meta::Stripe| {
-        stripe.slots.iter().map(|slot| slot.map(|slot| slot.drive)).collect()
+        stripe
+            .slots
+            .iter()
+            .map(|slot| slot.map(|slot| slot.drive))
+            .collect()
     };
     part.stripes.iter().map(drives).collect()
 }
@@ -26,7 +32,10 @@ async fn any_two_of_six_drives_may_go() {
             for n in [first, second] {
                 cluster.drives[n].store.fail("pulled");
             }
-            assert!(cluster.all("k").await.unwrap() == sent, "without {first} and {second}");
+            assert!(
+                cluster.all("k").await.unwrap() == sent,
+                "without {first} and {second}"
+            );
             for drive in &cluster.drives {
                 drive.store.reopen();
                 let (row, store, files) = crate::support::open_drive(drive);
@@ -38,7 +47,10 @@ async fn any_two_of_six_drives_may_go() {
         cluster.drives[n].store.fail("pulled");
     }
     let three = cluster.all("k").await;
-    assert!(matches!(three, Err(EngineError::Unavailable(_))), "{three:?}");
+    assert!(
+        matches!(three, Err(EngineError::Unavailable(_))),
+        "{three:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +64,10 @@ async fn a_drive_that_fails_during_a_put_costs_nothing() {
         assert_eq!(stripe.iter().filter(|slot| slot.is_none()).count(), 1);
         assert!(!stripe.contains(&Some(DriveId(4))));
     }
-    assert!(matches!(cluster.engine.drives().status()[3].service, Service::Out(_)));
+    assert!(matches!(
+        cluster.engine.drives().status()[3].service,
+        Service::Out(_)
+    ));
     assert!(cluster.all("k").await.unwrap() == sent);
     cluster.drives[0].store.fail("gone");
     cluster.put("narrow", &sent).await.unwrap();
@@ -62,7 +77,10 @@ async fn a_drive_that_fails_during_a_put_costs_nothing() {
     assert!(cluster.all("narrow").await.unwrap() == sent);
     cluster.drives[1].store.fail("gone");
     let refused = cluster.put("no", &sent).await;
-    assert!(matches!(refused, Err(EngineError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(EngineError::Unavailable(_))),
+        "{refused:?}"
+    );
     assert!(cluster.is_missing("no").await);
 }
 
@@ -73,11 +91,18 @@ async fn a_full_drive_is_left_out_without_a_gap() {
     cluster.drives[2].store.set_full(true);
     cluster.put("k", &sent).await.unwrap();
     let found = cluster.found("k").await;
-    assert_eq!(slots(&found)[0].iter().flatten().count(), 4, "five writable of six: 2+2");
+    assert_eq!(
+        slots(&found)[0].iter().flatten().count(),
+        4,
+        "five writable of six: 2+2"
+    );
     for drive in &cluster.drives {
         drive.store.set_full(true);
     }
-    assert!(matches!(cluster.put("no", &sent).await, Err(EngineError::Full)));
+    assert!(matches!(
+        cluster.put("no", &sent).await,
+        Err(EngineError::Full)
+    ));
     let small = bytes(100, 4);
     cluster.put("small", &small).await.unwrap();
     assert_eq!(cluster.all("k").await.unwrap(), sent);
@@ -91,19 +116,33 @@ async fn a_silent_drive_is_taken_out_and_raced() {
     cluster.drives[1].store.set_silent(true);
     assert_eq!(cluster.all("before").await.unwrap(), sent);
     cluster.put("during", &sent).await.unwrap();
-    assert!(matches!(&cluster.engine.drives().status()[1].service, Service::Out(why) if why.contains("silent")));
+    assert!(
+        matches!(&cluster.engine.drives().status()[1].service, Service::Out(why) if why.contains("silent"))
+    );
     assert_eq!(cluster.all("during").await.unwrap(), sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drive_comes_back_when_it_answers() {
-    let options = EngineOptions { background: true, probe_period: Duration::from_millis(10), ..quick() };
+    let options = EngineOptions {
+        background: true,
+        probe_period: Duration::from_millis(10),
+        ..quick()
+    };
     let cluster = Cluster::with(6, options).await;
     cluster.drives[1].store.set_silent(true);
     cluster.put("k", &bytes(300_000, 5)).await.unwrap();
-    cluster.until("out", |c| c.engine.drives().status()[1].service != Service::Up).await;
+    cluster
+        .until("out", |c| {
+            c.engine.drives().status()[1].service != Service::Up
+        })
+        .await;
     cluster.drives[1].store.set_silent(false);
-    cluster.until("up", |c| c.engine.drives().status()[1].service == Service::Up).await;
+    cluster
+        .until("up", |c| {
+            c.engine.drives().status()[1].service == Service::Up
+        })
+        .await;
     assert!(cluster.engine.shutdown(Duration::from_secs(10)).await);
 }
 
@@ -121,7 +160,11 @@ async fn damage_is_read_around_and_reported() {
     assert!(cluster.engine.damage().is_none());
     let first = reports.recv().await.unwrap();
     assert!([DriveId(1), DriveId(2)].contains(&first.drive));
-    assert!(cluster.drives[2].store.damage(cluster.drives[2].store.tokens()[0], 1000));
+    assert!(
+        cluster.drives[2]
+            .store
+            .damage(cluster.drives[2].store.tokens()[0], 1000)
+    );
     let lost = cluster.all("k").await;
     assert!(matches!(lost, Err(EngineError::DataLost(_))), "{lost:?}");
 }
@@ -133,31 +176,59 @@ async fn one_drive_keeps_whole_objects() {
     cluster.put("k", &sent).await.unwrap();
     assert!(cluster.all("k").await.unwrap() == sent);
     cluster.drives[0].store.fail("gone");
-    assert!(matches!(cluster.put("l", &sent).await, Err(EngineError::Unavailable(_))));
+    assert!(matches!(
+        cluster.put("l", &sent).await,
+        Err(EngineError::Unavailable(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_asked_for_again() {
     let cluster = Cluster::new(6).await;
-    cluster.engine.set_versioning(&cluster.bucket, engine_core::meta::Versioning::Enabled).await.unwrap();
+    cluster
+        .engine
+        .set_versioning(&cluster.bucket, engine_core::meta::Versioning::Enabled)
+        .await
+        .unwrap();
     let bucket = cluster.engine.bucket("first").await.unwrap();
-    for faults in [vec![Fault::Lost], vec![Fault::AnswerLost], vec![Fault::AnswerLost, Fault::Lost]] {
+    for faults in [
+        vec![Fault::Lost],
+        vec![Fault::AnswerLost],
+        vec![Fault::AnswerLost, Fault::Lost],
+    ] {
         cluster.metadata.inject(faults);
-        cluster.engine.put(request(&bucket, "k", &bytes(50_000, 8))).await.unwrap();
+        cluster
+            .engine
+            .put(request(&bucket, "k", &bytes(50_000, 8)))
+            .await
+            .unwrap();
     }
-    let page = engine_core::meta::ListQuery { limit: 10, ..Default::default() };
-    let versions = cluster.engine.list_versions(&bucket, page, None).await.unwrap();
+    let page = engine_core::meta::ListQuery {
+        limit: 10,
+        ..Default::default()
+    };
+    let versions = cluster
+        .engine
+        .list_versions(&bucket, page, None)
+        .await
+        .unwrap();
     assert_eq!(versions.versions.len(), 3, "each put once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_outcome_leaves_the_shards_alone() {
-    let options = EngineOptions { proposal_patience: Duration::from_millis(10), ..quick() };
+    let options = EngineOptions {
+        proposal_patience: Duration::from_millis(10),
+        ..quick()
+    };
     let cluster = Cluster::with(6, options).await;
     cluster.metadata.inject([Fault::AnswerLost]);
     let sent = bytes(50_000, 9);
     let unknown = cluster.put("k", &sent).await;
-    assert!(matches!(unknown, Err(EngineError::Unavailable(_))), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(EngineError::Unavailable(_))),
+        "{unknown:?}"
+    );
     // It was applied: freeing its shards would have lost it.
     assert!(cluster.engine.shutdown(Duration::from_secs(10)).await);
     assert_eq!(cluster.all("k").await.unwrap(), sent);
@@ -168,7 +239,10 @@ async fn a_write_given_up_leaves_nothing() {
     let cluster = Cluster::new(6).await;
     let mut request = request(&cluster.bucket, "k", &bytes(STRIPE_PLAIN, 10));
     request.body.length += 10_000_000;
-    let stuck = futures::StreamExt::boxed(futures::StreamExt::chain(request.body.stream, futures::stream::pending()));
+    let stuck = futures::StreamExt::boxed(futures::StreamExt::chain(
+        request.body.stream,
+        futures::stream::pending(),
+    ));
     request.body.stream = stuck;
     let put = tokio::time::timeout(Duration::from_millis(300), cluster.engine.put(request)).await;
     assert!(put.is_err(), "it waits for the rest of the body");
@@ -177,7 +251,10 @@ async fn a_write_given_up_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_beyond_the_budget_wait_their_turn() {
-    let options = EngineOptions { buffer_bytes: 0, ..quick() };
+    let options = EngineOptions {
+        buffer_bytes: 0,
+        ..quick()
+    };
     let cluster = Cluster::with(6, options).await;
     let sent = bytes(2 * STRIPE_PLAIN, 11);
     let names: Vec<String> = (0..6).map(|n| format!("k{n}")).collect();

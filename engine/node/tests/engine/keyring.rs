@@ -10,11 +10,16 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 fn drives(count: u8) -> Vec<FakeDrive> {
-    (1..=count).map(|n| FakeDrive::new(DriveId(u32::from(n)), DriveUuid([n; 16]))).collect()
+    (1..=count)
+        .map(|n| FakeDrive::new(DriveId(u32::from(n)), DriveUuid([n; 16])))
+        .collect()
 }
 
 fn holders(drives: &[FakeDrive]) -> Vec<Arc<dyn DriveFiles>> {
-    drives.iter().map(|drive| Arc::new(drive.clone()) as Arc<dyn DriveFiles>).collect()
+    drives
+        .iter()
+        .map(|drive| Arc::new(drive.clone()) as Arc<dyn DriveFiles>)
+        .collect()
 }
 
 fn entropy() -> Arc<dyn Entropy> {
@@ -26,7 +31,9 @@ async fn open(drives: &[FakeDrive], lock: KeyringLock) -> Result<Keyring, Keyrin
 }
 
 async fn create(drives: &[FakeDrive], lock: KeyringLock) -> Keyring {
-    Keyring::create(holders(drives), lock, entropy(), clock()).await.unwrap()
+    Keyring::create(holders(drives), lock, entropy(), clock())
+        .await
+        .unwrap()
 }
 
 fn passphrase(words: &str) -> KeyringLock {
@@ -41,7 +48,10 @@ fn account(n: u64) -> KeyOwner {
 async fn secrets_come_back_under_either_lock() {
     for lock in [key_file(), passphrase("correct horse")] {
         let drives = drives(3);
-        assert_eq!(open(&drives, lock.clone()).await.unwrap_err(), KeyringError::Absent);
+        assert_eq!(
+            open(&drives, lock.clone()).await.unwrap_err(),
+            KeyringError::Absent
+        );
         let keyring = create(&drives, lock.clone()).await;
         let first = keyring.current(&account(1)).await.unwrap();
         assert_eq!(keyring.current(&account(1)).await.unwrap(), first);
@@ -51,10 +61,16 @@ async fn secrets_come_back_under_either_lock() {
         assert!(secrets[0] != secrets[1] && secrets[0] != secrets[2]);
         let file = drives[0].read(KEYRING_FILE).unwrap();
         for secret in &secrets {
-            assert!(!file.windows(32).any(|window| window == &secret[..]), "no secret in the clear");
+            assert!(
+                !file.windows(32).any(|window| window == &secret[..]),
+                "no secret in the clear"
+            );
         }
         let again = open(&drives, lock).await.unwrap();
-        assert_eq!([first, other, second].map(|id| again.secret(id).unwrap()), secrets);
+        assert_eq!(
+            [first, other, second].map(|id| again.secret(id).unwrap()),
+            secrets
+        );
         assert_eq!(again.current(&account(1)).await.unwrap(), second);
         assert_eq!(again.list(), keyring.list());
     }
@@ -64,16 +80,28 @@ async fn secrets_come_back_under_either_lock() {
 async fn the_wrong_lock_says_so() {
     let drives = drives(3);
     drop(create(&drives, passphrase("right")).await);
-    assert_eq!(open(&drives, passphrase("wrong")).await.unwrap_err(), KeyringError::WrongLock);
-    assert!(matches!(open(&drives, key_file()).await.unwrap_err(), KeyringError::LockKind { .. }));
+    assert_eq!(
+        open(&drives, passphrase("wrong")).await.unwrap_err(),
+        KeyringError::WrongLock
+    );
+    assert!(matches!(
+        open(&drives, key_file()).await.unwrap_err(),
+        KeyringError::LockKind { .. }
+    ));
     let exists = Keyring::create(holders(&drives), key_file(), entropy(), clock()).await;
     assert_eq!(exists.unwrap_err(), KeyringError::Exists);
     let drives = self::drives(1);
     drop(create(&drives, key_file()).await);
     let other = KeyringLock::KeyFile(Zeroizing::new(vec![8; 32]));
-    assert_eq!(open(&drives, other).await.unwrap_err(), KeyringError::WrongLock);
+    assert_eq!(
+        open(&drives, other).await.unwrap_err(),
+        KeyringError::WrongLock
+    );
     let short = KeyringLock::KeyFile(Zeroizing::new(vec![7; 31]));
-    assert_eq!(open(&drives, short).await.unwrap_err(), KeyringError::KeyFileTooShort);
+    assert_eq!(
+        open(&drives, short).await.unwrap_err(),
+        KeyringError::KeyFileTooShort
+    );
 }
 
 #[tokio::test]
@@ -101,7 +129,10 @@ async fn no_single_changed_byte_is_believed() {
     for at in 0..file.len() {
         drives[0].damage(KEYRING_FILE, at);
         let opened = open(&drives, key_file()).await;
-        assert!(matches!(opened, Err(KeyringError::Damaged(_))), "byte {at}: {opened:?}");
+        assert!(
+            matches!(opened, Err(KeyringError::Damaged(_))),
+            "byte {at}: {opened:?}"
+        );
         drives[0].write(KEYRING_FILE, &file).unwrap();
     }
     // Whoever mends the CRC still lacks the lock.
@@ -123,8 +154,18 @@ async fn a_version_needs_a_majority() {
     let id = keyring.current(&account(1)).await.unwrap();
     drives[1].set_full(true);
     let refused = keyring.rotate(&account(1)).await;
-    assert_eq!(refused, Err(KeyringError::NoMajority { written: 1, holders: 3 }));
-    assert_eq!(keyring.current(&account(1)).await.unwrap(), id, "it is not used");
+    assert_eq!(
+        refused,
+        Err(KeyringError::NoMajority {
+            written: 1,
+            holders: 3
+        })
+    );
+    assert_eq!(
+        keyring.current(&account(1)).await.unwrap(),
+        id,
+        "it is not used"
+    );
     drives[1].set_full(false);
     let next = keyring.rotate(&account(1)).await.unwrap();
     drives[0].set_full(false);
@@ -138,21 +179,42 @@ async fn destroyed_is_destroyed_everywhere_and_not_imported() {
     let keyring = create(&drives, key_file()).await;
     let id = keyring.current(&account(1)).await.unwrap();
     let kept = keyring.current(&account(2)).await.unwrap();
-    let backup = keyring.export(Zeroizing::new("words".into())).await.unwrap();
+    let backup = keyring
+        .export(Zeroizing::new("words".into()))
+        .await
+        .unwrap();
     drives[2].set_full(true);
-    assert!(!keyring.destroy(&account(1)).await.unwrap(), "one holder has it still");
+    assert!(
+        !keyring.destroy(&account(1)).await.unwrap(),
+        "one holder has it still"
+    );
     drives[2].set_full(false);
     assert!(keyring.secret(id).is_none());
     let keyring = open(&drives, key_file()).await.unwrap();
     assert!(keyring.secret(id).is_none() && keyring.secret(kept).is_some());
     assert!(drives[2].read(KEYRING_FILE).unwrap() == drives[0].read(KEYRING_FILE).unwrap());
-    let came = keyring.import(backup.clone(), Zeroizing::new("words".into())).await.unwrap();
+    let came = keyring
+        .import(backup.clone(), Zeroizing::new("words".into()))
+        .await
+        .unwrap();
     assert_eq!((came, keyring.secret(id)), (0, None));
-    let destroyed = keyring.list().into_iter().find(|version| version.id == id).unwrap();
+    let destroyed = keyring
+        .list()
+        .into_iter()
+        .find(|version| version.id == id)
+        .unwrap();
     assert_eq!(destroyed.state, KeyState::Destroyed);
     let elsewhere = create(&self::drives(1), key_file()).await;
-    assert_eq!(elsewhere.import(backup.clone(), Zeroizing::new("words".into())).await.unwrap(), 2);
+    assert_eq!(
+        elsewhere
+            .import(backup.clone(), Zeroizing::new("words".into()))
+            .await
+            .unwrap(),
+        2
+    );
     assert_eq!(elsewhere.secret(kept), keyring.secret(kept));
-    let wrong = elsewhere.import(backup, Zeroizing::new("other".into())).await;
+    let wrong = elsewhere
+        .import(backup, Zeroizing::new("other".into()))
+        .await;
     assert_eq!(wrong.unwrap_err(), KeyringError::WrongLock);
 }

@@ -5,8 +5,8 @@ use engine_core::meta::{Condition, Encryption, VersionAttributes, VersionRow};
 use engine_core::placement::{DriveState, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
 use engine_node::{
-    BodyError, Bucket, Engine, EngineError, EngineOptions, EngineParts, Found, Keyring, KeyringLock, Lookup,
-    NewBucket, NewCluster, PutBody, PutRequest, Secret, bootstrap,
+    BodyError, Bucket, Engine, EngineError, EngineOptions, EngineParts, Found, Keyring,
+    KeyringLock, Lookup, NewBucket, NewCluster, PutBody, PutRequest, Secret, bootstrap,
 };
 use engine_sim::{FakeDrive, FakeMetadata, FakeShardStore};
 use engine_types::{
@@ -28,7 +28,9 @@ pub(crate) struct TestClock(Instant);
 
 impl Clock for TestClock {
     fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
         u64::try_from(since.as_millis()).unwrap()
     }
     fn monotonic(&self) -> Duration {
@@ -77,7 +79,11 @@ pub(crate) fn drive(n: u32) -> TestDrive {
         state: DriveState::Active,
     };
     let store = Arc::new(FakeShardStore::new(uuid, 1 << 34));
-    TestDrive { row, store, files: FakeDrive::new(DriveId(n), uuid) }
+    TestDrive {
+        row,
+        store,
+        files: FakeDrive::new(DriveId(n), uuid),
+    }
 }
 
 /// Short patience, no background work.
@@ -100,21 +106,33 @@ impl Cluster {
     pub(crate) async fn with(drives: u32, options: EngineOptions) -> Self {
         let drives: Vec<TestDrive> = (1..=drives).map(drive).collect();
         let metadata = Arc::new(FakeMetadata::new(4));
-        let files: Vec<Arc<dyn DriveFiles>> =
-            drives.iter().map(|d| Arc::new(d.files.clone()) as Arc<dyn DriveFiles>).collect();
+        let files: Vec<Arc<dyn DriveFiles>> = drives
+            .iter()
+            .map(|d| Arc::new(d.files.clone()) as Arc<dyn DriveFiles>)
+            .collect();
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy);
         let clock = clock();
-        let keyring = Keyring::open_or_create(files, key_file(), Arc::clone(&entropy), Arc::clone(&clock));
+        let keyring =
+            Keyring::open_or_create(files, key_file(), Arc::clone(&entropy), Arc::clone(&clock));
         let keyring = keyring.await.unwrap();
         let new = NewCluster {
             cluster: ClusterId([9; 16]),
-            layout: Layout { version: 1, drives: drives.iter().map(|d| d.row.clone()).collect() },
+            layout: Layout {
+                version: 1,
+                drives: drives.iter().map(|d| d.row.clone()).collect(),
+            },
             partitions: 4,
-            root: ("root-canonical".into(), "root".into(), "root@example.com".into()),
+            root: (
+                "root-canonical".into(),
+                "root".into(),
+                "root@example.com".into(),
+            ),
             access_key: "AKIAROOT".into(),
             secret: Secret(Zeroizing::new("root secret".into())),
         };
-        bootstrap(&*metadata, &keyring, &TestEntropy, new).await.unwrap();
+        bootstrap(&*metadata, &keyring, &TestEntropy, new)
+            .await
+            .unwrap();
         let parts = EngineParts {
             node: NodeId(1),
             boot: BootId(1),
@@ -127,7 +145,12 @@ impl Cluster {
         };
         let engine = Engine::start(parts).await;
         let bucket = make_bucket(&engine, "first").await.unwrap();
-        Self { engine, metadata, drives, bucket }
+        Self {
+            engine,
+            metadata,
+            drives,
+            bucket,
+        }
     }
 
     pub(crate) async fn put(&self, name: &str, body: &[u8]) -> Result<VersionRow, EngineError> {
@@ -135,14 +158,23 @@ impl Cluster {
     }
 
     pub(crate) async fn found(&self, name: &str) -> Found {
-        match self.engine.find(&self.bucket, &key(name), None, true).await.unwrap() {
+        match self
+            .engine
+            .find(&self.bucket, &key(name), None, true)
+            .await
+            .unwrap()
+        {
             Lookup::Found(found) => *found,
             other => panic!("{name}: {other:?}"),
         }
     }
 
     pub(crate) async fn is_missing(&self, name: &str) -> bool {
-        let found = self.engine.find(&self.bucket, &key(name), None, false).await.unwrap();
+        let found = self
+            .engine
+            .find(&self.bucket, &key(name), None, false)
+            .await
+            .unwrap();
         matches!(found, Lookup::Missing(_))
     }
 
@@ -157,7 +189,10 @@ impl Cluster {
 
     /// Shards on all drives.
     pub(crate) fn shards(&self) -> usize {
-        self.drives.iter().map(|drive| drive.store.tokens().len()).sum()
+        self.drives
+            .iter()
+            .map(|drive| drive.store.tokens().len())
+            .sum()
     }
 
     /// Waits until `condition` holds.
@@ -170,19 +205,29 @@ impl Cluster {
     }
 }
 
-pub(crate) fn open_drive(drive: &TestDrive) -> (LayoutDrive, Arc<dyn ShardStore>, Arc<dyn DriveFiles>) {
+pub(crate) fn open_drive(
+    drive: &TestDrive,
+) -> (LayoutDrive, Arc<dyn ShardStore>, Arc<dyn DriveFiles>) {
     let store: Arc<dyn ShardStore> = Arc::<FakeShardStore>::clone(&drive.store);
     (drive.row.clone(), store, Arc::new(drive.files.clone()))
 }
 
 pub(crate) async fn make_bucket(engine: &Engine, name: &str) -> Result<Bucket, EngineError> {
     let name = BucketName::parse(name).unwrap();
-    engine.create_bucket(NewBucket { name, owner: ROOT, documents: Vec::new() }).await
+    engine
+        .create_bucket(NewBucket {
+            name,
+            owner: ROOT,
+            documents: Vec::new(),
+        })
+        .await
 }
 
 pub(crate) async fn collect(stream: engine_node::ByteStream) -> Result<Vec<u8>, EngineError> {
     let pieces: Result<Vec<Bytes>, BodyError> = stream.try_collect().await;
-    pieces.map(|pieces| pieces.concat()).map_err(|error| *error.downcast::<EngineError>().unwrap())
+    pieces
+        .map(|pieces| pieces.concat())
+        .map_err(|error| *error.downcast::<EngineError>().unwrap())
 }
 
 pub(crate) fn key(name: &str) -> ObjectKey {
@@ -199,7 +244,10 @@ pub(crate) fn bytes(length: usize, seed: u64) -> Vec<u8> {
 pub(crate) fn attributes() -> VersionAttributes {
     VersionAttributes {
         owner: ROOT,
-        charged_to: ChargedTo { account: ROOT, key: None },
+        charged_to: ChargedTo {
+            account: ROOT,
+            key: None,
+        },
         class: StorageClass::standard(),
         headers: vec![("content-type".into(), "text/plain".into())],
         user: Vec::new(),

@@ -187,8 +187,4 @@ impl Judge {
         verdict(&self.decide(action, Some(key), acl, &more))
     }
 
-    /// Nobody but the owner's account gets anything here, whatever the key.
-    pub(crate) fn owner_alone(&self) -> bool {
-        !self.rules.acls() && self.rules.compiled().is_none()
-    }
 }

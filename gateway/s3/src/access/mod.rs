@@ -15,7 +15,8 @@ mod object;
 mod source;
 mod table;
 
-pub(crate) use circumstances::{SignedForm, form_decode, query, request_tags};
+pub(crate) use circumstances::{SignedForm, form_decode};
+use circumstances::query;
 pub(crate) use judge::{Judge, denied, verdict};
 
 use crate::auth::Auth;
@@ -146,6 +147,9 @@ impl Access {
     }
 
     async fn judged_target(&self, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+        if asked.rule.on == On::Nobody {
+            return Err(denied().into());
+        }
         // No list and no policy: nothing can forbid the owner's account anything, or let another in.
         if judge.rules.owner_alone_decides() {
             return if judge.same_account() { Ok(()) } else { Err(denied().into()) };
@@ -154,7 +158,7 @@ impl Access {
         match rule.on {
             On::Account => Ok(()),
             On::Owner if judge.same_account() => Ok(()),
-            On::Owner => Err(denied().into()),
+            On::Owner | On::Nobody => Err(denied().into()),
             On::Bucket => all(judge, asked, None),
             On::Key => {
                 all(judge, asked, asked.key)?;

@@ -21,6 +21,8 @@ pub(crate) enum On {
     Upload,
     /// Many keys, judged one by one by the handler.
     Keys,
+    /// Never allowed.
+    Nobody,
     /// No action is documented or the operation is not S3's: the bucket owner's account alone, and
     /// what it then hears is the handler's 501.
     Owner,
@@ -111,7 +113,7 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("UpdateObjectEncryption", On::Object, &["s3:UpdateObjectEncryption"]),
     rule("PutObject", On::Key, &["s3:PutObject"]).or(Write),
     // A form becomes a PutObject before s3s sees it; one that reaches s3s as a form is nobody's.
-    owner("PostObject"),
+    rule("PostObject", On::Nobody, &[]),
     rule("CopyObject", On::Key, &["s3:PutObject"]).or(Write),
     rule("DeleteObject", On::Key, &["s3:DeleteObject"]).versioned(&["s3:DeleteObjectVersion"]).or(Write),
     rule("DeleteObjects", On::Keys, &["s3:DeleteObject"])
@@ -282,11 +284,12 @@ mod tests {
                     On::Bucket => Applies::Bucket,
                     On::Account if *action == "s3:CreateBucket" => Applies::Bucket,
                     On::Account => Applies::Account,
-                    On::Owner => panic!("{} needs no action", rule.operation),
+                    On::Owner | On::Nobody => panic!("{} needs no action", rule.operation),
                 };
                 assert_eq!(applies_to(action), Some(wanted), "{} {action}", rule.operation);
             }
-            assert_eq!(rule.actions.is_empty(), rule.on == On::Owner, "{}", rule.operation);
+            let bare = matches!(rule.on, On::Owner | On::Nobody);
+            assert_eq!(rule.actions.is_empty(), bare, "{}", rule.operation);
         }
         for (_, action) in ASKED_BY_HEADER {
             assert_eq!(applies_to(action), Some(Applies::Object), "{action}");

@@ -1,8 +1,6 @@
 //! The drive's log: openraft's own suite, and what it must survive.
 
-mod common;
-
-use common::FakeDrive;
+use super::common::FakeDrive;
 use engine_core::ports::DriveFiles;
 use engine_meta::fjall_rows::{TableOptions, Tables};
 use engine_meta::log::{DriveLog, GroupLog, LogOptions};
@@ -130,7 +128,7 @@ async fn what_was_durable_is_there_after_a_cut_and_a_torn_end_is_not() {
         let tail = whole[whole.len() - 300..].to_vec();
         let cut = drive.after_cut(0, false);
         cut.edit(&name, |bytes| {
-            bytes.extend_from_slice(&tail[..torn.min(250)])
+            bytes.extend_from_slice(&tail[..torn.min(250)]);
         });
         drop(log);
 

@@ -1,8 +1,6 @@
 //! Whole nodes: proposals and reads, restarts, cuts, lost drives, damage.
 
-mod common;
-
-use common::{Counter, FakeDrive, RealClock, Toy, put, row_key, until};
+use super::common::{Counter, FakeDrive, RealClock, Toy, put, row_key, until};
 use engine_core::ports::{DriveFiles, MetaError};
 use engine_meta::log::LogOptions;
 use engine_meta::service::{MetaNode, MetaOptions};
@@ -16,7 +14,7 @@ fn options(voters: usize) -> MetaOptions {
     MetaOptions {
         groups: (0..=2).map(GroupId).collect(),
         voters,
-        replace_after: Duration::from_secs(600),
+        replace_after: Duration::from_mins(10),
         ..MetaOptions::default()
     }
 }

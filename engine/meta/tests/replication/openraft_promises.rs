@@ -1,9 +1,7 @@
 //! What the replicas rest on, asked of openraft itself over our log and network: membership changes
 //! carry the log over, leadership moves when told, a deposed leader does not answer reads.
 
-mod common;
-
-use common::{FakeDrive, Toy, put, row_key, until};
+use super::common::{FakeDrive, Toy, put, row_key, until};
 use engine_core::ports::DriveFiles;
 use engine_meta::fjall_rows::{TableOptions, Tables};
 use engine_meta::log::{DriveLog, LogOptions};

@@ -1,9 +1,7 @@
 //! How many commits a second, on real files with real fdatasync. Run by hand:
-//! `cargo test -p engine-meta --release --test throughput -- --ignored --nocapture`
+//! `cargo test -p engine-meta --release --test replication throughput -- --ignored --nocapture`
 
-mod common;
-
-use common::{Counter, RealClock, Toy, put};
+use super::common::{Counter, RealClock, Toy, put};
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_meta::service::{MetaNode, MetaOptions};
 use engine_types::{DriveId, DriveUuid, GroupId};
@@ -27,6 +25,7 @@ struct RealFile {
     length: u64,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: std::io::Error) -> DriveError {
     match error.kind() {
         std::io::ErrorKind::NotFound => DriveError::NotFound,
@@ -135,6 +134,7 @@ impl DriveFiles for RealDrive {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a measurement's result")]
 async fn measure(drives: u32, voters: usize, proposers: u32, bytes: usize) {
     let files: Vec<Arc<dyn DriveFiles>> = (1..=drives)
         .map(|id| {
@@ -192,7 +192,7 @@ async fn measure(drives: u32, voters: usize, proposers: u32, bytes: usize) {
         let round = (0..64).map(|_| node.read(GroupId(1), |_, at| at));
         count += u32::try_from(futures::future::join_all(round).await.len()).expect("few");
     }
-    println!("    {} linearizable reads/s, 64 at a time", count);
+    println!("    {count} linearizable reads/s, 64 at a time");
     node.shutdown().await;
 }
 

@@ -1,10 +1,5 @@
 //! Doubles for tests of the replication half: a drive that forgets what was not synced, real time,
 //! and a state machine that stores what it is told.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses a part of this"
-)]
 
 use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
 use engine_meta::raft::machine::{At, Machine};
@@ -36,7 +31,7 @@ struct Faults {
 
 /// A drive in memory; fjall's directory is real and temporary.
 #[derive(Debug)]
-pub struct FakeDrive {
+pub(crate) struct FakeDrive {
     id: DriveId,
     files: Mutex<BTreeMap<String, Shared>>,
     faults: Arc<Faults>,
@@ -65,7 +60,7 @@ impl LogFile for FakeFile {
         if ms > 0 {
             // A channel nobody sends to: a wait without a sleep.
             let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
-            drop(never.recv_timeout(Duration::from_millis(ms)));
+            assert!(never.recv_timeout(Duration::from_millis(ms)).is_err());
         }
         if self.faults.sync_fails.load(Ordering::Relaxed) {
             return Err(DriveError::Failed("EIO".into()));
@@ -99,7 +94,7 @@ impl LogFile for FakeFile {
 }
 
 impl FakeDrive {
-    pub fn new(id: u32) -> Arc<Self> {
+    pub(crate) fn new(id: u32) -> Arc<Self> {
         Arc::new(Self {
             id: DriveId(id),
             files: Mutex::default(),
@@ -110,7 +105,7 @@ impl FakeDrive {
 
     /// The drive after a power cut: unsynced bytes are gone but for `torn` of each file; tables as
     /// their files were, or gone.
-    pub fn after_cut(&self, torn: usize, tables: bool) -> Arc<Self> {
+    pub(crate) fn after_cut(&self, torn: usize, tables: bool) -> Arc<Self> {
         let drive = Self::new(self.id.0);
         for (name, content) in self.files.lock().iter() {
             let content = content.lock();
@@ -128,41 +123,41 @@ impl FakeDrive {
         drive
     }
 
-    pub fn table_directory(&self) -> PathBuf {
+    pub(crate) fn table_directory(&self) -> PathBuf {
         self.directory.path().join("tables")
     }
 
-    pub fn fail_syncs(&self) {
+    pub(crate) fn fail_syncs(&self) {
         self.faults.sync_fails.store(true, Ordering::Relaxed);
     }
 
     /// As if the owner had found the drive well again.
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.faults.sync_fails.store(false, Ordering::Relaxed);
         *self.faults.gone.lock() = None;
     }
 
-    pub fn slow_syncs(&self, ms: u64) {
+    pub(crate) fn slow_syncs(&self, ms: u64) {
         self.faults.sync_ms.store(ms, Ordering::Relaxed);
     }
 
-    pub fn syncs(&self) -> u64 {
+    pub(crate) fn syncs(&self) -> u64 {
         self.faults.syncs.load(Ordering::Relaxed)
     }
 
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.files.lock().keys().cloned().collect()
     }
 
     /// Changes a file's bytes behind everyone's back.
-    pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
         let content = Arc::clone(&self.files.lock()[name]);
         let mut content = content.lock();
         edit(&mut content.bytes);
         content.synced = content.bytes.len();
     }
 
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         self.files.lock()[name].lock().bytes.clone()
     }
 }
@@ -254,10 +249,10 @@ impl DriveFiles for FakeDrive {
 
 /// Real time.
 #[derive(Debug)]
-pub struct RealClock(Instant);
+pub(crate) struct RealClock(Instant);
 
 impl RealClock {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Instant::now()))
     }
 }
@@ -276,7 +271,7 @@ impl Clock for RealClock {
 
 /// Numbers nobody had before.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Entropy for Counter {
     fn fill(&self, bytes: &mut [u8]) {
@@ -290,21 +285,21 @@ impl Entropy for Counter {
 }
 
 /// First byte of the toy's rows.
-pub const TAG: u8 = 0x10;
+pub(crate) const TAG: u8 = 0x10;
 
 /// Stores `value` under `key` of a command made by [`put`], counts commands in a row of its own, and
 /// answers with the count.
 #[derive(Debug, Default)]
-pub struct Toy;
+pub(crate) struct Toy;
 
-pub fn put(key: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn put(key: &str, value: &[u8]) -> Vec<u8> {
     let mut command = vec![u8::try_from(key.len()).expect("short")];
     command.extend_from_slice(key.as_bytes());
     command.extend_from_slice(value);
     command
 }
 
-pub fn row_key(key: &str) -> Vec<u8> {
+pub(crate) fn row_key(key: &str) -> Vec<u8> {
     [&[TAG], key.as_bytes()].concat()
 }
 
@@ -330,7 +325,7 @@ impl Machine for Toy {
 }
 
 /// Waits for a condition, looking every few milliseconds.
-pub async fn until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + within;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within {within:?}");
