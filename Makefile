@@ -25,7 +25,7 @@ program = if [ -f $(2) ]; then python3 $(2) $(ARGS); else \
 # $(call built,TARGET,CARGO WORDS): builds, and says so in the last line where that fails.
 built = cargo build $(2) $(CARGO_FLAGS) || { echo '{"target":"$(1)","ok":false,"why":"the build failed"}'; exit 1; }
 
-.PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients smoke \
+.PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients behaviour smoke \
   crash powercut sabotage fuzz bench bench-peers docker
 
 help: ## this list
@@ -42,10 +42,11 @@ run: .run/datamesh.toml ## serve S3 on LISTEN over six drives below .run/; print
 	  'drives = [".run/d1", ".run/d2", ".run/d3", ".run/d4", ".run/d5", ".run/d6"]' \
 	  'credentials_file = ".run/credentials.json"' 'key_file = ".run/keyring.key"' > $@
 
-test: ## build, all tests, two real clients, and the public suite where S3TESTS=DIR names it
+test: ## build, all tests, our S3 behaviour suite, two real clients, and the public suite where S3TESTS=DIR names it
 	@$(STAGES) test \
 	  'build=cargo build --workspace $(CARGO_FLAGS)' \
 	  'unit=cargo test --workspace --no-fail-fast $(CARGO_FLAGS)' \
+	  'behaviour=python3 conformance/behaviour/run.py' \
 	  'smoke=python3 conformance/clients/run.py --target smoke --only $(SMOKE)' \
 	  's3tests=python3 conformance/s3tests/drive.py --optional'
 
@@ -82,6 +83,10 @@ s3tests-keep: ## the same, and new passes are added to the kept lists
 clients: ## fourteen real clients over http and https; ONLY=rclone,restic some of them
 	@$(call built,clients,-p gateway-server)
 	@python3 conformance/clients/run.py --only '$(ONLY)' $(ARGS)
+
+behaviour: ## our own tests of what the public suite does not cover
+	@$(call built,behaviour,-p gateway-server)
+	@python3 conformance/behaviour/run.py $(ARGS)
 
 smoke: ## two real clients: what `make test` runs
 	@$(MAKE) clients ONLY=$(SMOKE) ARGS='--target smoke'

@@ -74,16 +74,22 @@ pub enum Payload {
 #[derive(Debug)]
 pub struct Client {
     target: Target,
+    service: &'static str,
     identity: aws_credential_types::Credentials,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Client {
-    /// Connects lazily.
+    /// Speaks to S3. Connects lazily.
     pub fn new(target: Target) -> Self {
+        Self::for_service(target, "s3")
+    }
+
+    /// Signs for another service: the admin listener's is `datamesh`.
+    pub fn for_service(target: Target, service: &'static str) -> Self {
         let identity =
             Credentials::new(target.access_key.clone(), target.secret_key.clone(), None, None, "fixed");
-        Self { target, identity, sender: None }
+        Self { target, service, identity, sender: None }
     }
 
     /// Sends one request and reads the whole answer.
@@ -123,7 +129,7 @@ impl Client {
         body: Bytes,
         payload: Payload,
     ) -> Result<http::Response<Incoming>, ClientError> {
-        let request = self.signed(&method, path, headers, body, payload)?;
+        let request = self.signed(&method, path, headers, body, (payload, SystemTime::now()))?;
         let sender = self.connected().await?;
         match sender.send_request(request).await {
             Ok(response) => Ok(response),
@@ -134,13 +140,14 @@ impl Client {
         }
     }
 
-    fn signed(
+    /// The request as it would be sent at `time`.
+    pub fn signed(
         &self,
         method: &Method,
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-        payload: Payload,
+        (payload, time): (Payload, SystemTime),
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let uri: Uri = format!("http://{}{path}", self.target.address).parse().map_err(bad)?;
         let mut settings = SigningSettings::default();
@@ -151,8 +158,8 @@ impl Client {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.target.region)
-            .name("s3")
-            .time(SystemTime::now())
+            .name(self.service)
+            .time(time)
             .settings(settings)
             .build()
             .map_err(bad)?

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Callable
@@ -140,8 +141,11 @@ class Case:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         request = urllib.request.Request(url.strip(), data=body, method="PUT" if body is not None else "GET",
                                          headers={"Content-Type": "application/octet-stream"} if body else {})
-        with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
-            return answer.read()
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as no:
+            raise Mismatch(f"presigned URL: {no.code} {no.read(2000).decode(errors='replace')}") from no
 
 
 def digest(data: Path | bytes) -> str:

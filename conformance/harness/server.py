@@ -47,8 +47,8 @@ def account(name: str) -> dict:
 
 
 def binary() -> Path:
-    """DATAMESH_BIN, else the younger of the two builds."""
-    named = os.environ.get("DATAMESH_BIN")
+    """CONFORMANCE_BIN, else the younger of the two builds."""
+    named = os.environ.get("CONFORMANCE_BIN")
     if named:
         return Path(named).resolve()
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
@@ -119,7 +119,10 @@ class Server:
         self.https = f"https://127.0.0.1:{port}" if self.tls != "off" else None
         self.admin = f"http://127.0.0.1:{admin}"
         config = self._config(port, admin)
-        env = {**os.environ, "DATAMESH_ROOT_ACCESS_KEY": "DMTESTROOT0000000000",
+        # Settings of the caller's own server are not this one's; a chosen sabotage is.
+        outer = {k: v for k, v in os.environ.items()
+                 if not k.startswith("DATAMESH_") or k == "DATAMESH_SABOTAGE"}
+        env = {**outer, "DATAMESH_ROOT_ACCESS_KEY": "DMTESTROOT0000000000",
                "DATAMESH_ROOT_SECRET_KEY": secrets.token_hex(20)}
         with (self.folder / "server.log").open("w") as log:
             self.process = subprocess.Popen(

@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "engine-disk",
             "engine-meta",
             "gateway-s3",
+            "bench",
         ],
     ),
     ("conformance", &[]),

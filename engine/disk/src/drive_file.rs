@@ -60,11 +60,8 @@ impl DriveFile {
         if let Some(error) = self.root.faults.write(&self.name) {
             return Err(self.root.sort(&self.doing("write"), error));
         }
-        let t = std::time::Instant::now();
-        let r = self.file
-            .write_all_at(bytes, offset);
-        if t.elapsed().as_millis() > 3 { eprintln!("write {} {:?}", bytes.len(), t.elapsed()); }
-        r
+        self.file
+            .write_all_at(bytes, offset)
             .map_err(|error| self.root.sort_io(&self.doing("write"), &error))?;
         #[cfg(test)]
         self.root.tape.wrote(&self.name, offset, bytes);
@@ -82,10 +79,7 @@ impl DriveFile {
         if let Some(error) = self.root.faults.sync(&self.name) {
             return Err(self.root.sync_failed(&self.name, error));
         }
-        let t = std::time::Instant::now();
-        let r = rustix::fs::fdatasync(&self.file);
-        if t.elapsed().as_millis() > 3 { eprintln!("sync {:?}", t.elapsed()); }
-        r
+        rustix::fs::fdatasync(&self.file)
             .map_err(|error| self.root.sync_failed(&self.name, error))?;
         #[cfg(test)]
         self.root.tape.synced(&self.name);

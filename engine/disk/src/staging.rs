@@ -9,8 +9,9 @@ use crate::index::Place;
 use engine_core::format::RECORD_ALIGN;
 use engine_core::ports::DriveError;
 
-/// Bytes of the buffer: half of a core's L2.
-const STAGING_BYTES: usize = 1024 * 1024;
+/// Bytes of the buffer, and so of the largest write from it. Larger than a core's L2 on purpose: each
+/// write waits for the drive and then for a core, which on a busy machine costs more than the copy.
+const STAGING_BYTES: usize = 4 * 1024 * 1024;
 /// Payload bytes from which an aligned payload is written from where it lies.
 const UNCOPIED_BYTES_MIN: usize = 64 * 1024;
 

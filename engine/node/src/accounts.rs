@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 /// A credential is looked up again when older than this: changes take effect within it.
 pub(crate) const CREDENTIAL_FRESH: Duration = Duration::from_secs(1);
 /// While control is out of reach, a credential older than this is denied.
-pub(crate) const CREDENTIAL_STALE_MAX: Duration = Duration::from_secs(5 * 60);
+pub(crate) const CREDENTIAL_STALE_MAX: Duration = Duration::from_mins(5);
 /// First byte of a sealed secret (**format**).
 const SEALED_VERSION: u8 = 1;
 const SEALED_HEAD: usize = 1 + 8 + NONCE_LEN;
@@ -143,12 +143,9 @@ impl Inner {
         &self,
         access_key: &str,
     ) -> Result<Option<Arc<Credential>>, EngineError> {
-        let found = match self
-            .ask_control(ControlQuery::AccessKey(access_key.into()))
-            .await?
-        {
-            ControlReply::AccessKey(found) => found,
-            _ => return Err(EngineError::unexpected("AccessKey")),
+        let query = ControlQuery::AccessKey(access_key.into());
+        let ControlReply::AccessKey(found) = self.ask_control(query).await? else {
+            return Err(EngineError::unexpected("AccessKey"));
         };
         let Some((key, account)) = found else {
             return Ok(None);

@@ -50,7 +50,7 @@ pub struct Bucket {
     pub reference: BucketRef,
 }
 
-/// What CreateBucket makes.
+/// What `CreateBucket` makes.
 #[derive(Clone, Debug)]
 pub struct NewBucket {
     /// Name.
@@ -126,7 +126,7 @@ pub struct PutRequest {
     pub body: PutBody,
 }
 
-/// UploadPart, UploadPartCopy.
+/// `UploadPart`, `UploadPartCopy`.
 #[derive(Debug)]
 pub struct PartRequest {
     /// Bucket as looked up.
@@ -148,7 +148,7 @@ pub struct PartRequest {
 /// A part as Complete names it: number, tag, checksum.
 pub type NamedPart = (u16, Option<ETag>, Option<(ChecksumAlgorithm, Vec<u8>)>);
 
-/// CompleteMultipartUpload as the client sent it.
+/// `CompleteMultipartUpload` as the client sent it.
 #[derive(Debug)]
 pub struct CompleteRequest {
     /// Bucket as looked up.
@@ -186,7 +186,7 @@ pub enum Lookup {
     /// There it is.
     Found(Box<Found>),
     /// A delete marker stands there: its id (404 with `x-amz-delete-marker` for the current version,
-    /// 405 for a named one), and its LastModified in Unix ms.
+    /// 405 for a named one), and its `LastModified` in Unix ms.
     Marker(VersionId, u64),
     /// Nothing.
     Missing(Refusal),

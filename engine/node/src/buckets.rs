@@ -1,7 +1,7 @@
 //! Buckets: looked up by name and cached; made and deleted in idempotent steps over control and home.
 //!
-//! CreateBucket claims the name at control, makes the bucket at its home, marks the name live.
-//! DeleteBucket runs backwards. A crash between the steps leaves a name creating or deleting, which
+//! `CreateBucket` claims the name at control, makes the bucket at its home, marks the name live.
+//! `DeleteBucket` runs backwards. A crash between the steps leaves a name creating or deleting, which
 //! [`Inner::settle_bucket`] rolls forward. The cache is safe to be old: partitions refuse an epoch
 //! that is not the present one.
 
@@ -60,20 +60,17 @@ impl Inner {
             }
             _ => None,
         };
-        match found {
-            Some(bucket) => {
-                self.buckets
-                    .put(name.into(), bucket.clone(), self.clock.monotonic());
-                Ok(bucket)
-            }
-            None => {
-                self.buckets.remove(name);
-                Err(Refusal::NoSuchBucket.into())
-            }
+        if let Some(bucket) = found {
+            self.buckets
+                .put(name.into(), bucket.clone(), self.clock.monotonic());
+            Ok(bucket)
+        } else {
+            self.buckets.remove(name);
+            Err(Refusal::NoSuchBucket.into())
         }
     }
 
-    /// The steps of CreateBucket behind the claim.
+    /// The steps of `CreateBucket` behind the claim.
     async fn finish_creation(
         &self,
         name: &BucketName,
@@ -105,7 +102,7 @@ impl Inner {
         Ok(bucket)
     }
 
-    /// The steps of DeleteBucket behind the first; a bucket that is not empty is live again.
+    /// The steps of `DeleteBucket` behind the first; a bucket that is not empty is live again.
     async fn finish_deletion(
         &self,
         name: &BucketName,

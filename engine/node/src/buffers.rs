@@ -131,7 +131,7 @@ pub(crate) struct Buffer {
     start: usize,
     length: usize,
     pool: Arc<Pool>,
-    _grant: Option<Grant>,
+    grant: Option<Grant>,
 }
 
 impl fmt::Debug for Buffer {
@@ -152,12 +152,12 @@ impl Buffer {
             start,
             length,
             pool,
-            _grant: grant,
+            grant,
         }
     }
     /// Another of `length` bytes from the same pool, under the same grant.
     pub(crate) fn sibling(&self, length: usize) -> Self {
-        Self::of(length, Arc::clone(&self.pool), self._grant.clone())
+        Self::of(length, Arc::clone(&self.pool), self.grant.clone())
     }
 }
 

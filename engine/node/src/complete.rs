@@ -1,4 +1,4 @@
-//! CompleteMultipartUpload: the parts are checked here, the commit checks that they are still those.
+//! `CompleteMultipartUpload`: the parts are checked here, the commit checks that they are still those.
 
 use crate::EngineError;
 use crate::api::{CompleteRequest, PART_BYTES_MIN, PARTS_MAX};

@@ -264,7 +264,7 @@ impl Drives {
                 break;
             }
         }
-        let error = DriveError::Failed(format!("silent for {} ms", silence));
+        let error = DriveError::Failed(format!("silent for {silence} ms"));
         metrics::shard_error(op, &error);
         note(drive, op, &error);
         Err(error)

@@ -64,13 +64,13 @@ impl Default for EngineOptions {
             silence: SILENCE,
             hedge_after: HEDGE_AFTER,
             proposal_patience: PROPOSAL_PATIENCE,
-            gc_grace: Duration::from_secs(60),
+            gc_grace: Duration::from_mins(1),
             gc_period: Duration::from_secs(10),
             report_period: Duration::from_secs(5),
             probe_period: Duration::from_secs(1),
             settle_period: Duration::from_secs(30),
             repair_period: Duration::from_secs(10),
-            orphan_period: Duration::from_secs(60),
+            orphan_period: Duration::from_mins(1),
             background: true,
         }
     }

@@ -89,7 +89,7 @@ impl Engine {
         Ok(entry.map(|entry| (entry.offset..entry.offset + entry.size, parts)))
     }
 
-    /// Manifest entries with part number > `after` (GetObjectAttributes); `true`: more follow.
+    /// Manifest entries with part number > `after` (`GetObjectAttributes`); `true`: more follow.
     pub async fn object_parts(
         &self,
         found: &Found,

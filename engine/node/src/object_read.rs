@@ -191,11 +191,11 @@ impl Cursor {
 fn pieces(shape: PartShape, range: Range<u64>) -> VecDeque<Piece> {
     shape
         .slices(range)
-        .flat_map(|slice| cut(shape, slice))
+        .flat_map(|slice| cut(shape, &slice))
         .collect()
 }
 
-fn cut(shape: PartShape, slice: StripeSlice) -> Vec<Piece> {
+fn cut(shape: PartShape, slice: &StripeSlice) -> Vec<Piece> {
     let base = u64::from(slice.stripe) * STRIPE_FRAMES as u64;
     let (mut frame, mut skip, mut left) = (slice.frames.start, slice.skip, slice.take);
     let mut pieces = Vec::new();

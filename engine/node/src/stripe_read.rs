@@ -107,7 +107,9 @@ impl Inner {
                 .unwrap_or_else(|shared| BytesMut::from(&shared[..])));
         }
         let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
-        parts.iter().for_each(|part| whole.extend_from_slice(part));
+        for part in &parts {
+            whole.extend_from_slice(part);
+        }
         Ok(whole)
     }
 
@@ -136,9 +138,8 @@ impl Inner {
             Err(_elapsed) => failures.out += 1,
         }
         match select(direct, pin!(rebuild(failures))).await {
-            Either::Left((Ok(bytes), _)) => Ok(bytes),
+            Either::Left((Ok(bytes), _)) | Either::Right((Ok(bytes), _)) => Ok(bytes),
             Either::Left((Err(_), other)) => other.await,
-            Either::Right((Ok(bytes), _)) => Ok(bytes),
             Either::Right((Err(failures), direct)) => direct.await.map_err(|_error| failures),
         }
     }

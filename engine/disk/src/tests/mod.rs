@@ -6,7 +6,6 @@ pub(crate) mod faults;
 mod power_cut;
 mod reclaim;
 mod recovery;
-mod speed;
 pub(crate) mod tape;
 
 use crate::{DriveDir, Options, Recovery, Root, SegmentStore};

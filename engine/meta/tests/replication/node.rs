@@ -379,7 +379,10 @@ async fn a_replica_with_a_damaged_log_is_made_anew() {
     let name = log_name(&after[0]);
     after[0].edit(&name, |bytes| {
         let middle = bytes.len() / 2;
-        bytes[middle] ^= 0x55;
+        // More than a record's padding, which no checksum covers.
+        bytes[middle..middle + 16]
+            .iter_mut()
+            .for_each(|byte| *byte ^= 0x55);
     });
     let again = open(&after, options(3)).await;
     expect_all(&again, CONTROL, 0..50).await;
@@ -414,7 +417,10 @@ async fn a_lone_voter_with_a_damaged_log_is_refused() {
     let name = log_name(&before[0]);
     before[0].edit(&name, |bytes| {
         let middle = bytes.len() / 2;
-        bytes[middle] ^= 0x55;
+        // More than a record's padding, which no checksum covers.
+        bytes[middle..middle + 16]
+            .iter_mut()
+            .for_each(|byte| *byte ^= 0x55);
     });
     drop(node);
     let refused = try_open(&before, options(1)).await;

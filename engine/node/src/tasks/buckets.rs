@@ -1,4 +1,4 @@
-//! Rolls forward what CreateBucket and DeleteBucket left between their steps.
+//! Rolls forward what `CreateBucket` and `DeleteBucket` left between their steps.
 
 use crate::EngineError;
 use crate::engine::Inner;

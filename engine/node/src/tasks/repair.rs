@@ -162,51 +162,57 @@ async fn repair(
     let mut to = from.clone();
     // The rebuild must not read what is to be replaced.
     let mut sound = from.clone();
-    missing
-        .iter()
-        .for_each(|index| sound.slots[usize::from(*index)] = None);
+    for index in &missing {
+        sound.slots[usize::from(*index)] = None;
+    }
     for (index, drive) in targets {
-        let size = shard_length(from.length, from.k);
-        let rebuilt = inner
-            .rebuild(at, &sound, index, 0..size, Failures::default())
-            .await;
-        let payload = rebuilt.map_err(|failures| failures.error(at))?;
-        let shape = StripeShape {
-            codec,
-            index: at.stripe,
-            k: from.k,
-            m: from.m,
-            length: from.length,
-        };
-        let part = PartIdentity {
-            partition: at.partition,
-            bucket: at.bucket,
-            key: at.key.clone(),
-            data: at.data,
-            number: 0,
-        };
-        let crcs = block_checksums(&payload);
         let slot = Slot {
             drive,
             token: CopyToken::born(stamp, inner.entropy()),
         };
         written.add(slot);
-        let append = inner
-            .append_shard(
-                &part,
-                shape,
-                Shard {
-                    index,
-                    payload,
-                    crcs,
-                },
-                slot,
-            )
-            .await;
-        append.map_err(|error| EngineError::Unavailable(error.to_string()))?;
+        rewrite(inner, at, (&sound, codec), index, slot).await?;
         to.slots[usize::from(index)] = Some(slot);
     }
     commit(inner, at, (from, to), &written).await
+}
+
+/// Rebuilds one shard and writes it to its new place.
+async fn rewrite(
+    inner: &Inner,
+    at: &StripeAt,
+    (sound, codec): (&Stripe, Codec),
+    index: u8,
+    slot: Slot,
+) -> Result<(), EngineError> {
+    let Stripe { k, m, length, .. } = *sound;
+    let whole = 0..shard_length(length, k);
+    let rebuilt = inner
+        .rebuild(at, sound, index, whole, Failures::default())
+        .await;
+    let payload = rebuilt.map_err(|failures| failures.error(at))?;
+    let crcs = block_checksums(&payload);
+    let shard = Shard {
+        index,
+        payload,
+        crcs,
+    };
+    let shape = StripeShape {
+        codec,
+        index: at.stripe,
+        k,
+        m,
+        length,
+    };
+    let part = PartIdentity {
+        partition: at.partition,
+        bucket: at.bucket,
+        key: at.key.clone(),
+        data: at.data,
+        number: 0,
+    };
+    let append = inner.append_shard(&part, shape, shard, slot).await;
+    append.map_err(|error| EngineError::Unavailable(error.to_string()))
 }
 
 async fn commit(
@@ -225,8 +231,7 @@ async fn commit(
     };
     written.disarm();
     match inner.propose(at.partition, change).await {
-        Outcome::Applied(_) => Ok(()),
-        Outcome::Refused(Refusal::TooOld) => Ok(()),
+        Outcome::Applied(_) | Outcome::Refused(Refusal::TooOld) => Ok(()),
         Outcome::Refused(_) => {
             written.arm();
             Ok(())
