@@ -55,7 +55,7 @@ def _keys(name: str) -> Keys:
 
 @pytest.fixture(scope="session")
 def accounts() -> dict[str, dict]:
-    """Ids and names, as the profile has them."""
+    """Canonical ids and names, as the profile has them."""
     from harness.server import account
     return {name: account(name) for name in ACCOUNT_NAMES}
 

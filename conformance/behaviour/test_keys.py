@@ -15,10 +15,11 @@ KEYS = {
     "percent twice": "a%252Fb", "percent null": "a%00b", "query mark": "a?b", "sub-resource": "?acl", "acl": "acl", "uploads": "uploads",
     "hash": "a#b", "ampersand": "a&b=c", "quote": "a\"b'c", "angle": "<a>&amp;</a>", "comma": "a,b;c", "colon": "a:b@c", "tilde": "~a",
     "brackets": "a[b]{c}|^`", "emoji": "😀/👩‍👩‍👧", "cjk": "日本語", "rtl": "שלום", "nfc": "\u00e9", "nfd": "e\u0301", "bom": "\ufeffa",
-    "last bmp": "\uffff", "last plane": "\U0010fffd", "private": "\ue000", "soft hyphen": "a\u00adb", "no-break space": "a\u00a0b",
+    "last plane": "\U0010fffd", "private": "\ue000", "soft hyphen": "a\u00adb", "no-break space": "a\u00a0b",
     "line separator": "a\u2028b", "dash": "-", "double dash": "--help", "star": "*", "wildcard": "a*?b", "dollar": "${x}",
 }
-CONTROLS = {"tab": "a\tb", "newline": "a\nb", "return": "a\rb", "one": "a\x01b", "escape": "a\x1bb", "delete": "a\x7fb", "c1": "a\x85b"}
+CONTROLS = {"tab": "a\tb", "newline": "a\nb", "return": "a\rb", "one": "a\x01b", "escape": "a\x1bb", "delete": "a\x7fb", "c1": "a\x85b",
+            "last of the plane": "\uffff"}
 
 
 @pytest.mark.parametrize("case", KEYS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from s3 import ok, present, refused
+from s3 import absent, ok, present, refused
 
 POLICY_BYTES_MAX = 20 << 10
 
@@ -62,7 +62,7 @@ def test_explicit_deny_beats_all(s3, alt, ruled):
 
 def test_principal_of_an_account(s3, alt, anonymous, accounts, ruled):
     bucket, rule = ruled
-    ok(rule(statement(bucket, principal={"AWS": f"arn:aws:iam::{accounts['alt']['id']}:root"})))
+    ok(rule(statement(bucket, principal={"CanonicalUser": accounts["alt"]["canonical_id"]})))
     ok(alt.get(bucket, "k"))
     refused(anonymous.get(bucket, "k"), 403, "AccessDenied")
 
@@ -90,8 +90,8 @@ def test_not_principal(s3, alt, anonymous, accounts, ruled):
     bucket, rule = ruled
     deny = statement(bucket, "Deny")
     del deny["Principal"]
-    arn = f"arn:aws:iam::{accounts['alt']['id']}:root"
-    ok(rule(statement(bucket), {**deny, "NotPrincipal": {"AWS": [arn, f"arn:aws:iam::{accounts['main']['id']}:root"]}}))
+    spared = [accounts[name]["canonical_id"] for name in ("main", "alt")]
+    ok(rule(statement(bucket), {**deny, "NotPrincipal": {"CanonicalUser": spared}}))
     refused(anonymous.get(bucket, "k"), 403, "AccessDenied")
     ok(alt.get(bucket, "k"))
 
@@ -138,15 +138,70 @@ def test_keys_are_not_normalised_past_a_deny(s3, alt, ruled):
     assert alt.request("GET", path=f"/{bucket}/x/../secret/k").status != 200
 
 
-def test_headers_that_ask_for_more(s3, alt, accounts, ruled):
+@pytest.mark.parametrize(("header", "action"), [(("x-amz-acl", "public-read"), "s3:PutObjectAcl"), (("x-amz-tagging", "a=1"), "s3:PutObjectTagging")],
+                         ids=["acl", "tagging"])
+@pytest.mark.parametrize("how", ["put", "create upload", "copy"])
+def test_headers_that_ask_for_more(s3, alt, accounts, ruled, header, action, how):
     """PutObject alone is not PutObjectAcl, nor PutObjectTagging."""
     bucket, rule = ruled
-    principal = {"AWS": f"arn:aws:iam::{accounts['alt']['id']}:root"}
-    ok(rule(statement(bucket, action="s3:PutObject", principal=principal)))
-    ok(alt.put(bucket, "plain", b"v"))
-    refused(alt.put(bucket, "acl", b"v", [("x-amz-acl", "public-read")]), 403, "AccessDenied")
-    refused(alt.put(bucket, "tagged", b"v", [("x-amz-tagging", "a=1")]), 403, "AccessDenied")
-    assert s3.keys_of(bucket) == ["dir/k", "k", "plain"]
+    principal = {"CanonicalUser": accounts["alt"]["canonical_id"]}
+
+    def write(key, *headers):
+        if how == "copy":
+            return alt.put(bucket, key, headers=[("x-amz-copy-source", f"{bucket}/k"), *headers])
+        return alt.put(bucket, key, b"v", headers) if how == "put" else alt.request("POST", bucket, key, ["uploads"], headers)
+    read = statement(bucket, action=["s3:GetObject", "s3:GetObjectTagging"], principal=principal)
+    ok(rule(read, statement(bucket, action="s3:PutObject", principal=principal)))
+    ok(write("plain"))
+    refused(write("more", header), 403, "AccessDenied")
+    absent(s3, bucket, "more")
+    ok(rule(read, statement(bucket, action=["s3:PutObject", action], principal=principal)))
+    ok(write("more", header))
+
+
+def test_encryption_asked_for_by_policy(s3, alt, ruled):
+    bucket, rule = ruled
+    deny = {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}
+    ok(rule(statement(bucket, action="s3:PutObject"), statement(bucket, "Deny", action="s3:PutObject", Condition=deny)))
+    for headers in ([], [("x-amz-server-side-encryption", "AES256")]):
+        refused(alt.put(bucket, "sse", b"v", headers), 403, "AccessDenied")
+    ok(alt.put(bucket, "sse", b"v", [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "testkey-1")]))
+
+
+@pytest.mark.parametrize(("most", "asked", "allowed"), [("10", "10", True), ("10", "11", False), ("10", None, False)])
+def test_numbers(s3, alt, ruled, most, asked, allowed):
+    bucket, rule = ruled
+    ok(rule(statement(bucket, action="s3:ListBucket", resource=f"arn:aws:s3:::{bucket}", Condition={"NumericLessThanEquals": {"s3:max-keys": most}})))
+    answer = alt.get(bucket, query=[("max-keys", asked)] if asked else [])
+    ok(answer) if allowed else refused(answer, 403, "AccessDenied")
+
+
+@pytest.mark.parametrize(("operator", "tags", "allowed"), [
+    ("ForAllValues:StringEquals", "a=1&b=2", True), ("ForAllValues:StringEquals", "a=1&c=3", False), ("ForAnyValue:StringEquals", "a=1&c=3", True),
+    ("ForAnyValue:StringEquals", "c=3", False)])
+def test_sets(s3, alt, ruled, operator, tags, allowed):
+    bucket, rule = ruled
+    condition = {operator: {"s3:RequestObjectTagKeys": ["a", "b"]}}
+    ok(rule(statement(bucket, action=["s3:PutObject", "s3:PutObjectTagging"], Condition=condition)))
+    answer = alt.put(bucket, "tagged", b"v", [("x-amz-tagging", tags)])
+    ok(answer) if allowed else refused(answer, 403, "AccessDenied")
+
+
+@pytest.mark.parametrize(("value", "allowed"), [("open", True), ("closed", False), (None, False)])
+def test_tags_of_the_object(s3, alt, ruled, value, allowed):
+    bucket, rule = ruled
+    ok(s3.put(bucket, "tagged", b"v", [("x-amz-tagging", f"state={value}")] if value else []))
+    ok(rule(statement(bucket, Condition={"StringEquals": {"s3:ExistingObjectTag/state": "open"}})))
+    answer = alt.get(bucket, "tagged")
+    ok(answer) if allowed else refused(answer, 403, "AccessDenied")
+
+
+def test_multi_delete_is_judged_key_by_key(s3, alt, ruled):
+    bucket, rule = ruled
+    ok(rule(statement(bucket, action="s3:DeleteObject", resource=f"arn:aws:s3:::{bucket}/dir/*")))
+    answer = ok(alt.delete_many(bucket, ["k", "dir/k"]))
+    assert (answer.texts("Deleted/Key"), answer.texts("Error/Key"), answer.texts("Error/Code")) == (["dir/k"], ["k"], ["AccessDenied"])
+    assert s3.keys_of(bucket) == ["k"]
 
 
 def test_owner_cannot_lock_himself_out(s3, ruled):

@@ -3,21 +3,27 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import pytest
 from s3 import MIB, absent, ok, path_of, present, refused
 from sign import EMPTY, UNSIGNED, sign_header
 from wire import Closed, head
 
+QUIET_S = 2.0             # a local server that has not answered by then waits for more bytes
 IDLE_MAX = 300
 STALLED = 40
 
 
 def answers_until_closed(c, most=5):
+    """What comes until the server closes, or has nothing more to say. The sending side stays open:
+    a server may take its end for a client that left, and then nothing would be tested."""
     found = []
-    with contextlib.suppress(Closed):
+    c.deadline = time.monotonic() + QUIET_S
+    with contextlib.suppress(Closed, TimeoutError):
         for _ in range(most):
             found.append(c.answer())
+            c.deadline = time.monotonic() + QUIET_S
     return found
 
 
@@ -125,8 +131,8 @@ def test_smuggling(s3, shelf, key, case):
     lengths = [(n, v.replace("{n}", str(len(body)))) for n, v in LENGTHS[case]]
     with s3.connect() as c:
         c.send(head("PUT", path, [*out, *lengths]), body)
-        c.finish_sending()
-        answers_until_closed(c)
+        found = answers_until_closed(c)
+    assert len(found) <= 1, found
     absent(s3, shelf, key + "smuggled")
 
 
@@ -136,7 +142,6 @@ def test_ambiguous_length_is_refused(s3, shelf, key, case):
     out, _ = sign_header(s3.keys, "PUT", path, [], [("Host", s3.authority)], UNSIGNED, signed=["host", "x-amz-content-sha256", "x-amz-date"])
     with s3.connect() as c:
         c.send(head("PUT", path, [*out, *((n, v.replace("{n}", "10")) for n, v in LENGTHS[case])]), b"0\r\n\r\n12345")
-        c.finish_sending()
         refused_or_closed(c, (400, 411, 501))
     absent(s3, shelf, key)
 
@@ -146,7 +151,6 @@ def test_bad_http_chunks(s3, shelf, key, lead):
     headers = [("Transfer-Encoding", "chunked"), ("x-amz-decoded-content-length", "5"), ("Content-Encoding", "aws-chunked")]
     with s3.connect() as c:
         c.send(s3.prepare("PUT", shelf, key, headers=headers, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER", length=False), lead)
-        c.finish_sending()
         refused_or_closed(c)
     absent(s3, shelf, key)
 
@@ -154,7 +158,6 @@ def test_bad_http_chunks(s3, shelf, key, lead):
 def raw(s3, *lines: bytes, body=b""):
     with s3.connect() as c:
         c.send(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-        c.finish_sending()
         return answers_until_closed(c)
 
 
@@ -196,7 +199,6 @@ def test_odd_host(s3, shelf, key, host):
     out, _ = sign_header(s3.keys, "PUT", path, [], [("Host", host), ("Content-Length", "0")], EMPTY)
     with s3.connect() as c:
         c.send(head("PUT", path, out))
-        c.finish_sending()
         found = answers_until_closed(c)
     assert len(found) <= 1 and all(a.status < 500 for a in found), found
 

@@ -235,7 +235,7 @@ def test_malformed_trailer(s3, shelf, key, case):
 
 def test_undeclared_trailer(s3, shelf, key):
     up = Upload(s3, shelf, key, UNSIGNED_TRAILER, 100)
-    refused(whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))]), 400, "MalformedTrailerError")
+    refused(whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))]), 400, ("MalformedTrailerError", "InvalidRequest"))
     absent(s3, shelf, key)
 
 

@@ -144,6 +144,12 @@ impl Drive {
         Ok(())
     }
 
+    /// Lets go of the lock, so that what stands at the path can be opened again; for a failed drive
+    /// whose store and replicas are closed.
+    pub fn release(&self) {
+        self.dir.root().unlock();
+    }
+
     /// Whether the drive still stands at its path: the path leads to the directory that was opened
     /// and this drive's mark is in it. To be asked each second; an emptied or lazily unmounted
     /// drive still takes writes. A drive that has failed is not there. Fails the drive if not.
@@ -269,6 +275,31 @@ fn take(
 /// The first start's boot number, once its drives are formed; before anything votes.
 pub fn first_boot(drives: Vec<Drive>) -> (BootId, Vec<Result<Drive, MarkError>>) {
     raise(drives.into_iter().map(|drive| Ok((drive, false))).collect())
+}
+
+/// Opens a drive that stands at its path (again) while the node runs. `sibling` is the mark of a
+/// drive in service: what it knows says whether this one is an old copy. Blocking.
+///
+/// # Errors
+/// As [`open_drives`] has them for one path.
+pub fn readmit(path: &std::path::Path, sibling: &Mark) -> Result<Drive, MarkError> {
+    let root = Root::lock(path)?;
+    let mut found = vec![look(&root, FEATURE_LEVEL), Found::Marked(sibling.clone())];
+    let paths = [path.to_owned(), PathBuf::new()];
+    let Plan::Start(verdicts) = decide(&paths, &mut found, Some(sibling.cluster)) else {
+        return Err(MarkError::Unmarked(path.to_owned()));
+    };
+    let verdict = verdicts.into_iter().next();
+    let verdict = verdict.unwrap_or_else(|| Err(MarkError::Unmarked(path.to_owned())));
+    let (drive, old) = take(verdict, Some(root), found.swap_remove(0))?;
+    let boot = sibling.boot();
+    drive.change(|mark| {
+        let uuid = mark.uuid;
+        mark.stale |= old;
+        mark.boots.clone_from(&sibling.boots);
+        mark.boots.insert(uuid, boot);
+    })?;
+    Ok(drive)
 }
 
 /// Raises the boot count of every drive: own counts first, then everyone's.

@@ -113,6 +113,13 @@ impl Root {
         })
     }
 
+    /// Gives the lock up before the directory is closed.
+    pub(crate) fn unlock(&self) {
+        if let Err(error) = rustix::fs::flock(&self.dir, FlockOperation::Unlock) {
+            tracing::warn!(path = %self.path.display(), %error, "unlock");
+        }
+    }
+
     /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path

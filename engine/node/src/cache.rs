@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn it_is_bounded_and_keeps_the_recent() {
         let cache = Cache::default();
-        for n in 0..CACHE_ENTRIES_MAX + 1 {
+        for n in 0..=CACHE_ENTRIES_MAX {
             cache.put(n, n, Duration::from_millis(n as u64));
         }
         assert!(cache.0.lock().len() <= CACHE_ENTRIES_MAX);

@@ -204,7 +204,7 @@ impl Drives {
         self.table.read().layout.drive(id).is_some()
     }
 
-    /// Files of all drives that answer.
+    /// Which drives take a record of so many bytes now, and which are out of service.
     pub(crate) fn view(&self, record_bytes: u64) -> View {
         let table = self.table.read();
         let mut view = View {

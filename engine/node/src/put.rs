@@ -106,7 +106,13 @@ impl Inner {
             stored.written.disarm();
             match self.propose(reference.partition, change(reference)).await {
                 Outcome::Applied(answer) => return Ok(answer),
-                Outcome::Unknown(error) => return Err(error),
+                Outcome::Unknown(error) => {
+                    #[cfg(sabotage)]
+                    if engine_types::sabotage("free-unknown") {
+                        stored.written.arm();
+                    }
+                    return Err(error);
+                }
                 // Says nothing of whether it was applied earlier: the orphan look-up judges.
                 Outcome::Refused(Refusal::TooOld) => return Err(Refusal::TooOld.into()),
                 Outcome::NotProposed(error) => {

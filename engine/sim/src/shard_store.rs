@@ -155,8 +155,7 @@ impl FakeShardStore {
         state.position = state.position.saturating_add(length);
         let record = Record {
             header,
-            // A copy, as a real drive makes one: the writer's buffer is given back.
-            payload: Bytes::copy_from_slice(&payload),
+            payload,
             durable: false,
         };
         state.records.insert(record.header.token, record);
@@ -182,7 +181,8 @@ impl ShardStore for FakeShardStore {
             return Err(DriveError::Corrupt(text));
         }
         let token = header.token;
-        let (epoch, known) = self.write(header, payload)?;
+        // A copy, as a real drive makes one: the writer's buffer is given back.
+        let (epoch, known) = self.write(header, Bytes::copy_from_slice(&payload))?;
         if known {
             return Ok(());
         }

@@ -1,7 +1,10 @@
 //! Get and set access control lists of buckets and objects.
 
+use crate::acl::{
+    Acl, AclRequest, asks_nothing_new, check_public, from_policy, grants_dto, lists_are_off,
+    owner_dto, requested,
+};
 use crate::checksum::check_document;
-use crate::acl::{Acl, AclRequest, asks_nothing_new, check_public, from_policy, grants_dto, lists_are_off, owner_dto, requested};
 use crate::documents::{Ownership, ownership, public_access_block};
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
@@ -19,7 +22,9 @@ pub(crate) async fn get_bucket(
     request: S3Request<GetBucketAclInput>,
 ) -> S3Result<S3Response<GetBucketAclOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let owner = bucket.row.owner;
     let acl = bucket_acl(&bucket)?;
     Ok(S3Response::new(GetBucketAclOutput {
@@ -47,14 +52,24 @@ pub(crate) async fn put_bucket(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let asked = AclRequest::from(&acl_asked!(input, grant_write));
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let owner = bucket.row.owner;
-    let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await? else {
+    let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await?
+    else {
         return Ok(S3Response::new(PutBucketAclOutput::default()));
     };
     let row = acl.to_row(owner);
     let row = (!row.is_empty()).then_some(row);
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Acl, row.clone()).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Acl, row.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
 
@@ -69,11 +84,21 @@ async fn new_list(
     let engine = &gateway.engine;
     let acl = match (asked.is_empty(), policy) {
         (true, None) => {
-            return Err(s3_error!(MissingSecurityHeader, "Your request was missing a required header"));
+            return Err(s3_error!(
+                MissingSecurityHeader,
+                "Your request was missing a required header"
+            ));
         }
-        (false, Some(_)) => return Err(s3_error!(UnexpectedContent, "This request does not support content")),
+        (false, Some(_)) => {
+            return Err(s3_error!(
+                UnexpectedContent,
+                "This request does not support content"
+            ));
+        }
         (true, Some(policy)) => from_policy(engine, policy, owner).await?,
-        (false, None) => requested(engine, asked, owner, bucket.row.owner).await?.unwrap_or_default(),
+        (false, None) => requested(engine, asked, owner, bucket.row.owner)
+            .await?
+            .unwrap_or_default(),
     };
     if ownership(&bucket.row)? == Ownership::BucketOwnerEnforced {
         let same = acl == Acl::private(bucket.row.owner) && asks_nothing_new(asked);
@@ -90,8 +115,13 @@ pub(crate) async fn get_object(
     request: S3Request<GetObjectAclInput>,
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let (key, version) = (object_key(&input.key)?, version_id(input.version_id.as_deref())?);
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let (key, version) = (
+        object_key(&input.key)?,
+        version_id(input.version_id.as_deref())?,
+    );
     let row = object_row(gateway, &mut bucket, &key, version).await?;
     let (owner, acl) = if ownership(&bucket.row)? == Ownership::BucketOwnerEnforced {
         (bucket.row.owner, Acl::private(bucket.row.owner))
@@ -113,7 +143,11 @@ async fn object_row(
     version: Option<VersionId>,
 ) -> S3Result<VersionRow> {
     let mut at = bucket.clone();
-    let found = fresh!(gateway, at, gateway.engine.find(&at, key, version, false).await)?;
+    let found = fresh!(
+        gateway,
+        at,
+        gateway.engine.find(&at, key, version, false).await
+    )?;
     *bucket = at;
     match found {
         Lookup::Found(found) => Ok(found.found.row),
@@ -135,18 +169,34 @@ pub(crate) async fn put_object(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let asked = AclRequest::from(&acl_asked!(input, grant_write));
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let (key, version) = (object_key(&input.key)?, version_id(input.version_id.as_deref())?);
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let (key, version) = (
+        object_key(&input.key)?,
+        version_id(input.version_id.as_deref())?,
+    );
     let row = object_row(gateway, &mut bucket, &key, version).await?;
     let owner = row.attributes.owner;
     if asked.canned.as_deref() == Some("log-delivery-write") {
-        return Err(s3_error!(InvalidArgument, "log-delivery-write is for buckets"));
+        return Err(s3_error!(
+            InvalidArgument,
+            "log-delivery-write is for buckets"
+        ));
     }
-    let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await? else {
+    let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await?
+    else {
         return Ok(S3Response::new(PutObjectAclOutput::default()));
     };
     // The version that was looked at, lest the list of one owner land on the object of another.
     let (at, list) = (Some(row.version), acl.to_row(owner));
-    fresh!(gateway, bucket, gateway.engine.set_acl(&bucket, &key, at, list.clone()).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_acl(&bucket, &key, at, list.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }

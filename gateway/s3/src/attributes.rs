@@ -11,7 +11,12 @@ use s3s::dto::Metadata;
 use s3s::{S3Result, s3_error};
 
 /// Class names always taken; all are stored alike.
-const CLASSES: [&str; 4] = ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA"];
+const CLASSES: [&str; 4] = [
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+];
 /// Answered where the writer named no type.
 pub(crate) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
@@ -59,7 +64,10 @@ macro_rules! refuse_object_lock {
             || $input.object_lock_retain_until_date.is_some()
             || $input.object_lock_legal_hold_status.is_some()
         {
-            return Err(s3s::s3_error!(NotImplemented, "Object lock is not built yet"));
+            return Err(s3s::s3_error!(
+                NotImplemented,
+                "Object lock is not built yet"
+            ));
         }
     };
 }
@@ -79,7 +87,10 @@ impl Asked {
     /// System metadata by lower-case header name.
     pub(crate) fn headers(&self) -> S3Result<Vec<(String, String)>> {
         if let Some(to) = &self.website_redirect_location {
-            if !["/", "http://", "https://"].iter().any(|start| to.starts_with(start)) {
+            if !["/", "http://", "https://"]
+                .iter()
+                .any(|start| to.starts_with(start))
+            {
                 return Err(crate::error::custom(
                     "InvalidRedirectLocation",
                     http::StatusCode::BAD_REQUEST,
@@ -95,22 +106,40 @@ impl Asked {
             ("content-language", self.content_language.clone()),
             ("content-type", self.content_type.clone()),
             ("expires", self.expires.clone()),
-            ("x-amz-website-redirect-location", self.website_redirect_location.clone()),
+            (
+                "x-amz-website-redirect-location",
+                self.website_redirect_location.clone(),
+            ),
         ];
-        Ok(all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+        Ok(all
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect())
     }
 
     /// User metadata, by name.
     pub(crate) fn user(&self) -> Vec<(String, String)> {
-        let mut user: Vec<_> = self.metadata.iter().flatten().map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mut user: Vec<_> = self
+            .metadata
+            .iter()
+            .flatten()
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
         user.sort_unstable();
         user
     }
 
     /// The class, if it is one we take.
     pub(crate) fn class(&self, extra: &[String]) -> S3Result<StorageClass> {
-        let Some(name) = self.class.as_deref() else { return Ok(StorageClass::standard()) };
-        let invalid = || s3_error!(InvalidStorageClass, "The storage class you specified is not valid");
+        let Some(name) = self.class.as_deref() else {
+            return Ok(StorageClass::standard());
+        };
+        let invalid = || {
+            s3_error!(
+                InvalidStorageClass,
+                "The storage class you specified is not valid"
+            )
+        };
         if !CLASSES.contains(&name) && !extra.iter().any(|e| e == name) {
             return Err(invalid());
         }
@@ -134,7 +163,12 @@ impl Gateway {
             class: asked.class(&self.options.storage_classes_extra)?,
             headers: asked.headers()?,
             user: asked.user(),
-            tags: asked.tagging.as_deref().map(tagging::parse_header).transpose()?.unwrap_or_default(),
+            tags: asked
+                .tagging
+                .as_deref()
+                .map(tagging::parse_header)
+                .transpose()?
+                .unwrap_or_default(),
             acl: acl.acl.into(),
             encryption,
         })
@@ -154,7 +188,8 @@ pub(crate) fn metadata(attributes: &VersionAttributes) -> Option<Metadata> {
 
 /// The class, where answers name it: not the default one.
 pub(crate) fn class_header(attributes: &VersionAttributes) -> Option<s3s::dto::StorageClass> {
-    (attributes.class != StorageClass::standard()).then(|| attributes.class.as_str().to_owned().into())
+    (attributes.class != StorageClass::standard())
+        .then(|| attributes.class.as_str().to_owned().into())
 }
 
 #[cfg(test)]
@@ -186,8 +221,16 @@ mod tests {
         assert!(headers.contains(&("expires".into(), "not a date".into())));
         assert!(headers.contains(&("content-type".into(), "text/x; a=b".into())));
         assert_eq!(headers.len(), 2);
-        for (to, good) in [("/a", true), ("https://x", true), ("ftp://x", false), ("a", false)] {
-            let asked = Asked { website_redirect_location: Some(to.into()), ..Asked::default() };
+        for (to, good) in [
+            ("/a", true),
+            ("https://x", true),
+            ("ftp://x", false),
+            ("a", false),
+        ] {
+            let asked = Asked {
+                website_redirect_location: Some(to.into()),
+                ..Asked::default()
+            };
             assert_eq!(asked.headers().is_ok(), good, "{to}");
         }
     }
@@ -203,7 +246,10 @@ mod tests {
             (Some("standard"), false),
             (Some(""), false),
         ] {
-            let asked = Asked { class: name.map(str::to_owned), ..Asked::default() };
+            let asked = Asked {
+                class: name.map(str::to_owned),
+                ..Asked::default()
+            };
             assert_eq!(asked.class(&extra).is_ok(), good, "{name:?}");
         }
     }

@@ -16,7 +16,12 @@ pub(crate) struct Auth {
 impl Auth {
     /// The key's credential; AWS tells a disabled key as little as an unknown one.
     pub(crate) async fn credential(&self, access_key: &str) -> S3Result<Arc<Credential>> {
-        match self.engine.credential(access_key).await.map_err(from_engine)? {
+        match self
+            .engine
+            .credential(access_key)
+            .await
+            .map_err(from_engine)?
+        {
             Some(found) if found.key.state == AccessKeyState::Active => Ok(found),
             Some(_) | None => Err(s3_error!(
                 InvalidAccessKeyId,

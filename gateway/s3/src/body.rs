@@ -70,13 +70,29 @@ impl RequestBody {
         B::Error: Into<BoxError>,
     {
         let body: Inner = Box::pin(http_body_util::BodyExt::map_err(body, Into::into));
-        let shared = Arc::new(Mutex::new(Shared { body: Some(body), polled: false, fault: None }));
-        let leftover = Leftover { shared: Arc::clone(&shared), expects };
-        (Self { shared, state, idle: None }, leftover)
+        let shared = Arc::new(Mutex::new(Shared {
+            body: Some(body),
+            polled: false,
+            fault: None,
+        }));
+        let leftover = Leftover {
+            shared: Arc::clone(&shared),
+            expects,
+        };
+        (
+            Self {
+                shared,
+                state,
+                idle: None,
+            },
+            leftover,
+        )
     }
 
     fn waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_IDLE_MAX)));
+        let idle = self
+            .idle
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_IDLE_MAX)));
         match idle.as_mut().poll(cx) {
             Poll::Ready(()) => {
                 let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +117,9 @@ impl Body for RequestBody {
         let polled = {
             let mut shared = this.shared.lock().unwrap_or_else(PoisonError::into_inner);
             shared.polled = true;
-            let Some(body) = shared.body.as_mut() else { return Poll::Ready(None) };
+            let Some(body) = shared.body.as_mut() else {
+                return Poll::Ready(None);
+            };
             let polled = body.as_mut().poll_frame(cx);
             if let Poll::Ready(Some(Err(_))) = polled {
                 shared.fault = Some(Fault::Broken);
@@ -134,14 +152,20 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.body.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+        shared
+            .body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
     }
 }
 
 impl Leftover {
     /// Somebody began to read it.
     pub(crate) fn polled(&self) -> bool {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).polled
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .polled
     }
     /// How it failed, if it did.
     pub(crate) fn fault(&self) -> Option<BoxError> {
@@ -171,7 +195,9 @@ async fn discard(mut body: Inner) {
     let mut left = DRAIN_BYTES_MAX;
     while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
         let bytes = frame.data_ref().map_or(0, |piece| piece.len() as u64);
-        let Some(rest) = left.checked_sub(bytes) else { return };
+        let Some(rest) = left.checked_sub(bytes) else {
+            return;
+        };
         left = rest;
     }
 }
@@ -184,15 +210,27 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
 
     fn state() -> Arc<RequestState> {
-        let info = ConnectionInfo { peer: "127.0.0.1:1".parse().expect("address"), tls: false };
-        Arc::new(RequestState::new(&info, &http::HeaderMap::new(), &FrontOptions::default()))
+        let info = ConnectionInfo {
+            peer: "127.0.0.1:1".parse().expect("address"),
+            tls: false,
+        };
+        Arc::new(RequestState::new(
+            &info,
+            &http::HeaderMap::new(),
+            &FrontOptions::default(),
+        ))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stalled_client_is_cut_off_and_a_slow_one_is_not() {
         let slow = StreamBody::new(futures::stream::unfold(0, |n| async move {
             tokio::time::sleep(BODY_IDLE_MAX - Duration::from_secs(1)).await;
-            (n < 3).then(|| (Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"x"))), n + 1))
+            (n < 3).then(|| {
+                (
+                    Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"x"))),
+                    n + 1,
+                )
+            })
         }));
         let (mut body, _rest) = RequestBody::new(slow, state(), false);
         for _ in 0..3 {
@@ -216,7 +254,10 @@ mod tests {
         drop(body);
         rest.drain();
         tokio::time::sleep(DRAIN_TIME_MAX).await;
-        assert_eq!(taken.load(std::sync::atomic::Ordering::SeqCst), DRAIN_BYTES_MAX / (64 << 10) + 1);
+        assert_eq!(
+            taken.load(std::sync::atomic::Ordering::SeqCst),
+            DRAIN_BYTES_MAX / (64 << 10) + 1
+        );
     }
 
     #[tokio::test]

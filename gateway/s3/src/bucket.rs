@@ -43,16 +43,29 @@ pub(crate) async fn list(
             ));
         }
     };
-    let after = input.continuation_token.as_deref().map(|t| token::decode(0, t)).transpose()?;
-    let elsewhere = input.bucket_region.as_deref().is_some_and(|r| r != gateway.options.region);
+    let after = input
+        .continuation_token
+        .as_deref()
+        .map(|t| token::decode(0, t))
+        .transpose()?;
+    let elsewhere = input
+        .bucket_region
+        .as_deref()
+        .is_some_and(|r| r != gateway.options.region);
     let prefix = input.prefix.clone().unwrap_or_default();
     let (found, more) = if elsewhere {
         (Vec::new(), false)
     } else {
-        let page = gateway.engine.list_buckets(owner, &prefix, after.as_deref(), limit).await;
+        let page = gateway
+            .engine
+            .list_buckets(owner, &prefix, after.as_deref(), limit)
+            .await;
         page.map_err(from_engine)?
     };
-    let last = found.last().filter(|_| more).map(|(name, _)| token::encode(0, name.as_str()));
+    let last = found
+        .last()
+        .filter(|_| more)
+        .map(|(name, _)| token::encode(0, name.as_str()));
     let buckets = found.into_iter().map(|(name, row)| Bucket {
         name: Some(name.to_string()),
         creation_date: Some(time(row.created)),
@@ -79,14 +92,26 @@ pub(crate) async fn create(
         return Err(s3_error!(NotImplemented, "Object lock is not built yet"));
     }
     let Ok(name) = BucketName::parse(&input.bucket) else {
-        return Err(s3_error!(InvalidBucketName, "The specified bucket is not valid."));
+        return Err(s3_error!(
+            InvalidBucketName,
+            "The specified bucket is not valid."
+        ));
     };
     let configuration = input.create_bucket_configuration.as_ref();
     let beyond = configuration.is_some_and(|c| c.bucket.is_some() || c.location.is_some());
-    if beyond || configuration.and_then(|c| c.tags.as_ref()).is_some_and(|t| !t.is_empty()) {
-        return Err(s3_error!(NotImplemented, "Only LocationConstraint is built"));
+    if beyond
+        || configuration
+            .and_then(|c| c.tags.as_ref())
+            .is_some_and(|t| !t.is_empty())
+    {
+        return Err(s3_error!(
+            NotImplemented,
+            "Only LocationConstraint is built"
+        ));
     }
-    let asked = configuration.and_then(|c| c.location_constraint.as_ref()).map(|l| l.as_str());
+    let asked = configuration
+        .and_then(|c| c.location_constraint.as_ref())
+        .map(|l| l.as_str());
     let location = location_of(asked, &gateway.options.region)?;
     let acl = AclAsked {
         canned: input.acl.as_ref().map(|a| a.as_str().to_owned()),
@@ -99,7 +124,14 @@ pub(crate) async fn create(
     let ownership = input.object_ownership.as_ref().map(|o| o.as_str());
     let mut documents = documents_for_new_bucket(gateway, owner, &acl, ownership).await?;
     documents.push((BucketDocument::Location, location.into_bytes()));
-    let made = gateway.engine.create_bucket(NewBucket { name, owner, documents }).await;
+    let made = gateway
+        .engine
+        .create_bucket(NewBucket {
+            name,
+            owner,
+            documents,
+        })
+        .await;
     match made {
         Ok(_) => {}
         // As AWS does in its first region, where scripts rely on it; nothing is changed.
@@ -134,12 +166,17 @@ pub(crate) async fn head(
     request: S3Request<HeadBucketInput>,
 ) -> S3Result<S3Response<HeadBucketOutput>> {
     let input = request.input;
-    gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let mut headers = HeaderMap::new();
     if let Ok(region) = HeaderValue::from_str(&gateway.options.region) {
         headers.insert("x-amz-bucket-region", region);
     }
-    Ok(S3Response::with_headers(HeadBucketOutput::default(), headers))
+    Ok(S3Response::with_headers(
+        HeadBucketOutput::default(),
+        headers,
+    ))
 }
 
 /// DeleteBucket.
@@ -149,7 +186,9 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     crate::gateway::fresh!(gateway, bucket, gateway.engine.delete_bucket(&bucket).await)?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
@@ -161,7 +200,9 @@ pub(crate) async fn location(
     request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let stored = bucket.row.documents.get(&BucketDocument::Location);
     let stored = stored.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let location = stored.unwrap_or_else(|| gateway.options.region.clone());
@@ -185,7 +226,11 @@ mod tests {
             (Some("EU"), "here", None),
             (Some("eu-west-1"), "us-east-1", None),
         ] {
-            assert_eq!(location_of(asked, region).ok().as_deref(), expected, "{asked:?}");
+            assert_eq!(
+                location_of(asked, region).ok().as_deref(),
+                expected,
+                "{asked:?}"
+            );
         }
     }
 }

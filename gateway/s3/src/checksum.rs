@@ -16,7 +16,11 @@ use s3s::{S3Error, S3Result, TrailingHeaders, s3_error};
 pub(crate) const ALGORITHMS: [(ChecksumAlgorithm, &str, &str); 5] = [
     (ChecksumAlgorithm::Crc32, "x-amz-checksum-crc32", "CRC32"),
     (ChecksumAlgorithm::Crc32c, "x-amz-checksum-crc32c", "CRC32C"),
-    (ChecksumAlgorithm::Crc64Nvme, "x-amz-checksum-crc64nvme", "CRC64NVME"),
+    (
+        ChecksumAlgorithm::Crc64Nvme,
+        "x-amz-checksum-crc64nvme",
+        "CRC64NVME",
+    ),
     (ChecksumAlgorithm::Sha1, "x-amz-checksum-sha1", "SHA1"),
     (ChecksumAlgorithm::Sha256, "x-amz-checksum-sha256", "SHA256"),
 ];
@@ -32,12 +36,17 @@ const OTHERS: [&str; 5] = [
 
 /// `CRC32` and so on.
 pub(crate) fn name(algorithm: ChecksumAlgorithm) -> &'static str {
-    ALGORITHMS.iter().find(|(a, ..)| *a == algorithm).map_or("", |(.., name)| name)
+    ALGORITHMS
+        .iter()
+        .find(|(a, ..)| *a == algorithm)
+        .map_or("", |(.., name)| name)
 }
 
 /// From its name, in any case.
 pub(crate) fn parse_name(text: &str) -> S3Result<ChecksumAlgorithm> {
-    let found = ALGORITHMS.iter().find(|(.., name)| name.eq_ignore_ascii_case(text));
+    let found = ALGORITHMS
+        .iter()
+        .find(|(.., name)| name.eq_ignore_ascii_case(text));
     found.map(|(algorithm, ..)| *algorithm).ok_or_else(|| {
         s3_error!(
             InvalidRequest,
@@ -144,7 +153,10 @@ impl Declared {
     /// From a request's DTO values and headers.
     pub(crate) fn of(values: &Values, md5: Option<&str>, headers: &HeaderMap) -> S3Result<Self> {
         if OTHERS.iter().any(|other| headers.contains_key(*other)) {
-            return Err(s3_error!(NotImplemented, "Only CRC32, CRC32C, CRC64NVME, SHA1 and SHA256 are built"));
+            return Err(s3_error!(
+                NotImplemented,
+                "Only CRC32, CRC32C, CRC64NVME, SHA1 and SHA256 are built"
+            ));
         }
         let header = single(values)?;
         let trailer = announced(headers)?;
@@ -154,14 +166,20 @@ impl Declared {
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
             ));
         }
-        let declared = Self { md5: md5.map(decode_md5).transpose()?, header, trailer };
+        let declared = Self {
+            md5: md5.map(decode_md5).transpose()?,
+            header,
+            trailer,
+        };
         declared.fits_sdk_header(headers)?;
         Ok(declared)
     }
 
     /// `x-amz-sdk-checksum-algorithm` promises a value of that algorithm.
     fn fits_sdk_header(&self, headers: &HeaderMap) -> S3Result<()> {
-        let Some(promised) = headers.get("x-amz-sdk-checksum-algorithm") else { return Ok(()) };
+        let Some(promised) = headers.get("x-amz-sdk-checksum-algorithm") else {
+            return Ok(());
+        };
         let promised = parse_name(promised.to_str().unwrap_or_default())?;
         match self.algorithm() {
             Some(algorithm) if algorithm == promised => Ok(()),
@@ -176,13 +194,17 @@ impl Declared {
 
     /// The algorithm of the declared checksum.
     pub(crate) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
-        self.header.as_ref().map(|(algorithm, _)| *algorithm).or(self.trailer)
+        self.header
+            .as_ref()
+            .map(|(algorithm, _)| *algorithm)
+            .or(self.trailer)
     }
 
     /// Judges a body once it is whole.
     pub(crate) fn verify(self, trailers: Option<TrailingHeaders>) -> Verify {
         Box::new(move |digests| {
-            self.judge(digests, trailers.as_ref()).map_err(|e| Box::new(e) as BodyError)
+            self.judge(digests, trailers.as_ref())
+                .map_err(|e| Box::new(e) as BodyError)
         })
     }
 
@@ -202,7 +224,9 @@ impl Declared {
             (None, Some(algorithm)) => Some((algorithm, trailing(algorithm, trailers)?)),
             (None, None) => None,
         };
-        let Some((algorithm, value)) = sent else { return Ok(()) };
+        let Some((algorithm, value)) = sent else {
+            return Ok(());
+        };
         let computed = digests.checksums.iter().find(|(a, _)| *a == algorithm);
         if computed.is_some_and(|(_, computed)| *computed == value) {
             return Ok(());
@@ -218,7 +242,10 @@ impl Declared {
 fn decode_md5(text: &str) -> S3Result<Vec<u8>> {
     match BASE64.decode(text) {
         Ok(md5) if md5.len() == 16 => Ok(md5),
-        Ok(_) | Err(_) => Err(s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid.")),
+        Ok(_) | Err(_) => Err(s3_error!(
+            InvalidDigest,
+            "The Content-MD5 you specified was invalid."
+        )),
     }
 }
 
@@ -227,7 +254,9 @@ fn announced(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
     let mut found = None;
     for names in headers.get_all("x-amz-trailer") {
         for trailer in names.to_str().unwrap_or_default().split(',').map(str::trim) {
-            let known = ALGORITHMS.iter().find(|(_, header, _)| header.eq_ignore_ascii_case(trailer));
+            let known = ALGORITHMS
+                .iter()
+                .find(|(_, header, _)| header.eq_ignore_ascii_case(trailer));
             let Some((algorithm, ..)) = known else {
                 return Err(s3_error!(
                     InvalidRequest,
@@ -235,7 +264,10 @@ fn announced(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
                 ));
             };
             if found.replace(*algorithm).is_some() {
-                return Err(s3_error!(InvalidRequest, "Expecting a single x-amz-checksum- header"));
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "Expecting a single x-amz-checksum- header"
+                ));
             }
         }
     }
@@ -244,9 +276,18 @@ fn announced(headers: &HeaderMap) -> S3Result<Option<ChecksumAlgorithm>> {
 
 /// The announced trailer's value: missing or unreadable is not a mismatch but a malformed trailer.
 fn trailing(algorithm: ChecksumAlgorithm, trailers: Option<&TrailingHeaders>) -> S3Result<Vec<u8>> {
-    let header = ALGORITHMS.iter().find(|(a, ..)| *a == algorithm).map_or("", |(_, header, _)| header);
+    let header = ALGORITHMS
+        .iter()
+        .find(|(a, ..)| *a == algorithm)
+        .map_or("", |(_, header, _)| header);
     let value = trailers
-        .and_then(|t| t.read(|map| map.get(header).and_then(|v| v.to_str().ok()).map(str::to_owned)))
+        .and_then(|t| {
+            t.read(|map| {
+                map.get(header)
+                    .and_then(|v| v.to_str().ok())
+                    .map(str::to_owned)
+            })
+        })
         .flatten();
     match value {
         Some(value) => decode(algorithm, header, value.trim()),
@@ -261,7 +302,12 @@ pub(crate) fn check_document(
     headers: &HeaderMap,
     required: bool,
 ) -> S3Result<()> {
-    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned)
+    };
     let values = ALGORITHMS.map(|(_, name, _)| header(name));
     let md5 = header("content-md5");
     let declared = Declared::of(&values, md5.as_deref(), headers)?;
@@ -275,7 +321,9 @@ pub(crate) fn check_document(
             Ok(())
         };
     }
-    let Some(document) = state.document() else { return Err(crate::error::incomplete()) };
+    let Some(document) = state.document() else {
+        return Err(crate::error::incomplete());
+    };
     declared.judge(&digests(&document, declared.algorithm()), None)
 }
 
@@ -354,13 +402,37 @@ mod tests {
         let trailer = ("x-amz-trailer", "x-amz-checksum-crc32");
         for (values, list, code) in [
             ([crc(), crc(), None, None, None], vec![], "InvalidRequest"),
-            ([crc(), None, None, None, None], vec![trailer], "InvalidRequest"),
-            (none(), vec![("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1")], "InvalidRequest"),
+            (
+                [crc(), None, None, None, None],
+                vec![trailer],
+                "InvalidRequest",
+            ),
+            (
+                none(),
+                vec![("x-amz-trailer", "x-amz-checksum-crc32,x-amz-checksum-sha1")],
+                "InvalidRequest",
+            ),
             (none(), vec![("x-amz-trailer", "x-foo")], "InvalidRequest"),
-            (none(), vec![("x-amz-sdk-checksum-algorithm", "CRC32")], "InvalidRequest"),
-            (none(), vec![("x-amz-sdk-checksum-algorithm", "SHA1"), trailer], "InvalidRequest"),
-            (none(), vec![("x-amz-sdk-checksum-algorithm", "MD4"), trailer], "InvalidRequest"),
-            (none(), vec![("x-amz-checksum-sha512", "x")], "NotImplemented"),
+            (
+                none(),
+                vec![("x-amz-sdk-checksum-algorithm", "CRC32")],
+                "InvalidRequest",
+            ),
+            (
+                none(),
+                vec![("x-amz-sdk-checksum-algorithm", "SHA1"), trailer],
+                "InvalidRequest",
+            ),
+            (
+                none(),
+                vec![("x-amz-sdk-checksum-algorithm", "MD4"), trailer],
+                "InvalidRequest",
+            ),
+            (
+                none(),
+                vec![("x-amz-checksum-sha512", "x")],
+                "NotImplemented",
+            ),
         ] {
             let error = Declared::of(&values, None, &headers(&list)).expect_err("refused");
             assert_eq!(error.code().as_str(), code, "{list:?}");
@@ -373,7 +445,9 @@ mod tests {
     fn an_announced_trailer_must_come() {
         let list = headers(&[("x-amz-trailer", "x-amz-checksum-crc32")]);
         let declared = Declared::of(&none(), None, &list).expect("declared");
-        let error = declared.judge(&fox(Some(ChecksumAlgorithm::Crc32)), None).expect_err("missing");
+        let error = declared
+            .judge(&fox(Some(ChecksumAlgorithm::Crc32)), None)
+            .expect_err("missing");
         assert_eq!(error.code().as_str(), "MalformedTrailerError");
     }
 
@@ -385,7 +459,13 @@ mod tests {
         ] {
             let declared = Declared::of(&none(), Some(md5), &HeaderMap::new()).expect("declared");
             let verdict = declared.judge(&fox(None), None);
-            assert_eq!(verdict.err().map(|e| e.code().as_str().to_owned()).as_deref(), code);
+            assert_eq!(
+                verdict
+                    .err()
+                    .map(|e| e.code().as_str().to_owned())
+                    .as_deref(),
+                code
+            );
         }
     }
 }

@@ -22,15 +22,20 @@ pub(crate) struct Close {
     path: String,
     status: Option<StatusCode>,
     sent: u64,
-    /// The body ended as announced.
-    whole: bool,
     started: Instant,
 }
 
 impl Close {
     pub(crate) fn new(state: Arc<RequestState>, method: http::Method, path: &str) -> Self {
         let path = path.to_owned();
-        Self { state, method, path, status: None, sent: 0, whole: false, started: Instant::now() }
+        Self {
+            state,
+            method,
+            path,
+            status: None,
+            sent: 0,
+            started: Instant::now(),
+        }
     }
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
@@ -46,7 +51,10 @@ impl Drop for Close {
         let status = self.status.map_or(CLIENT_GONE, |s| s.as_u16());
         let operation = self.state.operation().to_owned();
         let seconds = self.started.elapsed().as_secs_f64();
-        let labels = [("operation", operation.clone()), ("status", status.to_string())];
+        let labels = [
+            ("operation", operation.clone()),
+            ("status", status.to_string()),
+        ];
         metrics::counter!("datamesh_s3_requests_total", &labels).increment(1);
         metrics::histogram!("datamesh_s3_request_seconds", "operation" => operation.clone())
             .record(seconds);
@@ -64,7 +72,6 @@ impl Drop for Close {
             status,
             received = self.state.received(),
             sent = self.sent,
-            whole = self.whole,
             seconds,
             "request"
         );
@@ -104,8 +111,7 @@ impl Body for ResponseBody {
                 // Headers are out: the connection is cut, so that a cut body is not taken for whole.
                 tracing::warn!(request_id = %self.close.state.id, %error, "answer cut");
             }
-            Poll::Ready(None) => self.close.whole = true,
-            Poll::Pending => {}
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }

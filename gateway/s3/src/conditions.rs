@@ -31,7 +31,10 @@ pub(crate) fn write(
 ) -> Condition {
     #[cfg(sabotage)]
     if engine_types::sabotage("drop-if-none-match") {
-        return Condition { if_match: if_match.map(matching), ..Condition::default() };
+        return Condition {
+            if_match: if_match.map(matching),
+            ..Condition::default()
+        };
     }
     Condition {
         if_match: if_match.map(matching),
@@ -80,7 +83,11 @@ impl Read {
             (None, Some(since)) => modified > since,
             (None, None) => true,
         };
-        if news { Verdict::Go } else { Verdict::NotModified }
+        if news {
+            Verdict::Go
+        } else {
+            Verdict::NotModified
+        }
     }
 }
 
@@ -124,7 +131,10 @@ mod tests {
     #[test]
     fn precedence_of_read_conditions() {
         let (before, at, after) = (time(Stamp(1000)), time(Stamp(2000)), time(Stamp(3000)));
-        let read = |m: Option<&str>, n: Option<&str>, since: Option<&Timestamp>, un: Option<&Timestamp>| {
+        let read = |m: Option<&str>,
+                    n: Option<&str>,
+                    since: Option<&Timestamp>,
+                    un: Option<&Timestamp>| {
             let read = Read {
                 if_match: m.map(condition),
                 if_none_match: n.map(condition),
@@ -148,7 +158,10 @@ mod tests {
             (read(None, None, Some(&at), None), Verdict::NotModified),
             (read(None, None, Some(&before), None), Verdict::Go),
             (read(None, Some("b"), Some(&after), None), Verdict::Go),
-            (read(None, Some(TAG), Some(&before), None), Verdict::NotModified),
+            (
+                read(None, Some(TAG), Some(&before), None),
+                Verdict::NotModified,
+            ),
             (read(Some("b"), Some(TAG), None, None), Verdict::Failed),
         ] {
             assert_eq!(verdict, expected);

@@ -10,7 +10,9 @@ use crate::sse::{CustomerAsked, ForWrite, set_sse, source_customer_asked, sse_as
 use crate::tagging;
 use crate::translate::{etag, read_version, seconds, time, written_version};
 use engine_core::meta::{Condition, Encryption, Refusal, VersionAttributes, VersionRow};
-use engine_node::{Bucket, CustomerKey, EngineError, Found, Lookup, PART_BYTES_MAX, PutBody, PutRequest};
+use engine_node::{
+    Bucket, CustomerKey, EngineError, Found, Lookup, PART_BYTES_MAX, PutBody, PutRequest,
+};
 use engine_types::{ChecksumAlgorithm as Algorithm, ObjectKey, VersionId};
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
@@ -66,14 +68,27 @@ fn failed() -> S3Error {
 
 impl Gateway {
     /// Finds the source, where its conditions hold. The access check has judged that it may be read.
-    pub(crate) async fn source(&self, cx: &RequestContext, asked: &SourceAsked<'_>) -> S3Result<Source> {
-        let CopySource::Bucket { bucket, key, version_id: version } = asked.source else {
+    pub(crate) async fn source(
+        &self,
+        cx: &RequestContext,
+        asked: &SourceAsked<'_>,
+    ) -> S3Result<Source> {
+        let CopySource::Bucket {
+            bucket,
+            key,
+            version_id: version,
+        } = asked.source
+        else {
             return Err(s3_error!(NotImplemented, "Access points are not built"));
         };
         let (key, version) = (object_key(key)?, version_id(version.as_deref())?);
         let mut bucket = self.engine.bucket(bucket).await.map_err(from_engine)?;
         self.expect_owner(&bucket, asked.expected_owner).await?;
-        let lookup = fresh!(self, bucket, self.engine.find(&bucket, &key, version, true).await)?;
+        let lookup = fresh!(
+            self,
+            bucket,
+            self.engine.find(&bucket, &key, version, true).await
+        )?;
         let found = match lookup {
             Lookup::Found(found) => *found,
             Lookup::Marker(..) if version.is_some() => {
@@ -82,13 +97,23 @@ impl Gateway {
                     "The source of a copy request may not specifically refer to a delete marker by version id."
                 ));
             }
-            Lookup::Marker(..) => return Err(from_engine(EngineError::Refused(Refusal::NoSuchKey))),
+            Lookup::Marker(..) => {
+                return Err(from_engine(EngineError::Refused(Refusal::NoSuchKey)));
+            }
             Lookup::Missing(refusal) => return Err(from_engine(EngineError::Refused(refusal))),
         };
         let row = &found.found.row;
         let key = self.sse_for_read(cx, &row.attributes.encryption, &asked.customer)?;
-        match asked.read.judge(&row.etag.to_string(), &seconds(row.order.stamp)) {
-            Verdict::Go => Ok(Source { bucket, found, key, asked: version }),
+        match asked
+            .read
+            .judge(&row.etag.to_string(), &seconds(row.order.stamp))
+        {
+            Verdict::Go => Ok(Source {
+                bucket,
+                found,
+                key,
+                asked: version,
+            }),
             Verdict::NotModified | Verdict::Failed => Err(failed()),
         }
     }
@@ -111,12 +136,21 @@ struct Directives {
 }
 
 /// Attributes of the copy: the request's, with the source's where a directive says COPY.
-fn inherit(mut new: VersionAttributes, source: &VersionRow, directives: Directives) -> VersionAttributes {
+fn inherit(
+    mut new: VersionAttributes,
+    source: &VersionRow,
+    directives: Directives,
+) -> VersionAttributes {
     const REDIRECT: &str = "x-amz-website-redirect-location";
     if !directives.metadata {
         // The redirect is never copied.
         let own = new.headers.into_iter().filter(|(name, _)| name == REDIRECT);
-        let theirs = source.attributes.headers.iter().filter(|(name, _)| name != REDIRECT).cloned();
+        let theirs = source
+            .attributes
+            .headers
+            .iter()
+            .filter(|(name, _)| name != REDIRECT)
+            .cloned();
         new.headers = theirs.chain(own).collect();
         new.user.clone_from(&source.attributes.user);
     }
@@ -187,11 +221,16 @@ impl Copy {
                  or encryption attributes."
             ));
         }
-        let new = gateway.attributes(cx, bucket, &self.asked, self.sse.encryption.clone()).await?;
+        let new = gateway
+            .attributes(cx, bucket, &self.asked, self.sse.encryption.clone())
+            .await?;
         let new = inherit(new, row, self.directives);
         if itself && source.found.found.latest && self.keeps_bytes(row, &new) {
             let engine = &gateway.engine;
-            match engine.reattribute(&source.found, self.condition.clone(), new.clone(), None).await {
+            match engine
+                .reattribute(&source.found, self.condition.clone(), new.clone(), None)
+                .await
+            {
                 Ok(Some(row)) => return Ok(Ok(row)),
                 // Another version is due, or the object has changed under us: copy the bytes.
                 Ok(None) | Err(EngineError::Refused(Refusal::NeedsCopy | Refusal::Changed)) => {}
@@ -201,7 +240,10 @@ impl Copy {
         let stored = row.checksum.as_ref().map(|c| c.algorithm);
         let algorithm = self.algorithm.or(stored).unwrap_or(DEFAULT_CHECKSUM);
         let length = row.size;
-        let stream = gateway.engine.read(source.found, 0..length, source.key).await;
+        let stream = gateway
+            .engine
+            .read(source.found, 0..length, source.key)
+            .await;
         let stream = stream.map_err(from_engine)?;
         let request = PutRequest {
             bucket: bucket.clone(),
@@ -229,19 +271,30 @@ pub(crate) async fn copy(
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let input = &request.input;
     refuse_object_lock!(input);
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let sse_asked = sse_asked!(input);
     let mut asked = attributes_asked!(input);
     let directives = Directives {
-        metadata: replaces(input.metadata_directive.as_ref().map(|d| d.as_str()), "metadata")?,
-        tags: replaces(input.tagging_directive.as_ref().map(|d| d.as_str()), "tagging")?,
+        metadata: replaces(
+            input.metadata_directive.as_ref().map(|d| d.as_str()),
+            "metadata",
+        )?,
+        tags: replaces(
+            input.tagging_directive.as_ref().map(|d| d.as_str()),
+            "tagging",
+        )?,
     };
     if !directives.tags {
         asked.tagging = None;
     } else if let Some(tags) = &asked.tagging {
         tagging::parse_header(tags)?;
     }
-    let algorithm = input.checksum_algorithm.as_ref().map(|a| checksum::parse_name(a.as_str()));
+    let algorithm = input
+        .checksum_algorithm
+        .as_ref()
+        .map(|a| checksum::parse_name(a.as_str()));
     let copy = Copy {
         key: object_key(&input.key)?,
         condition: conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref()),
@@ -291,11 +344,22 @@ mod tests {
     use super::*;
     use engine_types::{AccountId, ChargedTo, StorageClass};
 
-    fn attributes(headers: &[(&str, &str)], user: &[(&str, &str)], tags: &[(&str, &str)]) -> VersionAttributes {
-        let own = |list: &[(&str, &str)]| list.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+    fn attributes(
+        headers: &[(&str, &str)],
+        user: &[(&str, &str)],
+        tags: &[(&str, &str)],
+    ) -> VersionAttributes {
+        let own = |list: &[(&str, &str)]| {
+            list.iter()
+                .map(|(n, v)| ((*n).into(), (*v).into()))
+                .collect()
+        };
         VersionAttributes {
             owner: AccountId(1),
-            charged_to: ChargedTo { account: AccountId(1), key: None },
+            charged_to: ChargedTo {
+                account: AccountId(1),
+                key: None,
+            },
             class: StorageClass::standard(),
             headers: own(headers),
             user: own(user),
@@ -311,7 +375,10 @@ mod tests {
             order: engine_types::Order::default(),
             kind: engine_core::meta::VersionKind::Object,
             size: 1,
-            etag: engine_types::ETag { md5: [0; 16], parts: 0 },
+            etag: engine_types::ETag {
+                md5: [0; 16],
+                parts: 0,
+            },
             checksum: None,
             attributes,
             body: engine_core::meta::Body::None,
@@ -321,9 +388,12 @@ mod tests {
 
     #[test]
     fn directives() {
-        for (text, expected) in
-            [(None, Some(false)), (Some("COPY"), Some(false)), (Some("REPLACE"), Some(true)), (Some("copy"), None)]
-        {
+        for (text, expected) in [
+            (None, Some(false)),
+            (Some("COPY"), Some(false)),
+            (Some("REPLACE"), Some(true)),
+            (Some("copy"), None),
+        ] {
             assert_eq!(replaces(text, "metadata").ok(), expected);
         }
     }
@@ -331,17 +401,50 @@ mod tests {
     #[test]
     fn what_is_inherited_follows_the_directives() {
         let source = row(attributes(
-            &[("content-type", "a/b"), ("x-amz-website-redirect-location", "/old")],
+            &[
+                ("content-type", "a/b"),
+                ("x-amz-website-redirect-location", "/old"),
+            ],
             &[("u", "1")],
             &[("t", "1")],
         ));
-        let asked = attributes(&[("content-type", "c/d"), ("x-amz-website-redirect-location", "/new")], &[], &[]);
-        let copied = inherit(asked.clone(), &source, Directives { metadata: false, tags: false });
-        assert_eq!(copied, attributes(
-            &[("content-type", "a/b"), ("x-amz-website-redirect-location", "/new")],
-            &[("u", "1")],
-            &[("t", "1")],
-        ));
-        assert_eq!(inherit(asked.clone(), &source, Directives { metadata: true, tags: true }), asked);
+        let asked = attributes(
+            &[
+                ("content-type", "c/d"),
+                ("x-amz-website-redirect-location", "/new"),
+            ],
+            &[],
+            &[],
+        );
+        let copied = inherit(
+            asked.clone(),
+            &source,
+            Directives {
+                metadata: false,
+                tags: false,
+            },
+        );
+        assert_eq!(
+            copied,
+            attributes(
+                &[
+                    ("content-type", "a/b"),
+                    ("x-amz-website-redirect-location", "/new")
+                ],
+                &[("u", "1")],
+                &[("t", "1")],
+            )
+        );
+        assert_eq!(
+            inherit(
+                asked.clone(),
+                &source,
+                Directives {
+                    metadata: true,
+                    tags: true
+                }
+            ),
+            asked
+        );
     }
 }

@@ -43,32 +43,54 @@ impl Asked {
     /// From an actual request; `None`: no browser, or no bucket. A script's
     /// `Access-Control-Request-Method` there is taken at its word, as S3 does.
     pub(crate) fn of(method: &Method, headers: &HeaderMap, bucket: Option<&str>) -> Option<Self> {
-        let method = text(headers, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or_else(|| method.to_string());
+        let method =
+            text(headers, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or_else(|| method.to_string());
         let (bucket, origin) = (bucket?.to_owned(), text(headers, &ORIGIN)?);
-        Some(Self { bucket, origin, method, headers: Vec::new() })
+        Some(Self {
+            bucket,
+            origin,
+            method,
+            headers: Vec::new(),
+        })
     }
 
     /// From an OPTIONS request.
     fn preflight(headers: &HeaderMap, bucket: Option<&str>) -> S3Result<Self> {
-        let origin = text(headers, &ORIGIN)
-            .ok_or_else(|| bad_request("Insufficient information. Origin request header needed."))?;
+        let origin = text(headers, &ORIGIN).ok_or_else(|| {
+            bad_request("Insufficient information. Origin request header needed.")
+        })?;
         let method = text(headers, &ACCESS_CONTROL_REQUEST_METHOD)
             .ok_or_else(|| bad_request("Invalid Access-Control-Request-Method: null"))?;
         if !["GET", "PUT", "POST", "DELETE", "HEAD"].contains(&method.as_str()) {
-            return Err(bad_request(&format!("Invalid Access-Control-Request-Method: {method}")));
+            return Err(bad_request(&format!(
+                "Invalid Access-Control-Request-Method: {method}"
+            )));
         }
-        let bucket = bucket.ok_or_else(|| forbidden("CORSResponse: CORS is not enabled for this bucket."))?;
+        let bucket = bucket
+            .ok_or_else(|| forbidden("CORSResponse: CORS is not enabled for this bucket."))?;
         let list = text(headers, &ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
-        let named = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let named = list
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let headers = named.map(str::to_ascii_lowercase).collect();
-        Ok(Self { bucket: bucket.to_owned(), origin, method, headers })
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            origin,
+            method,
+            headers,
+        })
     }
 
     /// Lets the browser's script read this answer, where a rule says so. A bucket that cannot be
     /// looked up changes nothing.
     pub(crate) async fn decorate(&self, engine: &Engine, response: &mut HeaderMap) {
-        let Ok(bucket) = engine.bucket(&self.bucket).await else { return };
-        let Ok(Some(rules)) = document::<Vec<CorsRule>>(&bucket.row, BucketDocument::Cors) else { return };
+        let Ok(bucket) = engine.bucket(&self.bucket).await else {
+            return;
+        };
+        let Ok(Some(rules)) = document::<Vec<CorsRule>>(&bucket.row, BucketDocument::Cors) else {
+            return;
+        };
         if let Some(answer) = self.answer(&rules) {
             for (name, value) in &answer {
                 response.append(name.clone(), value.clone());
@@ -106,7 +128,10 @@ impl Asked {
         if let Some(age) = rule.max_age {
             set(ACCESS_CONTROL_MAX_AGE, &age.to_string());
         }
-        set(VARY, "Origin, Access-Control-Request-Headers, Access-Control-Request-Method");
+        set(
+            VARY,
+            "Origin, Access-Control-Request-Headers, Access-Control-Request-Method",
+        );
         Some(answer)
     }
 }
@@ -141,7 +166,10 @@ pub(crate) async fn preflight(
 
 /// `name` is in lower case.
 fn allows(rule: &CorsRule, name: &str) -> bool {
-    rule.headers.iter().flatten().any(|allowed| wild(&allowed.to_ascii_lowercase(), name))
+    rule.headers
+        .iter()
+        .flatten()
+        .any(|allowed| wild(&allowed.to_ascii_lowercase(), name))
 }
 
 /// Does `text` fit a pattern with at most one `*`?
@@ -172,12 +200,22 @@ mod tests {
 
     fn asked(origin: &str, method: &str, headers: &[&str]) -> Asked {
         let headers = headers.iter().map(|&name| name.to_owned()).collect();
-        Asked { bucket: "b".into(), origin: origin.into(), method: method.into(), headers }
+        Asked {
+            bucket: "b".into(),
+            origin: origin.into(),
+            method: method.into(),
+            headers,
+        }
     }
 
     fn origin_for(rules: &[CorsRule], asked: &Asked) -> Option<String> {
         let answer = asked.answer(rules)?;
-        Some(answer[ACCESS_CONTROL_ALLOW_ORIGIN].to_str().expect("text").to_owned())
+        Some(
+            answer[ACCESS_CONTROL_ALLOW_ORIGIN]
+                .to_str()
+                .expect("text")
+                .to_owned(),
+        )
     }
 
     #[test]
@@ -207,7 +245,10 @@ mod tests {
             rule(&["GET", "PUT"], &["*"], &[]),
         ];
         for (asked, origin) in [
-            (asked("http://a.example", "GET", &["x-amz-date", "content-type"]), Some("http://a.example")),
+            (
+                asked("http://a.example", "GET", &["x-amz-date", "content-type"]),
+                Some("http://a.example"),
+            ),
             (asked("http://a.example", "GET", &["range"]), None),
             (asked("http://a.example", "PUT", &[]), Some("*")),
             (asked("http://b.example", "GET", &[]), Some("*")),
@@ -220,7 +261,9 @@ mod tests {
     #[test]
     fn answers_carry_all_a_browser_needs() {
         let rules = [rule(&["GET", "HEAD"], &["http://*.example"], &["*"])];
-        let answer = asked("http://a.example", "GET", &["range"]).answer(&rules).expect("fits");
+        let answer = asked("http://a.example", "GET", &["range"])
+            .answer(&rules)
+            .expect("fits");
         for (name, value) in [
             (ACCESS_CONTROL_ALLOW_ORIGIN, "http://a.example"),
             (ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
@@ -228,11 +271,16 @@ mod tests {
             (ACCESS_CONTROL_ALLOW_HEADERS, "range"),
             (ACCESS_CONTROL_EXPOSE_HEADERS, "ETag, x-amz-meta-a"),
             (ACCESS_CONTROL_MAX_AGE, "300"),
-            (VARY, "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"),
+            (
+                VARY,
+                "Origin, Access-Control-Request-Headers, Access-Control-Request-Method",
+            ),
         ] {
             assert_eq!(answer[&name], value, "{name}");
         }
-        let star = asked("x", "GET", &[]).answer(&[rule(&["GET"], &["*"], &[])]).expect("fits");
+        let star = asked("x", "GET", &[])
+            .answer(&[rule(&["GET"], &["*"], &[])])
+            .expect("fits");
         assert_eq!(star[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
         assert!(!star.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS));
     }
@@ -240,13 +288,18 @@ mod tests {
     #[test]
     fn incomplete_preflights_are_400() {
         let headers = |list: &[(HeaderName, &'static str)]| {
-            list.iter().map(|(n, v)| (n.clone(), HeaderValue::from_static(v))).collect::<HeaderMap>()
+            list.iter()
+                .map(|(n, v)| (n.clone(), HeaderValue::from_static(v)))
+                .collect::<HeaderMap>()
         };
         let origin = (ORIGIN, "http://a");
         for (list, code) in [
             (vec![], "BadRequest"),
             (vec![origin.clone()], "BadRequest"),
-            (vec![origin.clone(), (ACCESS_CONTROL_REQUEST_METHOD, "PATCH")], "BadRequest"),
+            (
+                vec![origin.clone(), (ACCESS_CONTROL_REQUEST_METHOD, "PATCH")],
+                "BadRequest",
+            ),
             (vec![origin, (ACCESS_CONTROL_REQUEST_METHOD, "GET")], "ok"),
         ] {
             let got = Asked::preflight(&headers(&list), Some("b"));
@@ -255,6 +308,11 @@ mod tests {
         }
         assert!(Asked::of(&Method::GET, &headers(&[]), Some("b")).is_none());
         let put = headers(&[(ORIGIN, "x"), (ACCESS_CONTROL_REQUEST_METHOD, "GET")]);
-        assert_eq!(Asked::of(&Method::PUT, &put, Some("b")).expect("browser").method, "GET");
+        assert_eq!(
+            Asked::of(&Method::PUT, &put, Some("b"))
+                .expect("browser")
+                .method,
+            "GET"
+        );
     }
 }

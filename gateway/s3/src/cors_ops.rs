@@ -20,10 +20,15 @@ pub(crate) async fn get(
     request: S3Request<GetBucketCorsInput>,
 ) -> S3Result<S3Response<GetBucketCorsOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let kept: Option<Vec<CorsRule>> = document(&bucket.row, BucketDocument::Cors)?;
     let kept = kept.ok_or_else(|| {
-        s3_error!(NoSuchCORSConfiguration, "The CORS configuration does not exist")
+        s3_error!(
+            NoSuchCORSConfiguration,
+            "The CORS configuration does not exist"
+        )
     })?;
     let rules = kept.into_iter().map(|rule| CORSRule {
         allowed_headers: rule.headers,
@@ -33,7 +38,9 @@ pub(crate) async fn get(
         id: rule.id,
         max_age_seconds: rule.max_age,
     });
-    Ok(S3Response::new(GetBucketCorsOutput { cors_rules: Some(rules.collect()) }))
+    Ok(S3Response::new(GetBucketCorsOutput {
+        cors_rules: Some(rules.collect()),
+    }))
 }
 
 /// PutBucketCors.
@@ -45,27 +52,53 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let rules = parse(input.cors_configuration.cors_rules)?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let row = Some(to_row(&rules));
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Cors, row.clone()).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Cors, row.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutBucketCorsOutput::default()))
 }
 
 fn parse(rules: Vec<CORSRule>) -> S3Result<Vec<CorsRule>> {
     if rules.is_empty() || rules.len() > CORS_RULES_MAX {
-        return Err(s3_error!(MalformedXML, "A CORS configuration has 1 to {CORS_RULES_MAX} rules"));
+        return Err(s3_error!(
+            MalformedXML,
+            "A CORS configuration has 1 to {CORS_RULES_MAX} rules"
+        ));
     }
     rules.into_iter().map(parse_rule).collect()
 }
 
 fn parse_rule(rule: CORSRule) -> S3Result<CorsRule> {
     if rule.allowed_methods.is_empty() || rule.allowed_origins.is_empty() {
-        return Err(s3_error!(MalformedXML, "A CORS rule names methods and origins"));
+        return Err(s3_error!(
+            MalformedXML,
+            "A CORS rule names methods and origins"
+        ));
     }
-    if rule.id.as_ref().is_some_and(|id| id.chars().count() > CORS_ID_CHARS_MAX) {
-        return Err(s3_error!(InvalidRequest, "A CORS rule's ID has at most {CORS_ID_CHARS_MAX} characters"));
+    if rule
+        .id
+        .as_ref()
+        .is_some_and(|id| id.chars().count() > CORS_ID_CHARS_MAX)
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "A CORS rule's ID has at most {CORS_ID_CHARS_MAX} characters"
+        ));
     }
-    if let Some(method) = rule.allowed_methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
+    if let Some(method) = rule
+        .allowed_methods
+        .iter()
+        .find(|m| !METHODS.contains(&m.as_str()))
+    {
         return Err(s3_error!(
             InvalidRequest,
             "Found unsupported HTTP method in CORS config. Unsupported method is {method}"
@@ -84,7 +117,12 @@ fn parse_rule(rule: CORSRule) -> S3Result<CorsRule> {
             "AllowedHeader \"{name}\" can not have more than one wildcard."
         ));
     }
-    if let Some(name) = rule.expose_headers.iter().flatten().find(|name| name.contains('*')) {
+    if let Some(name) = rule
+        .expose_headers
+        .iter()
+        .flatten()
+        .find(|name| name.contains('*'))
+    {
         return Err(s3_error!(
             InvalidRequest,
             "ExposeHeader \"{name}\" contains wildcard. We currently do not support wildcard for \
@@ -108,8 +146,17 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Cors, None).await)?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Cors, None)
+            .await
+    )?;
     Ok(S3Response::new(DeleteBucketCorsOutput::default()))
 }
 
@@ -132,18 +179,37 @@ mod tests {
 
     #[test]
     fn rules_are_checked() {
-        let code = |rules| parse(rules).map_or_else(|e| e.code().as_str().to_owned(), |_| "ok".into());
+        let code =
+            |rules| parse(rules).map_or_else(|e| e.code().as_str().to_owned(), |_| "ok".into());
         for (rule, expected) in [
             (rule(|_| ()), "ok"),
-            (rule(|r| r.allowed_methods = vec!["PATCH".into()]), "InvalidRequest"),
-            (rule(|r| r.allowed_methods = vec!["get".into()]), "InvalidRequest"),
+            (
+                rule(|r| r.allowed_methods = vec!["PATCH".into()]),
+                "InvalidRequest",
+            ),
+            (
+                rule(|r| r.allowed_methods = vec!["get".into()]),
+                "InvalidRequest",
+            ),
             (rule(|r| r.allowed_methods.clear()), "MalformedXML"),
             (rule(|r| r.allowed_origins.clear()), "MalformedXML"),
-            (rule(|r| r.allowed_origins = vec!["http://*.a.*".into()]), "InvalidRequest"),
-            (rule(|r| r.allowed_headers = Some(vec!["x-*-*".into()])), "InvalidRequest"),
-            (rule(|r| r.expose_headers = Some(vec!["x-*".into()])), "InvalidRequest"),
+            (
+                rule(|r| r.allowed_origins = vec!["http://*.a.*".into()]),
+                "InvalidRequest",
+            ),
+            (
+                rule(|r| r.allowed_headers = Some(vec!["x-*-*".into()])),
+                "InvalidRequest",
+            ),
+            (
+                rule(|r| r.expose_headers = Some(vec!["x-*".into()])),
+                "InvalidRequest",
+            ),
             (rule(|r| r.id = Some("i".repeat(CORS_ID_CHARS_MAX))), "ok"),
-            (rule(|r| r.id = Some("i".repeat(CORS_ID_CHARS_MAX + 1))), "InvalidRequest"),
+            (
+                rule(|r| r.id = Some("i".repeat(CORS_ID_CHARS_MAX + 1))),
+                "InvalidRequest",
+            ),
         ] {
             assert_eq!(code(vec![rule.clone()]), expected, "{rule:?}");
         }

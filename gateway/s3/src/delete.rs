@@ -29,7 +29,11 @@ impl Gateway {
         let deleted = fresh!(
             self,
             bucket,
-            match self.engine.delete(&bucket, key, version, condition.clone(), by).await {
+            match self
+                .engine
+                .delete(&bucket, key, version, condition.clone(), by)
+                .await
+            {
                 Err(EngineError::Refused(Refusal::NoSuchKey | Refusal::NoSuchVersion)) if free => {
                     Ok((version, false))
                 }
@@ -48,12 +52,22 @@ pub(crate) async fn delete(
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
     if input.if_match_size.is_some() || input.if_match_last_modified_time.is_some() {
-        return Err(s3_error!(NotImplemented, "Only If-Match is built for conditional deletes"));
+        return Err(s3_error!(
+            NotImplemented,
+            "Only If-Match is built for conditional deletes"
+        ));
     }
-    let (key, version) = (object_key(&input.key)?, version_id(input.version_id.as_deref())?);
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let (key, version) = (
+        object_key(&input.key)?,
+        version_id(input.version_id.as_deref())?,
+    );
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let condition = conditions::write(input.if_match.as_ref(), None);
-    let deleted = gateway.delete_one(&cx, bucket, &key, version, condition).await?;
+    let deleted = gateway
+        .delete_one(&cx, bucket, &key, version, condition)
+        .await?;
     Ok(S3Response::new(DeleteObjectOutput {
         delete_marker: deleted.marker.then_some(true),
         version_id: deleted.version.map(|v| v.to_string()),

@@ -30,16 +30,24 @@ async fn delete_key(
     entry: &ObjectIdentifier,
 ) -> S3Result<DeletedObject> {
     if entry.size.is_some() || entry.last_modified_time.is_some() {
-        return Err(s3_error!(NotImplemented, "Only ETag is built for conditional deletes"));
+        return Err(s3_error!(
+            NotImplemented,
+            "Only ETag is built for conditional deletes"
+        ));
     }
-    let (key, version) = (object_key(&entry.key)?, version_id(entry.version_id.as_deref())?);
+    let (key, version) = (
+        object_key(&entry.key)?,
+        version_id(entry.version_id.as_deref())?,
+    );
     check_delete(cx, &entry.key, entry.version_id.as_deref())?;
     let condition = match &entry.e_tag {
         None => Condition::default(),
         Some(tag) if tag.value() == "*" => conditions::write(Some(&ETagCondition::Any), None),
         Some(tag) => conditions::write(Some(&ETagCondition::ETag(tag.clone())), None),
     };
-    let deleted = gateway.delete_one(cx, bucket.clone(), &key, version, condition).await?;
+    let deleted = gateway
+        .delete_one(cx, bucket.clone(), &key, version, condition)
+        .await?;
     let named = deleted.version.map(|v| v.to_string());
     Ok(DeletedObject {
         delete_marker: deleted.marker.then_some(true),
@@ -70,7 +78,9 @@ pub(crate) async fn delete(
     if entries.is_empty() || entries.len() > KEYS_MAX {
         return Err(malformed());
     }
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let (gateway, cx, bucket) = (gateway.clone(), &cx, &bucket);
     let outcomes: Vec<_> = futures::stream::iter(entries)
         .map(|entry| {

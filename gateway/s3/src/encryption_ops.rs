@@ -15,7 +15,9 @@ pub(crate) async fn get(
     request: S3Request<GetBucketEncryptionInput>,
 ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let kept: Option<EncryptionDocument> = document(&bucket.row, BucketDocument::Encryption)?;
     let kept = kept.ok_or_else(|| {
         s3_error!(
@@ -32,8 +34,11 @@ pub(crate) async fn get(
         blocked_encryption_types: None,
         bucket_key_enabled: Some(kept.bucket_key.unwrap_or(false)),
     };
-    let server_side_encryption_configuration = Some(ServerSideEncryptionConfiguration { rules: vec![rule] });
-    Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration }))
+    let server_side_encryption_configuration =
+        Some(ServerSideEncryptionConfiguration { rules: vec![rule] });
+    Ok(S3Response::new(GetBucketEncryptionOutput {
+        server_side_encryption_configuration,
+    }))
 }
 
 /// PutBucketEncryption.
@@ -45,26 +50,54 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let document = parse(&input.server_side_encryption_configuration)?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let row = Some(to_row(&document));
     let kind = BucketDocument::Encryption;
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, kind, row.clone()).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, kind, row.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutBucketEncryptionOutput::default()))
 }
 
 fn parse(asked: &ServerSideEncryptionConfiguration) -> S3Result<EncryptionDocument> {
     let [rule] = asked.rules.as_slice() else {
-        return Err(s3_error!(MalformedXML, "Exactly one encryption rule is allowed"));
+        return Err(s3_error!(
+            MalformedXML,
+            "Exactly one encryption rule is allowed"
+        ));
     };
-    let blocks = rule.blocked_encryption_types.as_ref().and_then(|b| b.encryption_type.as_deref());
-    if blocks.unwrap_or_default().iter().any(|kind| kind.as_str() != "NONE") {
-        return Err(s3_error!(NotImplemented, "Blocked encryption types are not built"));
+    let blocks = rule
+        .blocked_encryption_types
+        .as_ref()
+        .and_then(|b| b.encryption_type.as_deref());
+    if blocks
+        .unwrap_or_default()
+        .iter()
+        .any(|kind| kind.as_str() != "NONE")
+    {
+        return Err(s3_error!(
+            NotImplemented,
+            "Blocked encryption types are not built"
+        ));
     }
     let Some(default) = &rule.apply_server_side_encryption_by_default else {
-        return Err(s3_error!(MalformedXML, "ApplyServerSideEncryptionByDefault is missing"));
+        return Err(s3_error!(
+            MalformedXML,
+            "ApplyServerSideEncryptionByDefault is missing"
+        ));
     };
     let algorithm = default.sse_algorithm.as_str().to_owned();
-    let kms_key = default.kms_master_key_id.clone().filter(|id| !id.is_empty());
+    let kms_key = default
+        .kms_master_key_id
+        .clone()
+        .filter(|id| !id.is_empty());
     match algorithm.as_str() {
         "AES256" if kms_key.is_some() => {
             return Err(s3_error!(
@@ -73,10 +106,19 @@ fn parse(asked: &ServerSideEncryptionConfiguration) -> S3Result<EncryptionDocume
             ));
         }
         "AES256" | "aws:kms" => {}
-        "aws:kms:dsse" => return Err(s3_error!(NotImplemented, "Only AES256 and aws:kms are built")),
+        "aws:kms:dsse" => {
+            return Err(s3_error!(
+                NotImplemented,
+                "Only AES256 and aws:kms are built"
+            ));
+        }
         _ => return Err(s3_error!(MalformedXML, "Unknown SSEAlgorithm")),
     }
-    Ok(EncryptionDocument { algorithm, kms_key, bucket_key: rule.bucket_key_enabled })
+    Ok(EncryptionDocument {
+        algorithm,
+        kms_key,
+        bucket_key: rule.bucket_key_enabled,
+    })
 }
 
 /// DeleteBucketEncryption.
@@ -86,8 +128,17 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Encryption, None).await)?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Encryption, None)
+            .await
+    )?;
     Ok(S3Response::new(DeleteBucketEncryptionOutput::default()))
 }
 
@@ -95,7 +146,11 @@ pub(crate) async fn delete(
 mod tests {
     use super::*;
 
-    fn rule(algorithm: &str, key: Option<&str>, bucket_key: Option<bool>) -> ServerSideEncryptionRule {
+    fn rule(
+        algorithm: &str,
+        key: Option<&str>,
+        bucket_key: Option<bool>,
+    ) -> ServerSideEncryptionRule {
         ServerSideEncryptionRule {
             apply_server_side_encryption_by_default: Some(ServerSideEncryptionByDefault {
                 kms_master_key_id: key.map(Into::into),
@@ -116,9 +171,14 @@ mod tests {
             (vec![rule("aws:kms:dsse", None, None)], "NotImplemented"),
             (vec![rule("DES", None, None)], "MalformedXML"),
             (vec![], "MalformedXML"),
-            (vec![rule("AES256", None, None), rule("AES256", None, None)], "MalformedXML"),
+            (
+                vec![rule("AES256", None, None), rule("AES256", None, None)],
+                "MalformedXML",
+            ),
         ] {
-            let got = parse(&ServerSideEncryptionConfiguration { rules: rules.clone() });
+            let got = parse(&ServerSideEncryptionConfiguration {
+                rules: rules.clone(),
+            });
             let code = got.map_or_else(|e| e.code().as_str().to_owned(), |_| "ok".into());
             assert_eq!(code, expected, "{rules:?}");
         }

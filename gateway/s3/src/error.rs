@@ -10,7 +10,11 @@ use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{BodySizeLimitExceeded, S3Error, S3ErrorCode, s3_error};
 
 /// A code s3s does not know, with its status.
-pub(crate) fn custom(code: &'static str, status: StatusCode, message: impl Into<String>) -> S3Error {
+pub(crate) fn custom(
+    code: &'static str,
+    status: StatusCode,
+    message: impl Into<String>,
+) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.into());
     error.set_status_code(status);
     error
@@ -22,7 +26,10 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
         EngineError::Refused(refusal) => from_refusal(refusal),
         EngineError::Body(error) => from_body(error),
         EngineError::Length { announced, got } => {
-            s3_error!(IncompleteBody, "The request body ended at {got} of {announced} bytes")
+            s3_error!(
+                IncompleteBody,
+                "The request body ended at {got} of {announced} bytes"
+            )
         }
         EngineError::TooLarge => s3_error!(
             EntityTooLarge,
@@ -42,7 +49,10 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
             "Your proposed upload is smaller than the minimum allowed size (part {number})"
         ),
         EngineError::ChecksumMismatch => {
-            s3_error!(BadDigest, "The checksum you specified did not match the calculated checksum.")
+            s3_error!(
+                BadDigest,
+                "The checksum you specified did not match the calculated checksum."
+            )
         }
         EngineError::SizeMismatch => s3_error!(
             InvalidRequest,
@@ -58,7 +68,9 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
             StatusCode::BAD_REQUEST,
             format!("Key '{key}' does not exist or is not available"),
         ),
-        EngineError::Unavailable(reason) => S3Error::with_message(S3ErrorCode::ServiceUnavailable, reason),
+        EngineError::Unavailable(reason) => {
+            S3Error::with_message(S3ErrorCode::ServiceUnavailable, reason)
+        }
         EngineError::SlowDown => s3_error!(SlowDown, "Please reduce your request rate."),
         EngineError::Full => custom(
             "InsufficientStorage",
@@ -71,7 +83,10 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
         }
         EngineError::Internal(what) => {
             tracing::error!(what, "internal error");
-            s3_error!(InternalError, "We encountered an internal error. Please try again.")
+            s3_error!(
+                InternalError,
+                "We encountered an internal error. Please try again."
+            )
         }
     }
 }
@@ -86,7 +101,10 @@ fn from_refusal(refusal: Refusal) -> S3Error {
         ),
         Refusal::NoSuchBucket => s3_error!(NoSuchBucket, "The specified bucket does not exist"),
         Refusal::BucketNotEmpty => {
-            s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty")
+            s3_error!(
+                BucketNotEmpty,
+                "The bucket you tried to delete is not empty"
+            )
         }
         Refusal::BucketExists { owned: true } => s3_error!(
             BucketAlreadyOwnedByYou,
@@ -124,7 +142,10 @@ fn from_refusal(refusal: Refusal) -> S3Error {
         | Refusal::NeedsCopy
         | Refusal::EmailTaken => {
             tracing::error!(%refusal, "refusal that S3 cannot cause");
-            s3_error!(InternalError, "We encountered an internal error. Please try again.")
+            s3_error!(
+                InternalError,
+                "We encountered an internal error. Please try again."
+            )
         }
     }
 }
@@ -173,16 +194,14 @@ fn known_body_error(error: &(dyn std::error::Error + 'static)) -> Option<S3Error
             "The request signature we calculated does not match the signature you provided. Check \
              your key and signing method."
         )),
-        AwsChunkedStreamError::ChunkMetaTooLarge(..) | AwsChunkedStreamError::ChunkDataTooLarge(..) => {
-            Some(custom(
-                "InvalidChunkSizeError",
-                StatusCode::BAD_REQUEST,
-                "Only chunks of at most 8 MiB are taken",
-            ))
-        }
-        AwsChunkedStreamError::TrailersTooLarge(..) | AwsChunkedStreamError::TooManyTrailerHeaders(..) => {
-            Some(malformed_trailer())
-        }
+        AwsChunkedStreamError::ChunkMetaTooLarge(..)
+        | AwsChunkedStreamError::ChunkDataTooLarge(..) => Some(custom(
+            "InvalidChunkSizeError",
+            StatusCode::BAD_REQUEST,
+            "Only chunks of at most 8 MiB are taken",
+        )),
+        AwsChunkedStreamError::TrailersTooLarge(..)
+        | AwsChunkedStreamError::TooManyTrailerHeaders(..) => Some(malformed_trailer()),
         AwsChunkedStreamError::FormatError
         | AwsChunkedStreamError::Incomplete
         | AwsChunkedStreamError::LengthMismatch => Some(incomplete()),
@@ -225,22 +244,57 @@ mod tests {
     fn codes_and_statuses() {
         for (error, code, status) in [
             (EngineError::Refused(Refusal::NoSuchKey), "NoSuchKey", 404),
-            (EngineError::Refused(Refusal::StaleBucket), "OperationAborted", 409),
-            (EngineError::Refused(Refusal::BucketExists { owned: true }), "BucketAlreadyOwnedByYou", 409),
-            (EngineError::Refused(Refusal::PreconditionFailed), "PreconditionFailed", 412),
-            (EngineError::Refused(Refusal::TooOld), "ServiceUnavailable", 503),
-            (EngineError::Unavailable("two drives".into()), "ServiceUnavailable", 503),
+            (
+                EngineError::Refused(Refusal::StaleBucket),
+                "OperationAborted",
+                409,
+            ),
+            (
+                EngineError::Refused(Refusal::BucketExists { owned: true }),
+                "BucketAlreadyOwnedByYou",
+                409,
+            ),
+            (
+                EngineError::Refused(Refusal::PreconditionFailed),
+                "PreconditionFailed",
+                412,
+            ),
+            (
+                EngineError::Refused(Refusal::TooOld),
+                "ServiceUnavailable",
+                503,
+            ),
+            (
+                EngineError::Unavailable("two drives".into()),
+                "ServiceUnavailable",
+                503,
+            ),
             (EngineError::SlowDown, "SlowDown", 503),
             (EngineError::Full, "InsufficientStorage", 507),
             (EngineError::TooLarge, "EntityTooLarge", 400),
             (EngineError::PartTooSmall(2), "EntityTooSmall", 400),
-            (EngineError::Length { announced: 2, got: 1 }, "IncompleteBody", 400),
-            (EngineError::KeyUnavailable("k".into()), "KMS.NotFoundException", 400),
+            (
+                EngineError::Length {
+                    announced: 2,
+                    got: 1,
+                },
+                "IncompleteBody",
+                400,
+            ),
+            (
+                EngineError::KeyUnavailable("k".into()),
+                "KMS.NotFoundException",
+                400,
+            ),
             (EngineError::Internal("x".into()), "InternalError", 500),
         ] {
             let answer = from_engine(error);
             assert_eq!(answer.code().as_str(), code);
-            assert_eq!(answer.status_code().map(|s| s.as_u16()), Some(status), "{code}");
+            assert_eq!(
+                answer.status_code().map(|s| s.as_u16()),
+                Some(status),
+                "{code}"
+            );
         }
     }
 
@@ -253,8 +307,14 @@ mod tests {
             (deep, "RequestTimeout"),
             (chunk, "SignatureDoesNotMatch"),
             (verdict, "BadDigest"),
-            (Box::new(UploadStreamError::Sha256Mismatch), "XAmzContentSHA256Mismatch"),
-            (Box::new(AwsChunkedStreamError::ChunkDataTooLarge(2, 1)), "InvalidChunkSizeError"),
+            (
+                Box::new(UploadStreamError::Sha256Mismatch),
+                "XAmzContentSHA256Mismatch",
+            ),
+            (
+                Box::new(AwsChunkedStreamError::ChunkDataTooLarge(2, 1)),
+                "InvalidChunkSizeError",
+            ),
             (Box::new(std::io::Error::other("reset")), "IncompleteBody"),
         ] {
             assert_eq!(from_engine(EngineError::Body(error)).code().as_str(), code);

@@ -21,7 +21,7 @@ use crate::request::{DOCUMENT_BYTES_MAX, RequestState};
 use bytes::Bytes;
 use engine_node::Engine;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::region::Region;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -77,22 +77,38 @@ impl S3Front {
         let hosts = Hosts::new(&options.domains);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config(&options)?)));
         let build = |repair: Option<Repair>| {
-            let gateway = Gateway { engine: engine.clone(), options: Arc::clone(&options) };
+            let gateway = Gateway {
+                engine: engine.clone(),
+                options: Arc::clone(&options),
+            };
             let mut builder = S3ServiceBuilder::new(gateway);
             builder.set_config(Arc::clone(&config) as Arc<_>);
             builder.set_host(hosts.clone());
             // The access check runs only where auth is set: it always is.
-            builder.set_auth(Auth { engine: engine.clone() });
+            builder.set_auth(Auth {
+                engine: engine.clone(),
+            });
             builder.set_access(Access::new(engine.clone()));
             if let Some(repair) = repair {
                 builder.set_route(repair);
             }
             builder.build()
         };
-        let repair = Repair::new(build(None), Auth { engine: engine.clone() });
+        let repair = Repair::new(
+            build(None),
+            Auth {
+                engine: engine.clone(),
+            },
+        );
         let service = build(Some(repair));
         let forms = build(None);
-        Ok(Self { engine, service, forms, options, hosts })
+        Ok(Self {
+            engine,
+            service,
+            forms,
+            options,
+            hosts,
+        })
     }
 
     /// Answers one request. Never fails: what goes wrong is an answer.
@@ -110,6 +126,7 @@ impl S3Front {
         let browser = cors::Asked::of(&method, &head.headers, bucket.as_deref());
         let length = body.size_hint().exact();
         let expects = head.headers.contains_key(header::EXPECT);
+        let version = head.version;
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
         let mut response = match self.admit(&mut head, target, length) {
             Ok(Route::S3) if target == Target::Form => {
@@ -125,10 +142,19 @@ impl S3Front {
             Err(error) => render::error(error),
         };
         leftover.drain();
+        if expects && state.received() == 0 && version < Version::HTTP_2 {
+            refuse_expectation(&mut response);
+        }
         if let Some(browser) = browser.filter(|_| method != Method::OPTIONS) {
             browser.decorate(&self.engine, response.headers_mut()).await;
         }
-        render::finish(&mut response, &state, &method, &resource, &self.options.region);
+        render::finish(
+            &mut response,
+            &state,
+            &method,
+            &resource,
+            &self.options.region,
+        );
         close.answered(response.status());
         response.map(|body| ResponseBody::new(body, close))
     }
@@ -137,7 +163,11 @@ impl S3Front {
     fn admit(&self, head: &mut Parts, target: Target, length: Option<u64>) -> S3Result<Route> {
         precheck::check(head, target, length)?;
         // An empty Authorization header is none.
-        if head.headers.get(header::AUTHORIZATION).is_some_and(http::HeaderValue::is_empty) {
+        if head
+            .headers
+            .get(header::AUTHORIZATION)
+            .is_some_and(http::HeaderValue::is_empty)
+        {
             head.headers.remove(header::AUTHORIZATION);
         }
         if head.method == Method::OPTIONS {
@@ -150,9 +180,17 @@ impl S3Front {
     }
 
     /// A browser's form: the PUT it stands for, its answer re-said.
-    async fn form(&self, head: Parts, body: RequestBody, named: (Option<String>, bool)) -> Response<Body> {
-        let auth = Auth { engine: self.engine.clone() };
-        let (put, answer) = match post_form::into_put(&auth, &self.options, head, body, named).await {
+    async fn form(
+        &self,
+        head: Parts,
+        body: RequestBody,
+        named: (Option<String>, bool),
+    ) -> Response<Body> {
+        let auth = Auth {
+            engine: self.engine.clone(),
+        };
+        let (put, answer) = match post_form::into_put(&auth, &self.options, head, body, named).await
+        {
             Ok(form) => form,
             Err(error) => return render::error(error),
         };
@@ -176,7 +214,10 @@ impl S3Front {
         if target == Target::Document {
             state.keep_document();
         }
-        let hashed = head.headers.get("x-amz-content-sha256").is_some_and(|v| v.len() == 64);
+        let hashed = head
+            .headers
+            .get("x-amz-content-sha256")
+            .is_some_and(|v| v.len() == 64);
         let mut request = Request::from_parts(head, Body::http_body_unsync(body));
         request.extensions_mut().insert(Arc::clone(state));
         let response = match self.service.call(request).await {
@@ -190,14 +231,21 @@ impl S3Front {
         let unread = response.status() == StatusCode::INTERNAL_SERVER_ERROR && !state.handled();
         match leftover.fault() {
             Some(fault) if unread => render::error(crate::error::from_body(fault)),
-            None if unread && leftover.polled() => {
-                render::error(if hashed { sha256_mismatch() } else { incomplete() })
-            }
+            None if unread && leftover.polled() => render::error(if hashed {
+                sha256_mismatch()
+            } else {
+                incomplete()
+            }),
             _ => response,
         }
     }
 
-    async fn preflight(&self, head: &Parts, bucket: Option<&str>, state: &RequestState) -> Response<Body> {
+    async fn preflight(
+        &self,
+        head: &Parts,
+        bucket: Option<&str>,
+        state: &RequestState,
+    ) -> Response<Body> {
         state.set_operation("Preflight");
         match cors::preflight(&self.engine, &head.headers, bucket).await {
             Ok(headers) => {
@@ -218,9 +266,23 @@ impl S3Front {
             Some(bucket) => (Some(bucket.to_owned()), !path.is_empty()),
             None => {
                 let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-                ((!bucket.is_empty()).then(|| bucket.to_owned()), !key.is_empty())
+                (
+                    (!bucket.is_empty()).then(|| bucket.to_owned()),
+                    !key.is_empty(),
+                )
             }
         }
+    }
+}
+
+/// Who waits for a 100 and hears an error may send its body or not, and some clients (botocore) take
+/// the next answer for this one: only closing leaves no doubt.
+fn refuse_expectation(response: &mut Response<Body>) {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What handlers share: the engine, the options, and how a bucket is looked up and looked up again.
 
-use crate::error::from_engine;
 use crate::access::Judge;
+use crate::error::from_engine;
 use crate::identity::Identity;
 use crate::options::FrontOptions;
 use crate::request::RequestState;
@@ -31,15 +31,21 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     /// Refuses a request that no access check has seen.
     pub(crate) fn of(extensions: &http::Extensions) -> S3Result<Self> {
-        let (Some(identity), Some(state)) =
-            (extensions.get::<Identity>(), extensions.get::<Arc<RequestState>>())
-        else {
+        let (Some(identity), Some(state)) = (
+            extensions.get::<Identity>(),
+            extensions.get::<Arc<RequestState>>(),
+        ) else {
             return Err(s3_error!(AccessDenied));
         };
         state.set_handled();
         let bucket = extensions.get::<Bucket>().cloned();
         let judge = extensions.get::<Arc<Judge>>().cloned();
-        Ok(Self { identity: identity.clone(), state: Arc::clone(state), judge, bucket })
+        Ok(Self {
+            identity: identity.clone(),
+            state: Arc::clone(state),
+            judge,
+            bucket,
+        })
     }
 }
 
@@ -84,31 +90,56 @@ impl Gateway {
     }
 
     /// `x-amz-expected-bucket-owner` and its source form: the owner's canonical id, or its number.
-    pub(crate) async fn expect_owner(&self, bucket: &Bucket, expected: Option<&str>) -> S3Result<()> {
-        let Some(expected) = expected else { return Ok(()) };
+    pub(crate) async fn expect_owner(
+        &self,
+        bucket: &Bucket,
+        expected: Option<&str>,
+    ) -> S3Result<()> {
+        let Some(expected) = expected else {
+            return Ok(());
+        };
         let owner = bucket.row.owner;
         let account = self.engine.account(owner).await.map_err(from_engine)?;
         let fits = account.is_some_and(|a| a.canonical_id == expected);
-        if fits || expected.parse() == Ok(owner.0) { Ok(()) } else { Err(s3_error!(AccessDenied)) }
+        if fits || expected.parse() == Ok(owner.0) {
+            Ok(())
+        } else {
+            Err(s3_error!(AccessDenied))
+        }
     }
 
     /// The bucket again, past the cache; only if it is still the same one, judged by the same rules.
     pub(crate) async fn refresh(&self, old: &Bucket) -> S3Result<Bucket> {
         let name = old.row.name.as_str();
-        let new = self.engine.refresh_bucket(name).await.map_err(from_engine)?;
+        let new = self
+            .engine
+            .refresh_bucket(name)
+            .await
+            .map_err(from_engine)?;
         if new.row.id != old.row.id {
             return Err(s3_error!(NoSuchBucket));
         }
-        let same = |kind: &BucketDocument| new.row.documents.get(kind) == old.row.documents.get(kind);
-        if JUDGED.iter().all(same) { Ok(new) } else { Err(s3_error!(OperationAborted)) }
+        let same =
+            |kind: &BucketDocument| new.row.documents.get(kind) == old.row.documents.get(kind);
+        if JUDGED.iter().all(same) {
+            Ok(new)
+        } else {
+            Err(s3_error!(OperationAborted))
+        }
     }
 
     /// Owner as listings show it; an account that is gone keeps its number.
     pub(crate) async fn owner(&self, id: AccountId) -> S3Result<s3s::dto::Owner> {
         let account = self.engine.account(id).await.map_err(from_engine)?;
         Ok(match account {
-            Some(row) => s3s::dto::Owner { id: Some(row.canonical_id), display_name: Some(row.name) },
-            None => s3s::dto::Owner { id: Some(id.0.to_string()), display_name: None },
+            Some(row) => s3s::dto::Owner {
+                id: Some(row.canonical_id),
+                display_name: Some(row.name),
+            },
+            None => s3s::dto::Owner {
+                id: Some(id.0.to_string()),
+                display_name: None,
+            },
         })
     }
 }
@@ -117,7 +148,9 @@ impl Gateway {
 pub(crate) fn object_key(key: &str) -> S3Result<ObjectKey> {
     ObjectKey::parse(key).map_err(|error| match error {
         NameError::KeyTooLong => s3_error!(KeyTooLongError, "Your key is too long"),
-        NameError::EmptyKey | NameError::Bucket => s3_error!(InvalidArgument, "Object key must not be empty"),
+        NameError::EmptyKey | NameError::Bucket => {
+            s3_error!(InvalidArgument, "Object key must not be empty")
+        }
     })
 }
 

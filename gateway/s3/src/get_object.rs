@@ -39,7 +39,10 @@ macro_rules! ask {
         let expires = input.response_expires.as_ref().map(http_date).transpose()?;
         let overrides = [
             ("cache-control", input.response_cache_control.clone()),
-            ("content-disposition", input.response_content_disposition.clone()),
+            (
+                "content-disposition",
+                input.response_content_disposition.clone(),
+            ),
             ("content-encoding", input.response_content_encoding.clone()),
             ("content-language", input.response_content_language.clone()),
             ("content-type", input.response_content_type.clone()),
@@ -56,9 +59,15 @@ macro_rules! ask {
             },
             range: input.range,
             part: input.part_number.map(part_number).transpose()?,
-            checksum: input.checksum_mode.as_ref().is_some_and(|m| m.as_str() == "ENABLED"),
+            checksum: input
+                .checksum_mode
+                .as_ref()
+                .is_some_and(|m| m.as_str() == "ENABLED"),
             customer: customer_asked!(input),
-            overrides: overrides.into_iter().filter_map(|(n, v)| Some((n, v?))).collect(),
+            overrides: overrides
+                .into_iter()
+                .filter_map(|(n, v)| Some((n, v?)))
+                .collect(),
             headers: $request.headers.clone(),
         }
     }};
@@ -66,7 +75,8 @@ macro_rules! ask {
 
 fn http_date(at: &Timestamp) -> S3Result<String> {
     let mut text = Vec::new();
-    at.format(TimestampFormat::HttpDate, &mut text).map_err(|e| s3_error!(e, InvalidArgument))?;
+    at.format(TimestampFormat::HttpDate, &mut text)
+        .map_err(|e| s3_error!(e, InvalidArgument))?;
     String::from_utf8(text).map_err(|e| s3_error!(e, InternalError))
 }
 
@@ -100,10 +110,16 @@ pub(crate) fn marker(bucket: &Bucket, asked: Option<VersionId>, id: VersionId, a
     }
     let mut error = if asked.is_some() {
         headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
-        if let Some(at) = http_date(&seconds(Stamp(at))).ok().and_then(|at| at.parse().ok()) {
+        if let Some(at) = http_date(&seconds(Stamp(at)))
+            .ok()
+            .and_then(|at| at.parse().ok())
+        {
             headers.insert(header::LAST_MODIFIED, at);
         }
-        s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource.")
+        s3_error!(
+            MethodNotAllowed,
+            "The specified method is not allowed against this resource."
+        )
     } else {
         s3_error!(NoSuchKey, "The specified key does not exist.")
     };
@@ -122,7 +138,10 @@ fn not_modified(bucket: &Bucket, row: &VersionRow) -> S3Error {
     };
     set("etag", Some(format!("\"{}\"", row.etag)));
     set("last-modified", http_date(&seconds(row.order.stamp)).ok());
-    set("cache-control", attributes::header(&row.attributes, "cache-control"));
+    set(
+        "cache-control",
+        attributes::header(&row.attributes, "cache-control"),
+    );
     set("expires", attributes::header(&row.attributes, "expires"));
     set("x-amz-version-id", read_version(bucket, row.version));
     error.set_headers(headers);
@@ -154,7 +173,10 @@ impl Gateway {
         };
         let row = &found.found.row;
         let key = self.sse_for_read(cx, &row.attributes.encryption, &ask.customer)?;
-        match ask.read.judge(&row.etag.to_string(), &seconds(row.order.stamp)) {
+        match ask
+            .read
+            .judge(&row.etag.to_string(), &seconds(row.order.stamp))
+        {
             Verdict::Go => {}
             Verdict::NotModified => return Err(not_modified(&bucket, row)),
             Verdict::Failed => {
@@ -163,7 +185,14 @@ impl Gateway {
             }
         }
         let (range, partial, parts) = self.extent(&found, ask).await?;
-        Ok(Answer { bucket, found, range, partial, parts, key })
+        Ok(Answer {
+            bucket,
+            found,
+            range,
+            partial,
+            parts,
+            key,
+        })
     }
 
     /// Which bytes, whether they are a part of it, and the parts in all.
@@ -177,7 +206,11 @@ impl Gateway {
                     "Cannot specify both Range header and partNumber query parameter"
                 ));
             }
-            let part = self.engine.part_range(found, number).await.map_err(from_engine)?;
+            let part = self
+                .engine
+                .part_range(found, number)
+                .await
+                .map_err(from_engine)?;
             let Some((range, count)) = part else {
                 return Err(custom(
                     "InvalidPartNumber",
@@ -200,7 +233,9 @@ impl Gateway {
 
 /// If-Range: a tag or a date; where it does not hold, the range is ignored.
 fn if_range_holds(headers: &HeaderMap, row: &VersionRow) -> bool {
-    let Some(value) = headers.get(header::IF_RANGE) else { return true };
+    let Some(value) = headers.get(header::IF_RANGE) else {
+        return true;
+    };
     let text = value.to_str().unwrap_or_default();
     match Timestamp::parse(TimestampFormat::HttpDate, text) {
         Ok(date) => date == seconds(row.order.stamp),
@@ -213,7 +248,11 @@ macro_rules! fill {
     ($output:expr, $ask:expr, $answer:expr) => {{
         let row = &$answer.found.found.row;
         let text = |name: &str| {
-            let asked = $ask.overrides.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+            let asked = $ask
+                .overrides
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.clone());
             asked.or_else(|| attributes::header(&row.attributes, name))
         };
         $output.accept_ranges = Some("bytes".into());
@@ -221,7 +260,8 @@ macro_rules! fill {
         $output.content_disposition = text("content-disposition");
         $output.content_encoding = text("content-encoding");
         $output.content_language = text("content-language");
-        $output.content_type = Some(text("content-type").unwrap_or_else(|| DEFAULT_CONTENT_TYPE.into()));
+        $output.content_type =
+            Some(text("content-type").unwrap_or_else(|| DEFAULT_CONTENT_TYPE.into()));
         $output.expires = text("expires");
         $output.website_redirect_location =
             attributes::header(&row.attributes, "x-amz-website-redirect-location");
@@ -254,12 +294,20 @@ pub(crate) async fn get(
 ) -> S3Result<S3Response<GetObjectOutput>> {
     let ask = ask!(request);
     let input = &request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let answer = gateway.answer(&cx, bucket, &ask).await?;
     let mut output = GetObjectOutput::default();
     fill!(output, ask, answer);
-    let Answer { found, range, key, .. } = answer;
-    let body = gateway.engine.read(found, range, key).await.map_err(from_engine)?;
+    let Answer {
+        found, range, key, ..
+    } = answer;
+    let body = gateway
+        .engine
+        .read(found, range, key)
+        .await
+        .map_err(from_engine)?;
     output.body = Some(blob(body));
     Ok(S3Response::new(output))
 }
@@ -272,7 +320,9 @@ pub(crate) async fn head(
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let ask = ask!(request);
     let input = &request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let answer = gateway.answer(&cx, bucket, &ask).await?;
     let mut output = HeadObjectOutput::default();
     fill!(output, ask, answer);
@@ -283,5 +333,7 @@ pub(crate) async fn head(
 /// The engine's stream as s3s takes it; an error inside cuts the connection.
 fn blob(stream: ByteStream) -> StreamingBlob {
     let frames = stream.map_ok(http_body::Frame::data);
-    StreamingBlob::from(s3s::Body::http_body_unsync(http_body_util::StreamBody::new(frames)))
+    StreamingBlob::from(s3s::Body::http_body_unsync(
+        http_body_util::StreamBody::new(frames),
+    ))
 }

@@ -12,7 +12,10 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn new(domains: &[String]) -> Self {
-        let mut domains: Vec<_> = domains.iter().map(|d| bare(d).to_ascii_lowercase()).collect();
+        let mut domains: Vec<_> = domains
+            .iter()
+            .map(|d| bare(d).to_ascii_lowercase())
+            .collect();
         domains.sort_by_key(|d| std::cmp::Reverse(d.len()));
         Self { domains }
     }
@@ -32,7 +35,9 @@ impl Hosts {
 /// Without port, and without the root's dot.
 fn bare(host: &str) -> &str {
     let host = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.contains(':') => name,
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.contains(':') => {
+            name
+        }
         _ => host,
     };
     host.strip_suffix('.').unwrap_or(host)

@@ -36,17 +36,27 @@ impl Encoding {
         match asked.map(EncodingType::as_str) {
             None => Ok(Self { url: false }),
             Some("url") => Ok(Self { url: true }),
-            Some(_) => Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request")),
+            Some(_) => Err(s3_error!(
+                InvalidArgument,
+                "Invalid Encoding Method specified in Request"
+            )),
         }
     }
     pub(crate) fn write(self, name: &str) -> String {
-        if self.url { url_encode(name) } else { name.to_owned() }
+        if self.url {
+            url_encode(name)
+        } else {
+            name.to_owned()
+        }
     }
     pub(crate) fn dto(self) -> Option<EncodingType> {
-        self.url.then(|| EncodingType::from_static(EncodingType::URL))
+        self.url
+            .then(|| EncodingType::from_static(EncodingType::URL))
     }
     pub(crate) fn prefixes(self, prefixes: &[String]) -> Option<CommonPrefixList> {
-        let dto = |p: &String| CommonPrefix { prefix: Some(self.write(p)) };
+        let dto = |p: &String| CommonPrefix {
+            prefix: Some(self.write(p)),
+        };
         (!prefixes.is_empty()).then(|| prefixes.iter().map(dto).collect())
     }
 }
@@ -83,7 +93,11 @@ impl Gateway {
             return Ok(ListPage::default());
         }
         let mut current = bucket.clone();
-        let page = fresh!(self, current, self.engine.list(&current, query.clone()).await)?;
+        let page = fresh!(
+            self,
+            current,
+            self.engine.list(&current, query.clone()).await
+        )?;
         *bucket = current;
         Ok(page)
     }
@@ -95,7 +109,9 @@ impl Gateway {
         with_owner: bool,
     ) -> S3Result<Option<ObjectList>> {
         let rows = || page.objects.iter().filter(|_| with_owner);
-        let owners = self.owners(rows().map(|(_, row)| row.attributes.owner)).await?;
+        let owners = self
+            .owners(rows().map(|(_, row)| row.attributes.owner))
+            .await?;
         let object = |(key, row): &(ObjectKey, VersionRow)| Object {
             checksum_algorithm: algorithms(row.checksum.as_ref()),
             checksum_type: row.checksum.as_ref().map(|c| checksum::kind(c.kind)),
@@ -120,7 +136,9 @@ pub(crate) async fn v1(
     let input = request.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let size = page_size(input.max_keys, "max-keys")?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let query = ListQuery {
         prefix: input.prefix.clone().unwrap_or_default(),
         delimiter: input.delimiter.clone().unwrap_or_default(),
@@ -155,9 +173,15 @@ pub(crate) async fn v2(
     let input = request.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let size = page_size(input.max_keys, "max-keys")?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let scope = bucket.row.id.0;
-    let resumed = input.continuation_token.as_deref().map(|t| token::decode(scope, t)).transpose()?;
+    let resumed = input
+        .continuation_token
+        .as_deref()
+        .map(|t| token::decode(scope, t))
+        .transpose()?;
     let query = ListQuery {
         prefix: input.prefix.clone().unwrap_or_default(),
         delimiter: input.delimiter.clone().unwrap_or_default(),
@@ -208,6 +232,9 @@ mod tests {
         let of = |text: &str| Encoding::of(Some(&EncodingType::from(text.to_owned())));
         assert_eq!(of("url").expect("url").write("a b"), "a%20b");
         assert_eq!(Encoding::of(None).expect("none").write("a b"), "a b");
-        assert_eq!(of("URL").expect_err("refused").code().as_str(), "InvalidArgument");
+        assert_eq!(
+            of("URL").expect_err("refused").code().as_str(),
+            "InvalidArgument"
+        );
     }
 }

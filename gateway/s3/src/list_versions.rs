@@ -52,7 +52,9 @@ pub(crate) async fn list(
             "A version-id marker cannot be specified without a key marker."
         ));
     }
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let query = ListQuery {
         prefix: input.prefix.clone().unwrap_or_default(),
         delimiter: input.delimiter.clone().unwrap_or_default(),
@@ -65,13 +67,22 @@ pub(crate) async fn list(
         fresh!(
             gateway,
             bucket,
-            gateway.engine.list_versions(&bucket, query.clone(), version_after).await
+            gateway
+                .engine
+                .list_versions(&bucket, query.clone(), version_after)
+                .await
         )?
     };
-    let owners = gateway.owners(page.versions.iter().map(|v| v.row.attributes.owner)).await?;
+    let owners = gateway
+        .owners(page.versions.iter().map(|v| v.row.attributes.owner))
+        .await?;
     let of = |kind: VersionKind| page.versions.iter().filter(move |v| v.row.kind == kind);
-    let versions: Vec<_> = of(VersionKind::Object).map(|v| object(v, encoding, &owners)).collect();
-    let markers: Vec<_> = of(VersionKind::DeleteMarker).map(|v| marker(v, encoding, &owners)).collect();
+    let versions: Vec<_> = of(VersionKind::Object)
+        .map(|v| object(v, encoding, &owners))
+        .collect();
+    let markers: Vec<_> = of(VersionKind::DeleteMarker)
+        .map(|v| marker(v, encoding, &owners))
+        .collect();
     let (next_key, next_version) = page.next.clone().unzip();
     Ok(S3Response::new(ListObjectVersionsOutput {
         common_prefixes: encoding.prefixes(&page.prefixes),

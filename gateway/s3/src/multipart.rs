@@ -9,14 +9,20 @@ use crate::put_object::{Replay, sized, trailers};
 use crate::sse::{customer_asked, set_sse, sse_asked};
 use crate::translate::{etag, written_version};
 use engine_core::meta::{Encryption, Refusal, UploadRow};
-use engine_node::{Bucket, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MAX, PARTS_MAX, PartRequest, PutBody};
-use engine_types::{ChecksumAlgorithm as Algorithm, ChecksumType as Kind, ETag, ObjectKey, UploadId};
+use engine_node::{
+    Bucket, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MAX, PARTS_MAX, PartRequest,
+    PutBody,
+};
+use engine_types::{
+    ChecksumAlgorithm as Algorithm, ChecksumType as Kind, ETag, ObjectKey, UploadId,
+};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 /// An upload's id; malformed is as good as unknown.
 pub(crate) fn upload_id(text: &str) -> S3Result<UploadId> {
-    text.parse().map_err(|_malformed| from_engine(EngineError::Refused(Refusal::NoSuchUpload)))
+    text.parse()
+        .map_err(|_malformed| from_engine(EngineError::Refused(Refusal::NoSuchUpload)))
 }
 
 /// 1-10,000.
@@ -48,7 +54,10 @@ fn checksum_of(algorithm: Option<&str>, kind: Option<&str>) -> S3Result<Option<(
         None | Some("COMPOSITE") => Kind::Composite,
         Some("FULL_OBJECT") => Kind::FullObject,
         Some(_) => {
-            return Err(s3_error!(InvalidRequest, "Value for x-amz-checksum-type header is invalid."));
+            return Err(s3_error!(
+                InvalidRequest,
+                "Value for x-amz-checksum-type header is invalid."
+            ));
         }
     };
     let together = match algorithm {
@@ -78,10 +87,16 @@ pub(crate) async fn create(
     let key = object_key(&input.key)?;
     let algorithm = input.checksum_algorithm.as_ref().map(|a| a.as_str());
     let checksum = checksum_of(algorithm, input.checksum_type.as_ref().map(|t| t.as_str()))?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let sse = gateway.sse_for_write(&cx, &bucket, &sse_asked!(input)).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let sse = gateway
+        .sse_for_write(&cx, &bucket, &sse_asked!(input))
+        .await?;
     let asked = attributes_asked!(input);
-    let attributes = gateway.attributes(&cx, &bucket, &asked, sse.encryption.clone()).await?;
+    let attributes = gateway
+        .attributes(&cx, &bucket, &asked, sse.encryption.clone())
+        .await?;
     let by = cx.identity.writer(&bucket);
     let name = gateway.owner(by).await?.display_name.unwrap_or_default();
     let upload = fresh!(
@@ -133,9 +148,20 @@ impl Gateway {
         customer: &crate::sse::CustomerAsked,
     ) -> S3Result<PartPlace> {
         let (key, upload, number) = (object_key(key)?, upload_id(upload)?, part_number(number)?);
-        let row = fresh!(self, bucket, self.engine.upload(&bucket, &key, upload).await)?;
+        let row = fresh!(
+            self,
+            bucket,
+            self.engine.upload(&bucket, &key, upload).await
+        )?;
         let customer_key = self.sse_for_read(cx, &row.attributes.encryption, customer)?;
-        Ok(PartPlace { bucket, key, upload, number, row, customer_key })
+        Ok(PartPlace {
+            bucket,
+            key,
+            upload,
+            number,
+            row,
+            customer_key,
+        })
     }
 }
 
@@ -181,11 +207,22 @@ pub(crate) async fn upload_part(
     let body = request.input.body.take();
     let (body, length) = sized(body, request.input.content_length)?;
     let input = &request.input;
-    let declared =
-        Declared::of(&checksum_values!(input), input.content_md5.as_deref(), &request.headers)?;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let which = (input.key.as_str(), input.upload_id.as_str(), input.part_number);
-    let mut place = gateway.part_place(&cx, bucket, which, &customer_asked!(input)).await?;
+    let declared = Declared::of(
+        &checksum_values!(input),
+        input.content_md5.as_deref(),
+        &request.headers,
+    )?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let which = (
+        input.key.as_str(),
+        input.upload_id.as_str(),
+        input.part_number,
+    );
+    let mut place = gateway
+        .part_place(&cx, bucket, which, &customer_asked!(input))
+        .await?;
     let algorithm = place.algorithm(declared.algorithm())?;
     let trailers = trailers(&request);
     let mut replay = Replay::new(body, length);
@@ -209,7 +246,10 @@ pub(crate) async fn upload_part(
     };
     let part = stored.map_err(from_engine)?;
     let mut output = UploadPartOutput {
-        e_tag: Some(etag(ETag { md5: part.md5, parts: 0 })),
+        e_tag: Some(etag(ETag {
+            md5: part.md5,
+            parts: 0,
+        })),
         ..UploadPartOutput::default()
     };
     if let Some((algorithm, value)) = &part.checksum {
@@ -244,7 +284,10 @@ fn all_chosen(upload: Option<&CompletedMultipartUpload>) -> S3Result<Vec<Chosen>
         ));
     }
     if parts.len() > usize::from(PARTS_MAX) {
-        return Err(s3_error!(InvalidArgument, "You may list at most {PARTS_MAX} parts"));
+        return Err(s3_error!(
+            InvalidArgument,
+            "You may list at most {PARTS_MAX} parts"
+        ));
     }
     parts.iter().map(chosen).collect()
 }
@@ -254,7 +297,10 @@ fn asked_kind(kind: Option<&ChecksumType>) -> S3Result<Option<Kind>> {
         None => Ok(None),
         Some("FULL_OBJECT") => Ok(Some(Kind::FullObject)),
         Some("COMPOSITE") => Ok(Some(Kind::Composite)),
-        Some(_) => Err(s3_error!(InvalidRequest, "Value for x-amz-checksum-type header is invalid.")),
+        Some(_) => Err(s3_error!(
+            InvalidRequest,
+            "Value for x-amz-checksum-type header is invalid."
+        )),
     }
 }
 
@@ -269,10 +315,13 @@ pub(crate) async fn complete(
     let (key, upload) = (object_key(&input.key)?, upload_id(&input.upload_id)?);
     let parts = all_chosen(input.multipart_upload.as_ref())?;
     let kind = asked_kind(input.checksum_type.as_ref())?;
-    let whole = single(&checksum_values!(input))?.map(|(algorithm, value)| (algorithm, kind, value));
+    let whole =
+        single(&checksum_values!(input))?.map(|(algorithm, value)| (algorithm, kind, value));
     let size = input.mpu_object_size.map(u64::try_from).transpose();
     let size = size.map_err(|_negative| from_engine(EngineError::SizeMismatch))?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let condition = conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let complete = |bucket: &Bucket| CompleteRequest {
         bucket: bucket.clone(),
@@ -283,7 +332,11 @@ pub(crate) async fn complete(
         checksum: whole.clone(),
         size,
     };
-    let row = fresh!(gateway, bucket, gateway.engine.complete(complete(&bucket)).await)?;
+    let row = fresh!(
+        gateway,
+        bucket,
+        gateway.engine.complete(complete(&bucket)).await
+    )?;
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(input.bucket),
         e_tag: Some(etag(row.etag)),
@@ -305,10 +358,16 @@ fn set_managed_sse(output: &mut CompleteMultipartUploadOutput, encryption: &Encr
     match encryption {
         Encryption::Tenant | Encryption::Customer { .. } => {}
         Encryption::S3 => {
-            output.server_side_encryption = Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
+            output.server_side_encryption = Some(ServerSideEncryption::from_static(
+                ServerSideEncryption::AES256,
+            ));
         }
-        Encryption::Kms { key_id, bucket_key, .. } => {
-            output.server_side_encryption = Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS));
+        Encryption::Kms {
+            key_id, bucket_key, ..
+        } => {
+            output.server_side_encryption = Some(ServerSideEncryption::from_static(
+                ServerSideEncryption::AWS_KMS,
+            ));
             output.ssekms_key_id = Some(key_id.clone());
             output.bucket_key_enabled = bucket_key.then_some(true);
         }
@@ -330,15 +389,27 @@ pub(crate) async fn abort(
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
     if input.if_match_initiated_time.is_some() {
-        return Err(s3_error!(NotImplemented, "Conditional aborts are not built"));
+        return Err(s3_error!(
+            NotImplemented,
+            "Conditional aborts are not built"
+        ));
     }
     let (key, upload) = (object_key(&input.key)?, upload_id(&input.upload_id)?);
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    fresh!(gateway, bucket, gateway.engine.abort(&bucket, &key, upload).await)?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway.engine.abort(&bucket, &key, upload).await
+    )?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
-const _: () = assert!(PART_BYTES_MAX <= i64::MAX as u64, "lengths are signed in S3's model");
+const _: () = assert!(
+    PART_BYTES_MAX <= i64::MAX as u64,
+    "lengths are signed in S3's model"
+);
 
 #[cfg(test)]
 mod tests {
@@ -346,7 +417,13 @@ mod tests {
 
     #[test]
     fn part_numbers_at_the_limits_and_one_past_them() {
-        for (number, good) in [(0, false), (1, true), (10_000, true), (10_001, false), (-1, false)] {
+        for (number, good) in [
+            (0, false),
+            (1, true),
+            (10_000, true),
+            (10_001, false),
+            (-1, false),
+        ] {
             assert_eq!(part_number(number).is_ok(), good, "{number}");
         }
     }
@@ -357,8 +434,16 @@ mod tests {
         for (algorithm, kind, expected) in [
             (None, None, Some(None)),
             (Some("CRC32"), None, Some(Some((Crc32, Kind::Composite)))),
-            (Some("CRC32"), Some("FULL_OBJECT"), Some(Some((Crc32, Kind::FullObject)))),
-            (Some("CRC64NVME"), None, Some(Some((Crc64Nvme, Kind::FullObject)))),
+            (
+                Some("CRC32"),
+                Some("FULL_OBJECT"),
+                Some(Some((Crc32, Kind::FullObject))),
+            ),
+            (
+                Some("CRC64NVME"),
+                None,
+                Some(Some((Crc64Nvme, Kind::FullObject))),
+            ),
             (Some("CRC64NVME"), Some("COMPOSITE"), None),
             (Some("SHA256"), None, Some(Some((Sha256, Kind::Composite)))),
             (Some("SHA256"), Some("FULL_OBJECT"), None),
@@ -366,7 +451,11 @@ mod tests {
             (Some("CRC32"), Some("HALF"), None),
             (None, Some("FULL_OBJECT"), None),
         ] {
-            assert_eq!(checksum_of(algorithm, kind).ok(), expected, "{algorithm:?} {kind:?}");
+            assert_eq!(
+                checksum_of(algorithm, kind).ok(),
+                expected,
+                "{algorithm:?} {kind:?}"
+            );
         }
     }
 
@@ -380,7 +469,9 @@ mod tests {
 
     fn code(parts: Vec<CompletedPart>) -> Option<String> {
         let upload = CompletedMultipartUpload { parts: Some(parts) };
-        all_chosen(Some(&upload)).err().map(|e| e.code().as_str().to_owned())
+        all_chosen(Some(&upload))
+            .err()
+            .map(|e| e.code().as_str().to_owned())
     }
 
     #[test]
@@ -391,7 +482,10 @@ mod tests {
             (vec![], "MalformedXML"),
             (vec![part(0, Some(TAG))], "InvalidArgument"),
             (vec![part(1, Some("abc"))], "InvalidPart"),
-            ((1..=10_001).map(|n| part(n % 10_000 + 1, None)).collect(), "InvalidArgument"),
+            (
+                (1..=10_001).map(|n| part(n % 10_000 + 1, None)).collect(),
+                "InvalidArgument",
+            ),
         ] {
             assert_eq!(code(parts).as_deref(), Some(expected));
         }

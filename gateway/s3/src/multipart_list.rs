@@ -12,7 +12,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 fn part(number: u16, row: &UploadPartRow) -> Part {
     let mut part = Part {
-        e_tag: Some(etag(ETag { md5: row.md5, parts: 0 })),
+        e_tag: Some(etag(ETag {
+            md5: row.md5,
+            parts: 0,
+        })),
         last_modified: Some(time(row.modified)),
         part_number: Some(i32::from(number)),
         size: signed(row.size),
@@ -26,7 +29,10 @@ fn part(number: u16, row: &UploadPartRow) -> Part {
 
 /// Who began an upload, as listings show it.
 fn initiator(owner: &Owner) -> Initiator {
-    Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }
+    Initiator {
+        display_name: owner.display_name.clone(),
+        id: owner.id.clone(),
+    }
 }
 
 /// ListParts.
@@ -49,12 +55,17 @@ pub(crate) async fn parts(
             ));
         }
     };
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let limit = u32::try_from(size).unwrap_or_default();
     let page = fresh!(
         gateway,
         bucket,
-        gateway.engine.list_parts(&bucket, &key, upload, after, limit).await
+        gateway
+            .engine
+            .list_parts(&bucket, &key, upload, after, limit)
+            .await
     )?;
     let by = gateway.owner(page.upload.initiator).await?;
     let owner = gateway.owner(page.upload.attributes.owner).await?;
@@ -73,14 +84,23 @@ pub(crate) async fn parts(
         next_part_number_marker: Some(i32::from(last)),
         owner: Some(owner),
         part_number_marker: Some(i32::from(after)),
-        parts: Some(page.parts.iter().map(|(number, row)| part(*number, row)).collect()),
+        parts: Some(
+            page.parts
+                .iter()
+                .map(|(number, row)| part(*number, row))
+                .collect(),
+        ),
         storage_class: Some(page.upload.attributes.class.as_str().to_owned().into()),
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()
     }))
 }
 
-fn upload(listed: &ListedUpload, encoding: Encoding, owners: &crate::list::Owners) -> MultipartUpload {
+fn upload(
+    listed: &ListedUpload,
+    encoding: Encoding,
+    owners: &crate::list::Owners,
+) -> MultipartUpload {
     let row = &listed.row;
     MultipartUpload {
         checksum_algorithm: row
@@ -109,10 +129,13 @@ pub(crate) async fn uploads(
     // Without a key marker an upload marker is ignored, as AWS documents.
     let marker = filled(input.upload_id_marker.as_ref()).filter(|_| after.is_some());
     let upload_after = marker.map(|m| {
-        m.parse().map_err(|_malformed| s3_error!(InvalidArgument, "Invalid uploadId marker"))
+        m.parse()
+            .map_err(|_malformed| s3_error!(InvalidArgument, "Invalid uploadId marker"))
     });
     let upload_after = upload_after.transpose()?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let query = ListQuery {
         prefix: input.prefix.clone().unwrap_or_default(),
         delimiter: input.delimiter.clone().unwrap_or_default(),
@@ -125,10 +148,16 @@ pub(crate) async fn uploads(
         fresh!(
             gateway,
             bucket,
-            gateway.engine.list_uploads(&bucket, query.clone(), upload_after).await
+            gateway
+                .engine
+                .list_uploads(&bucket, query.clone(), upload_after)
+                .await
         )?
     };
-    let people = page.uploads.iter().flat_map(|u| [u.row.initiator, u.row.attributes.owner]);
+    let people = page
+        .uploads
+        .iter()
+        .flat_map(|u| [u.row.initiator, u.row.attributes.owner]);
     let owners = gateway.owners(people).await?;
     let (next_key, next_upload) = page.next.clone().unzip();
     Ok(S3Response::new(ListMultipartUploadsOutput {
@@ -143,7 +172,12 @@ pub(crate) async fn uploads(
         next_upload_id_marker: next_upload.flatten().map(|u| u.to_string()),
         prefix: Some(encoding.write(input.prefix.as_deref().unwrap_or_default())),
         upload_id_marker: Some(input.upload_id_marker.unwrap_or_default()),
-        uploads: Some(page.uploads.iter().map(|u| upload(u, encoding, &owners)).collect()),
+        uploads: Some(
+            page.uploads
+                .iter()
+                .map(|u| upload(u, encoding, &owners))
+                .collect(),
+        ),
         ..ListMultipartUploadsOutput::default()
     }))
 }

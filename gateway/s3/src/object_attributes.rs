@@ -12,23 +12,43 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 /// What may be asked for.
-const ATTRIBUTES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+const ATTRIBUTES: [&str; 5] = [
+    "ETag",
+    "Checksum",
+    "ObjectParts",
+    "StorageClass",
+    "ObjectSize",
+];
 
 /// The names asked for: s3s leaves a comma-separated header whole.
 fn names(asked: &[ObjectAttributes]) -> S3Result<Vec<&str>> {
-    let names: Vec<_> =
-        asked.iter().flat_map(|a| a.as_str().split(',')).map(str::trim).filter(|n| !n.is_empty()).collect();
+    let names: Vec<_> = asked
+        .iter()
+        .flat_map(|a| a.as_str().split(','))
+        .map(str::trim)
+        .filter(|n| !n.is_empty())
+        .collect();
     if names.is_empty() || names.iter().any(|name| !ATTRIBUTES.contains(name)) {
-        return Err(s3_error!(InvalidArgument, "Invalid attribute name specified."));
+        return Err(s3_error!(
+            InvalidArgument,
+            "Invalid attribute name specified."
+        ));
     }
     Ok(names)
 }
 
 fn checksum_of(row: &VersionRow) -> Option<Checksum> {
     let stored = row.checksum.as_ref()?;
-    let mut checksum = Checksum { checksum_type: Some(checksum::kind(stored.kind)), ..Checksum::default() };
+    let mut checksum = Checksum {
+        checksum_type: Some(checksum::kind(stored.kind)),
+        ..Checksum::default()
+    };
     // Here a composite value stands without its count.
-    set_checksum!(checksum, stored.algorithm, checksum::value_text(&stored.value));
+    set_checksum!(
+        checksum,
+        stored.algorithm,
+        checksum::value_text(&stored.value)
+    );
     Some(checksum)
 }
 
@@ -47,7 +67,10 @@ impl Gateway {
         }
         let size = page_size(max, "max-parts")?;
         let after = u16::try_from(marker.unwrap_or(0)).map_err(|_outside| {
-            s3_error!(InvalidArgument, "Argument part-number-marker must be an integer between 0 and 2147483647")
+            s3_error!(
+                InvalidArgument,
+                "Argument part-number-marker must be an integer between 0 and 2147483647"
+            )
         })?;
         let mut output = GetObjectAttributesParts {
             is_truncated: Some(false),
@@ -56,9 +79,15 @@ impl Gateway {
             total_parts_count: i32::try_from(row.etag.parts).ok(),
             ..GetObjectAttributesParts::default()
         };
-        let Some(stored) = &row.checksum else { return Ok(Some(output)) };
+        let Some(stored) = &row.checksum else {
+            return Ok(Some(output));
+        };
         let limit = u32::try_from(size).unwrap_or_default();
-        let (entries, more) = self.engine.object_parts(found, after, limit).await.map_err(from_engine)?;
+        let (entries, more) = self
+            .engine
+            .object_parts(found, after, limit)
+            .await
+            .map_err(from_engine)?;
         let part = |entry: &engine_core::meta::ManifestEntry| {
             let mut part = ObjectPart {
                 part_number: Some(i32::from(entry.number)),
@@ -86,9 +115,18 @@ pub(crate) async fn get(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = &request.input;
     let asked = names(&input.object_attributes)?;
-    let (key, version) = (object_key(&input.key)?, version_id(input.version_id.as_deref())?);
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let lookup = fresh!(gateway, bucket, gateway.engine.find(&bucket, &key, version, true).await)?;
+    let (key, version) = (
+        object_key(&input.key)?,
+        version_id(input.version_id.as_deref())?,
+    );
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let lookup = fresh!(
+        gateway,
+        bucket,
+        gateway.engine.find(&bucket, &key, version, true).await
+    )?;
     let found = match lookup {
         Lookup::Found(found) => *found,
         Lookup::Marker(id, at) => return Err(crate::get_object::marker(&bucket, version, id, at)),
@@ -98,7 +136,9 @@ pub(crate) async fn get(
     gateway.sse_for_read(&cx, &row.attributes.encryption, &customer_asked!(input))?;
     let wants = |name: &str| asked.contains(&name);
     let object_parts = if wants("ObjectParts") {
-        gateway.parts_of(&found, input.max_parts, input.part_number_marker).await?
+        gateway
+            .parts_of(&found, input.max_parts, input.part_number_marker)
+            .await?
     } else {
         None
     };
@@ -108,7 +148,8 @@ pub(crate) async fn get(
         last_modified: Some(seconds(row.order.stamp)),
         object_parts,
         object_size: signed(row.size).filter(|_| wants("ObjectSize")),
-        storage_class: wants("StorageClass").then(|| row.attributes.class.as_str().to_owned().into()),
+        storage_class: wants("StorageClass")
+            .then(|| row.attributes.class.as_str().to_owned().into()),
         version_id: read_version(&bucket, row.version),
         ..GetObjectAttributesOutput::default()
     }))
@@ -121,7 +162,10 @@ mod tests {
     #[test]
     fn attribute_names_one_header_or_many() {
         let of = |texts: &[&str]| {
-            let asked: Vec<_> = texts.iter().map(|t| ObjectAttributes::from((*t).to_owned())).collect();
+            let asked: Vec<_> = texts
+                .iter()
+                .map(|t| ObjectAttributes::from((*t).to_owned()))
+                .collect();
             names(&asked).map(|names| names.len()).ok()
         };
         assert_eq!(of(&["ETag"]), Some(1));

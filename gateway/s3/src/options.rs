@@ -79,7 +79,11 @@ impl FromStr for Proxy {
             Some(bits) => bits.parse().map_err(|_error| ProxyParseError)?,
             None => most,
         };
-        if bits > most { Err(ProxyParseError) } else { Ok(Self { net, bits }) }
+        if bits > most {
+            Err(ProxyParseError)
+        } else {
+            Ok(Self { net, bits })
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Object ownership controls.
 
-use crate::checksum::check_document;
 use crate::acl::Acl;
+use crate::checksum::check_document;
 use crate::documents::{Ownership, document, to_row};
 use crate::gateway::{Gateway, RequestContext, fresh};
 use crate::seams::acl_with_owner_enforced;
@@ -16,15 +16,22 @@ pub(crate) async fn get(
     request: S3Request<GetBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let kept: Option<Ownership> = document(&bucket.row, BucketDocument::Ownership)?;
     let kept = kept.ok_or_else(|| {
-        s3_error!(OwnershipControlsNotFoundError, "The bucket ownership controls were not found")
+        s3_error!(
+            OwnershipControlsNotFoundError,
+            "The bucket ownership controls were not found"
+        )
     })?;
     let object_ownership = ObjectOwnership::from(kept.as_str().to_owned());
     let rules = vec![OwnershipControlsRule { object_ownership }];
     let ownership_controls = Some(OwnershipControls { rules });
-    Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls }))
+    Ok(S3Response::new(GetBucketOwnershipControlsOutput {
+        ownership_controls,
+    }))
 }
 
 /// PutBucketOwnershipControls.
@@ -36,18 +43,34 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let [rule] = input.ownership_controls.rules.as_slice() else {
-        return Err(s3_error!(MalformedXML, "Exactly one ownership rule is allowed"));
+        return Err(s3_error!(
+            MalformedXML,
+            "Exactly one ownership rule is allowed"
+        ));
     };
     let ownership = Ownership::parse(rule.object_ownership.as_str())
         .ok_or_else(|| s3_error!(MalformedXML, "Unknown ObjectOwnership"))?;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let kept = bucket.row.documents.get(&BucketDocument::Acl).map_or(&[][..], Vec::as_slice);
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let kept = bucket
+        .row
+        .documents
+        .get(&BucketDocument::Acl)
+        .map_or(&[][..], Vec::as_slice);
     let private = Acl::from_row(kept, bucket.row.owner) == Acl::private(bucket.row.owner);
     if ownership == Ownership::BucketOwnerEnforced && !private {
         return Err(acl_with_owner_enforced());
     }
     let row = Some(to_row(&ownership));
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Ownership, row.clone()).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Ownership, row.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
 }
 
@@ -58,7 +81,18 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Ownership, None).await)?;
-    Ok(S3Response::new(DeleteBucketOwnershipControlsOutput::default()))
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Ownership, None)
+            .await
+    )?;
+    Ok(S3Response::new(
+        DeleteBucketOwnershipControlsOutput::default(),
+    ))
 }

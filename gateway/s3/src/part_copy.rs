@@ -27,7 +27,11 @@ async fn store(
     if length > PART_BYTES_MAX {
         return Err(from_engine(EngineError::TooLarge));
     }
-    let stream = gateway.engine.read(source.found, range, source.key).await.map_err(from_engine)?;
+    let stream = gateway
+        .engine
+        .read(source.found, range, source.key)
+        .await
+        .map_err(from_engine)?;
     let algorithm = place.row.checksum.map(|(algorithm, _)| algorithm);
     let body = PutBody {
         stream,
@@ -36,7 +40,10 @@ async fn store(
         verify: Box::new(|_| Ok(())),
         customer_key: place.customer_key.clone(),
     };
-    Ok(gateway.engine.put_part(place.request(cx, algorithm, body)).await)
+    Ok(gateway
+        .engine
+        .put_part(place.request(cx, algorithm, body))
+        .await)
 }
 
 /// UploadPartCopy.
@@ -46,9 +53,17 @@ pub(crate) async fn copy(
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let input = &request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let which = (input.key.as_str(), input.upload_id.as_str(), input.part_number);
-    let mut place = gateway.part_place(&cx, bucket, which, &customer_asked!(input)).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let which = (
+        input.key.as_str(),
+        input.upload_id.as_str(),
+        input.part_number,
+    );
+    let mut place = gateway
+        .part_place(&cx, bucket, which, &customer_asked!(input))
+        .await?;
     let (from, range) = (source_asked!(input), input.copy_source_range.as_deref());
     let source = gateway.source(&cx, &from).await?;
     let version = source.version();
@@ -62,7 +77,10 @@ pub(crate) async fn copy(
     };
     let part = stored.map_err(from_engine)?;
     let mut result = CopyPartResult {
-        e_tag: Some(etag(ETag { md5: part.md5, parts: 0 })),
+        e_tag: Some(etag(ETag {
+            md5: part.md5,
+            parts: 0,
+        })),
         last_modified: Some(time(part.modified)),
         ..CopyPartResult::default()
     };

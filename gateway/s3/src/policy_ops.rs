@@ -1,14 +1,16 @@
 //! Bucket policies: put, get, delete, and whether they make the bucket public.
 
-use crate::checksum::check_document;
 use crate::access::denied;
 use crate::acl_ops::bucket_acl;
-use crate::documents::{BucketRules, PolicyDocument, PolicyState, document, public_access_block, to_row};
+use crate::checksum::check_document;
+use crate::documents::{
+    BucketRules, PolicyDocument, PolicyState, document, public_access_block, to_row,
+};
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, fresh};
 use engine_core::meta::BucketDocument;
 use engine_node::Bucket;
-use gateway_policy::{Named, Policy, is_public};
+use gateway_policy::{Named, Policy, Statement, is_public};
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
@@ -17,7 +19,10 @@ fn own_account(cx: &RequestContext, bucket: &Bucket) -> S3Result<()> {
     if cx.identity.account() == Some(bucket.row.owner) {
         return Ok(());
     }
-    Err(s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource."))
+    Err(s3_error!(
+        MethodNotAllowed,
+        "The specified method is not allowed against this resource."
+    ))
 }
 
 fn no_policy() -> S3Error {
@@ -32,7 +37,9 @@ pub(crate) async fn put(
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     own_account(&cx, &bucket)?;
     let policy = Policy::bucket(&input.policy, bucket.row.name.as_str())
         .map_err(|error| s3_error!(MalformedPolicy, "{error}"))?;
@@ -41,24 +48,44 @@ pub(crate) async fn put(
         return Err(denied());
     }
     let lockout_confirmed = input.confirm_remove_self_bucket_access.unwrap_or(false);
-    let row = Some(to_row(&PolicyDocument { text: input.policy, lockout_confirmed }));
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Policy, row.clone()).await)?;
+    let row = Some(to_row(&PolicyDocument {
+        text: input.policy,
+        lockout_confirmed,
+    }));
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Policy, row.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutBucketPolicyOutput::default()))
 }
 
 /// Each principal of this system must exist: a typing error in an Allow would wait for whoever takes
 /// the name later, in a Deny it would protect nothing.
 async fn check_principals(gateway: &Gateway, policy: &Policy) -> S3Result<()> {
-    let named = policy.statements().iter().flat_map(|statement| statement.named_principals());
+    let named = policy
+        .statements()
+        .iter()
+        .flat_map(Statement::named_principals);
     for principal in named {
         let id = match principal {
             Named::Account(id) if is_ours(id) => id,
             Named::CanonicalUser(id) => id,
             // Users and roles are not built: none exists.
             Named::Arn(_) | Named::UniqueId(_) => return Err(invalid_principal()),
-            Named::Account(_) | Named::Everyone { .. } | Named::Service(_) | Named::Federated(_) => continue,
+            Named::Account(_)
+            | Named::Everyone { .. }
+            | Named::Service(_)
+            | Named::Federated(_) => continue,
         };
-        let known = gateway.engine.account_by_canonical_id(id).await.map_err(from_engine)?;
+        let known = gateway
+            .engine
+            .account_by_canonical_id(id)
+            .await
+            .map_err(from_engine)?;
         if known.is_none() {
             return Err(invalid_principal());
         }
@@ -84,11 +111,15 @@ pub(crate) async fn get(
     request: S3Request<GetBucketPolicyInput>,
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     own_account(&cx, &bucket)?;
     let kept: Option<PolicyDocument> = document(&bucket.row, BucketDocument::Policy)?;
     let kept = kept.ok_or_else(no_policy)?;
-    Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(kept.text) }))
+    Ok(S3Response::new(GetBucketPolicyOutput {
+        policy: Some(kept.text),
+    }))
 }
 
 /// DeleteBucketPolicy.
@@ -98,9 +129,18 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     own_account(&cx, &bucket)?;
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, BucketDocument::Policy, None).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, BucketDocument::Policy, None)
+            .await
+    )?;
     Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
 }
 
@@ -111,10 +151,14 @@ pub(crate) async fn status(
     request: S3Request<GetBucketPolicyStatusInput>,
 ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let is_public = Some(is_open(&bucket)?);
     let policy_status = Some(PolicyStatus { is_public });
-    Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status }))
+    Ok(S3Response::new(GetBucketPolicyStatusOutput {
+        policy_status,
+    }))
 }
 
 fn is_open(bucket: &Bucket) -> S3Result<bool> {
@@ -132,6 +176,7 @@ mod tests {
     use super::*;
     use crate::acl::canned;
     use crate::documents::{Ownership, PublicAccessBlock, testing};
+    use BucketDocument::{Acl, Ownership as Own, Policy, PublicAccessBlock as Block};
     use engine_types::AccountId;
 
     #[test]
@@ -150,13 +195,20 @@ mod tests {
     #[test]
     fn lists_and_policies_make_public_as_far_as_they_count() {
         let owner = AccountId(1);
-        let list = canned("authenticated-read", owner, owner).expect("known").to_row(owner);
+        let list = canned("authenticated-read", owner, owner)
+            .expect("known")
+            .to_row(owner);
         let open = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",
             "Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket"}]}"#;
-        let policy = to_row(&PolicyDocument { text: open.into(), lockout_confirmed: false });
-        let block = to_row(&PublicAccessBlock { ignore_public_acls: true, ..PublicAccessBlock::default() });
+        let policy = to_row(&PolicyDocument {
+            text: open.into(),
+            lockout_confirmed: false,
+        });
+        let block = to_row(&PublicAccessBlock {
+            ignore_public_acls: true,
+            ..PublicAccessBlock::default()
+        });
         let enforced = to_row(&Ownership::BucketOwnerEnforced);
-        use BucketDocument::{Acl, Ownership as Own, Policy, PublicAccessBlock as Block};
         for (documents, public) in [
             (vec![], false),
             (vec![(Acl, list.clone())], true),
@@ -164,7 +216,11 @@ mod tests {
             (vec![(Acl, list), (Own, enforced)], false),
             (vec![(Policy, policy)], true),
         ] {
-            assert_eq!(is_open(&testing::bucket(owner, &documents)).ok(), Some(public), "{documents:?}");
+            assert_eq!(
+                is_open(&testing::bucket(owner, &documents)).ok(),
+                Some(public),
+                "{documents:?}"
+            );
         }
     }
 }

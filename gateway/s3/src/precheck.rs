@@ -27,8 +27,16 @@ pub(crate) enum Target {
 }
 
 /// Sub-resources whose PUT carries a document or nothing, on a key.
-const KEY_DOCUMENTS: [&str; 8] =
-    ["acl", "tagging", "retention", "legal-hold", "encryption", "torrent", "annotation", "renameObject"];
+const KEY_DOCUMENTS: [&str; 8] = [
+    "acl",
+    "tagging",
+    "retention",
+    "legal-hold",
+    "encryption",
+    "torrent",
+    "annotation",
+    "renameObject",
+];
 
 /// Which of the three a request is. `key`: its path has one.
 pub(crate) fn target(head: &Parts, key: bool) -> Target {
@@ -38,9 +46,18 @@ pub(crate) fn target(head: &Parts, key: bool) -> Target {
     if head.method == Method::PUT && key && !copies && !KEY_DOCUMENTS.iter().any(|d| names(d)) {
         return Target::Bytes;
     }
-    let content = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-    let form = content.get(..19).is_some_and(|c| c.eq_ignore_ascii_case(b"multipart/form-data"));
-    if head.method == Method::POST && form { Target::Form } else { Target::Document }
+    let content = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], |v| v.as_bytes());
+    let form = content
+        .get(..19)
+        .is_some_and(|c| c.eq_ignore_ascii_case(b"multipart/form-data"));
+    if head.method == Method::POST && form {
+        Target::Form
+    } else {
+        Target::Document
+    }
 }
 
 fn query_keys(query: &str) -> impl Iterator<Item = &str> {
@@ -59,9 +76,12 @@ pub(crate) fn check(head: &Parts, target: Target, length: Option<u64>) -> S3Resu
 
 fn check_method(method: &Method) -> S3Result<()> {
     match *method {
-        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE | Method::OPTIONS => {
-            Ok(())
-        }
+        Method::GET
+        | Method::HEAD
+        | Method::PUT
+        | Method::POST
+        | Method::DELETE
+        | Method::OPTIONS => Ok(()),
         _ => Err(s3_error!(
             MethodNotAllowed,
             "The specified method is not allowed against this resource."
@@ -70,7 +90,10 @@ fn check_method(method: &Method) -> S3Result<()> {
 }
 
 fn check_sizes(headers: &HeaderMap) -> S3Result<()> {
-    let all: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    let all: usize = headers
+        .iter()
+        .map(|(n, v)| n.as_str().len() + v.len() + 4)
+        .sum();
     if all > HEADER_BYTES_MAX {
         return Err(s3_error!(
             RequestHeaderSectionTooLarge,
@@ -91,7 +114,10 @@ fn check_sizes(headers: &HeaderMap) -> S3Result<()> {
 }
 
 fn malformed(what: &str) -> S3Error {
-    s3_error!(AuthorizationHeaderMalformed, "The authorization header is malformed; {what}")
+    s3_error!(
+        AuthorizationHeaderMalformed,
+        "The authorization header is malformed; {what}"
+    )
 }
 
 fn check_authorization(head: &Parts) -> S3Result<()> {
@@ -102,7 +128,9 @@ fn check_authorization(head: &Parts) -> S3Result<()> {
         return Err(version_two());
     }
     let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(()) };
+    let Some(value) = values.next() else {
+        return Ok(());
+    };
     if value.is_empty() {
         return Ok(());
     }
@@ -113,7 +141,9 @@ fn check_authorization(head: &Parts) -> S3Result<()> {
              query string parameter or the Authorization header should be specified"
         ));
     }
-    let Ok(value) = value.to_str() else { return Err(malformed("it is not ASCII.")) };
+    let Ok(value) = value.to_str() else {
+        return Err(malformed("it is not ASCII."));
+    };
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     match scheme {
         "AWS4-HMAC-SHA256" => check_v4(rest)?,
@@ -123,7 +153,10 @@ fn check_authorization(head: &Parts) -> S3Result<()> {
     if head.headers.contains_key("x-amz-date") {
         Ok(())
     } else {
-        Err(s3_error!(AccessDenied, "AWS authentication requires a valid Date or x-amz-date header"))
+        Err(s3_error!(
+            AccessDenied,
+            "AWS authentication requires a valid Date or x-amz-date header"
+        ))
     }
 }
 
@@ -139,7 +172,9 @@ fn check_v4(rest: &str) -> S3Result<()> {
     let mut seen = (None, None, None);
     for field in rest.split(',') {
         let Some((name, value)) = field.trim().split_once('=') else {
-            return Err(malformed("it must consist of name=value pairs separated by commas."));
+            return Err(malformed(
+                "it must consist of name=value pairs separated by commas.",
+            ));
         };
         match name {
             "Credential" => seen.0 = Some(value),
@@ -149,7 +184,9 @@ fn check_v4(rest: &str) -> S3Result<()> {
         }
     }
     let (Some(credential), Some(signed), Some(signature)) = seen else {
-        return Err(malformed("Credential, SignedHeaders and Signature are required."));
+        return Err(malformed(
+            "Credential, SignedHeaders and Signature are required.",
+        ));
     };
     check_scope(credential)?;
     if signed.is_empty() {
@@ -163,20 +200,33 @@ fn check_v4(rest: &str) -> S3Result<()> {
 
 fn check_scope(credential: &str) -> S3Result<()> {
     let mut parts = credential.rsplitn(5, '/');
-    let (terminal, _service, _region, date, key) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next());
+    let (terminal, _service, _region, date, key) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    );
     let Some(key) = key else {
         return Err(malformed(
             "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
         ));
     };
     if terminal != Some("aws4_request") {
-        return Err(malformed("incorrect terminal. This endpoint uses \"aws4_request\"."));
+        return Err(malformed(
+            "incorrect terminal. This endpoint uses \"aws4_request\".",
+        ));
     }
     if !date.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(malformed("incorrect date format. This date in the credential must be in the format \"yyyyMMdd\"."));
+        return Err(malformed(
+            "incorrect date format. This date in the credential must be in the format \"yyyyMMdd\".",
+        ));
     }
-    if key.is_empty() { Err(malformed("the access key is empty.")) } else { Ok(()) }
+    if key.is_empty() {
+        Err(malformed("the access key is empty."))
+    } else {
+        Ok(())
+    }
 }
 
 /// The service a signature is for, as its scope says; nothing where there is no well-formed header.
@@ -198,7 +248,9 @@ const PAYLOADS: [&str; 6] = [
 ];
 
 fn check_payload_hash(headers: &HeaderMap) -> S3Result<()> {
-    let Some(value) = headers.get("x-amz-content-sha256") else { return Ok(()) };
+    let Some(value) = headers.get("x-amz-content-sha256") else {
+        return Ok(());
+    };
     let text = value.to_str().unwrap_or_default();
     let hash = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     if hash || PAYLOADS.contains(&text) {
@@ -221,16 +273,27 @@ fn check_length(head: &Parts, target: Target, length: Option<u64>) -> S3Result<(
         None => None,
         Some(value) => match value.to_str().ok().and_then(|v| v.parse::<u64>().ok()) {
             Some(length) => Some(length),
-            None => return Err(s3_error!(InvalidArgument, "Invalid x-amz-decoded-content-length")),
+            None => {
+                return Err(s3_error!(
+                    InvalidArgument,
+                    "Invalid x-amz-decoded-content-length"
+                ));
+            }
         },
     };
     if streaming && target != Target::Bytes && head.method != Method::POST {
-        return Err(s3_error!(InvalidRequest, "This operation does not take a streaming payload"));
+        return Err(s3_error!(
+            InvalidRequest,
+            "This operation does not take a streaming payload"
+        ));
     }
     let known = if streaming { decoded } else { length };
     let Some(known) = known else {
         let needed = streaming || target != Target::Document || head.version < Version::HTTP_11;
-        let missing = s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header.");
+        let missing = s3_error!(
+            MissingContentLength,
+            "You must provide the Content-Length HTTP header."
+        );
         return if needed { Err(missing) } else { Ok(()) };
     };
     match target {
@@ -238,18 +301,25 @@ fn check_length(head: &Parts, target: Target, length: Option<u64>) -> S3Result<(
             EntityTooLarge,
             "Your proposed upload exceeds the maximum allowed size"
         )),
-        Target::Document if known > crate::request::DOCUMENT_BYTES_MAX as u64 => {
-            Err(custom("MaxMessageLengthExceeded", StatusCode::BAD_REQUEST, "Your request was too big."))
-        }
+        Target::Document if known > crate::request::DOCUMENT_BYTES_MAX as u64 => Err(custom(
+            "MaxMessageLengthExceeded",
+            StatusCode::BAD_REQUEST,
+            "Your request was too big.",
+        )),
         _ => Ok(()),
     }
 }
 
 fn check_md5(headers: &HeaderMap) -> S3Result<()> {
-    let Some(value) = headers.get("content-md5") else { return Ok(()) };
+    let Some(value) = headers.get("content-md5") else {
+        return Ok(());
+    };
     match BASE64.decode(value.as_bytes()) {
         Ok(digest) if digest.len() == 16 => Ok(()),
-        Ok(_) | Err(_) => Err(s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid.")),
+        Ok(_) | Err(_) => Err(s3_error!(
+            InvalidDigest,
+            "The Content-MD5 you specified was invalid."
+        )),
     }
 }
 
@@ -283,17 +353,46 @@ mod tests {
             ("AWS AK:sig", "InvalidRequest"),
             ("Bearer x", "InvalidArgument"),
             ("AWS4-HMAC-SHA256", "AuthorizationHeaderMalformed"),
-            ("AWS4-HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=0", "AuthorizationHeaderMalformed"),
-            ("AWS4-HMAC-SHA256 SignedHeaders=host, Signature=0", "AuthorizationHeaderMalformed"),
-            ("AWS4-HMAC-SHA256 Credential=AK/2026/r/s3/aws4_request, SignedHeaders=a, Signature=0", "AuthorizationHeaderMalformed"),
-            ("AWS4-HMAC-SHA256 Credential=AK/20260101/r/s3/aws5, SignedHeaders=a, Signature=0", "AuthorizationHeaderMalformed"),
-            ("AWS4-HMAC-SHA256 Credential=/20260101/r/s3/aws4_request, SignedHeaders=a, Signature=0", "AuthorizationHeaderMalformed"),
-            ("AWS4-HMAC-SHA256 Credential=AK/20260101/r/s3/aws4_request, SignedHeaders=, Signature=0", "AuthorizationHeaderMalformed"),
+            (
+                "AWS4-HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=0",
+                "AuthorizationHeaderMalformed",
+            ),
+            (
+                "AWS4-HMAC-SHA256 SignedHeaders=host, Signature=0",
+                "AuthorizationHeaderMalformed",
+            ),
+            (
+                "AWS4-HMAC-SHA256 Credential=AK/2026/r/s3/aws4_request, SignedHeaders=a, Signature=0",
+                "AuthorizationHeaderMalformed",
+            ),
+            (
+                "AWS4-HMAC-SHA256 Credential=AK/20260101/r/s3/aws5, SignedHeaders=a, Signature=0",
+                "AuthorizationHeaderMalformed",
+            ),
+            (
+                "AWS4-HMAC-SHA256 Credential=/20260101/r/s3/aws4_request, SignedHeaders=a, Signature=0",
+                "AuthorizationHeaderMalformed",
+            ),
+            (
+                "AWS4-HMAC-SHA256 Credential=AK/20260101/r/s3/aws4_request, SignedHeaders=, Signature=0",
+                "AuthorizationHeaderMalformed",
+            ),
         ] {
-            let head = head("GET", "/b/k", &[("authorization", value), ("x-amz-date", "x")]);
+            let head = head(
+                "GET",
+                "/b/k",
+                &[("authorization", value), ("x-amz-date", "x")],
+            );
             assert_eq!(code(&head, true, Some(0)), expected, "{value}");
         }
-        assert_eq!(code(&head("GET", "/b/k", &[("authorization", GOOD)]), true, Some(0)), "AccessDenied");
+        assert_eq!(
+            code(
+                &head("GET", "/b/k", &[("authorization", GOOD)]),
+                true,
+                Some(0)
+            ),
+            "AccessDenied"
+        );
         let both = head("GET", "/b/k?X-Amz-Algorithm=x", &[("authorization", GOOD)]);
         assert_eq!(code(&both, true, Some(0)), "InvalidArgument");
         let two = head("GET", "/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[]);
@@ -307,7 +406,10 @@ mod tests {
             scope_service(&head.headers).map(str::to_owned)
         };
         assert_eq!(of(GOOD).as_deref(), Some("s3"));
-        assert_eq!(of("AWS4-HMAC-SHA256 Credential=AK/1//iam/aws4_request, x").as_deref(), Some("iam"));
+        assert_eq!(
+            of("AWS4-HMAC-SHA256 Credential=AK/1//iam/aws4_request, x").as_deref(),
+            Some("iam")
+        );
         assert_eq!(of("AWS4-HMAC-SHA256 Credential=AK"), None);
     }
 
@@ -315,19 +417,35 @@ mod tests {
     fn sizes_at_the_limit_and_one_past_it() {
         for (extra, expected) in [(0, "ok"), (1, "MetadataTooLarge")] {
             let value = "v".repeat(USER_METADATA_BYTES_MAX - 1 + extra);
-            assert_eq!(code(&head("PUT", "/b/k", &[("x-amz-meta-k", &value)]), true, Some(0)), expected);
+            assert_eq!(
+                code(
+                    &head("PUT", "/b/k", &[("x-amz-meta-k", &value)]),
+                    true,
+                    Some(0)
+                ),
+                expected
+            );
         }
         for (extra, expected) in [(0, "ok"), (1, "RequestHeaderSectionTooLarge")] {
             let value = "v".repeat(HEADER_BYTES_MAX - "x".len() - 4 + extra);
-            assert_eq!(code(&head("PUT", "/b/k", &[("x", &value)]), true, Some(0)), expected);
+            assert_eq!(
+                code(&head("PUT", "/b/k", &[("x", &value)]), true, Some(0)),
+                expected
+            );
         }
         for (extra, expected) in [(0, "ok"), (1, "EntityTooLarge")] {
             let length = engine_node::PART_BYTES_MAX + extra;
-            assert_eq!(code(&head("PUT", "/b/k", &[]), true, Some(length)), expected);
+            assert_eq!(
+                code(&head("PUT", "/b/k", &[]), true, Some(length)),
+                expected
+            );
         }
         for (extra, expected) in [(0, "ok"), (1, "MaxMessageLengthExceeded")] {
             let length = crate::request::DOCUMENT_BYTES_MAX as u64 + extra;
-            assert_eq!(code(&head("POST", "/b?delete", &[]), false, Some(length)), expected);
+            assert_eq!(
+                code(&head("POST", "/b?delete", &[]), false, Some(length)),
+                expected
+            );
         }
     }
 
@@ -337,17 +455,77 @@ mod tests {
         for (method, uri, headers, key, length, expected) in [
             ("PUT", "/b/k", &[][..], true, None, "MissingContentLength"),
             ("PUT", "/b", &[][..], false, None, "ok"),
-            ("PUT", "/b/k", &[streaming][..], true, Some(9), "MissingContentLength"),
-            ("PUT", "/b/k", &[streaming, ("x-amz-decoded-content-length", "3")][..], true, None, "ok"),
-            ("PUT", "/b/k", &[streaming, ("x-amz-decoded-content-length", "-3")][..], true, None, "InvalidArgument"),
-            ("PUT", "/b/k?tagging", &[streaming][..], true, Some(9), "InvalidRequest"),
-            ("PUT", "/b/k", &[("content-md5", "")][..], true, Some(0), "InvalidDigest"),
-            ("PUT", "/b/k", &[("content-md5", "YWJyYWNhZGFicmE=")][..], true, Some(0), "InvalidDigest"),
-            ("PUT", "/b/k", &[("content-md5", "rL0Y20xC+Fzt72VPzMSk2A==")][..], true, Some(0), "ok"),
-            ("PUT", "/b/k", &[("x-amz-content-sha256", "abc")][..], true, Some(0), "InvalidRequest"),
+            (
+                "PUT",
+                "/b/k",
+                &[streaming][..],
+                true,
+                Some(9),
+                "MissingContentLength",
+            ),
+            (
+                "PUT",
+                "/b/k",
+                &[streaming, ("x-amz-decoded-content-length", "3")][..],
+                true,
+                None,
+                "ok",
+            ),
+            (
+                "PUT",
+                "/b/k",
+                &[streaming, ("x-amz-decoded-content-length", "-3")][..],
+                true,
+                None,
+                "InvalidArgument",
+            ),
+            (
+                "PUT",
+                "/b/k?tagging",
+                &[streaming][..],
+                true,
+                Some(9),
+                "InvalidRequest",
+            ),
+            (
+                "PUT",
+                "/b/k",
+                &[("content-md5", "")][..],
+                true,
+                Some(0),
+                "InvalidDigest",
+            ),
+            (
+                "PUT",
+                "/b/k",
+                &[("content-md5", "YWJyYWNhZGFicmE=")][..],
+                true,
+                Some(0),
+                "InvalidDigest",
+            ),
+            (
+                "PUT",
+                "/b/k",
+                &[("content-md5", "rL0Y20xC+Fzt72VPzMSk2A==")][..],
+                true,
+                Some(0),
+                "ok",
+            ),
+            (
+                "PUT",
+                "/b/k",
+                &[("x-amz-content-sha256", "abc")][..],
+                true,
+                Some(0),
+                "InvalidRequest",
+            ),
             ("PATCH", "/b/k", &[][..], true, Some(0), "MethodNotAllowed"),
         ] {
-            assert_eq!(code(&head(method, uri, headers), key, length), expected, "{method} {uri} {headers:?}");
+            assert_eq!(
+                code(&head(method, uri, headers), key, length),
+                expected,
+                "{method} {uri} {headers:?}"
+            );
         }
     }
 }

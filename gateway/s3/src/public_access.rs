@@ -16,7 +16,9 @@ pub(crate) async fn get(
     request: S3Request<GetPublicAccessBlockInput>,
 ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let kept: Option<documents::PublicAccessBlock> =
         document(&bucket.row, BucketDocument::PublicAccessBlock)?;
     let kept = kept.ok_or_else(|| {
@@ -32,7 +34,9 @@ pub(crate) async fn get(
         block_public_policy: Some(kept.block_public_policy),
         restrict_public_buckets: Some(kept.restrict_public_buckets),
     });
-    Ok(S3Response::new(GetPublicAccessBlockOutput { public_access_block_configuration }))
+    Ok(S3Response::new(GetPublicAccessBlockOutput {
+        public_access_block_configuration,
+    }))
 }
 
 /// PutPublicAccessBlock.
@@ -50,9 +54,18 @@ pub(crate) async fn put(
         block_public_policy: asked.block_public_policy.unwrap_or(false),
         restrict_public_buckets: asked.restrict_public_buckets.unwrap_or(false),
     };
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let (kind, row) = (BucketDocument::PublicAccessBlock, Some(to_row(&block)));
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, kind, row.clone()).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway
+            .engine
+            .set_document(&bucket, kind, row.clone())
+            .await
+    )?;
     Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
 }
 
@@ -63,8 +76,14 @@ pub(crate) async fn delete(
     request: S3Request<DeletePublicAccessBlockInput>,
 ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
     let input = request.input;
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let kind = BucketDocument::PublicAccessBlock;
-    fresh!(gateway, bucket, gateway.engine.set_document(&bucket, kind, None).await)?;
+    fresh!(
+        gateway,
+        bucket,
+        gateway.engine.set_document(&bucket, kind, None).await
+    )?;
     Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
 }

@@ -30,9 +30,17 @@ pub(crate) fn sized(
     announced: Option<i64>,
 ) -> S3Result<(StreamingBlob, u64)> {
     let body = body.unwrap_or_else(|| StreamingBlob::from_bytes(Bytes::new()));
-    let known = body.remaining_length().exact().and_then(|n| u64::try_from(n).ok());
+    let known = body
+        .remaining_length()
+        .exact()
+        .and_then(|n| u64::try_from(n).ok());
     let length = known.or_else(|| u64::try_from(announced?).ok());
-    let missing = || s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header.");
+    let missing = || {
+        s3_error!(
+            MissingContentLength,
+            "You must provide the Content-Length HTTP header."
+        )
+    };
     let length = length.ok_or_else(missing)?;
     if length > engine_node::PART_BYTES_MAX {
         return Err(from_engine(EngineError::TooLarge));
@@ -55,7 +63,11 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn new(source: StreamingBlob, length: u64) -> Self {
-        Self { length, kept: Arc::default(), source: Some(source) }
+        Self {
+            length,
+            kept: Arc::default(),
+            source: Some(source),
+        }
     }
 
     /// The body from its beginning; none: it is gone.
@@ -66,13 +78,19 @@ impl Replay {
                 let kept = Arc::clone(&self.kept);
                 let keep = move |piece: &Result<Bytes, _>| {
                     if let Ok(piece) = piece {
-                        kept.lock().unwrap_or_else(PoisonError::into_inner).push(piece.clone());
+                        kept.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(piece.clone());
                     }
                 };
                 Some(source.inspect(keep).boxed())
             }
             None => {
-                let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let kept = self
+                    .kept
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
                 let whole = kept.iter().map(|piece| piece.len() as u64).sum::<u64>() == self.length;
                 whole.then(|| futures::stream::iter(kept.into_iter().map(Ok)).boxed())
             }
@@ -109,15 +127,29 @@ impl Put {
         }
     }
 
-    async fn store(&self, gateway: &Gateway, bucket: Bucket, body: StreamingBlob, length: u64) -> S3Result<VersionRow> {
+    async fn store(
+        &self,
+        gateway: &Gateway,
+        bucket: Bucket,
+        body: StreamingBlob,
+        length: u64,
+    ) -> S3Result<VersionRow> {
         let mut replay = Replay::new(body, length);
         let gone = || from_engine(EngineError::Refused(Refusal::TooOld));
         let stream = replay.stream().ok_or_else(gone)?;
-        match gateway.engine.put(self.request(&bucket, stream, length)).await {
+        match gateway
+            .engine
+            .put(self.request(&bucket, stream, length))
+            .await
+        {
             Err(EngineError::Refused(Refusal::StaleBucket)) => {
                 let bucket = gateway.refresh(&bucket).await?;
                 let stream = replay.stream().ok_or_else(gone)?;
-                gateway.engine.put(self.request(&bucket, stream, length)).await.map_err(from_engine)
+                gateway
+                    .engine
+                    .put(self.request(&bucket, stream, length))
+                    .await
+                    .map_err(from_engine)
             }
             other => other.map_err(from_engine),
         }
@@ -138,10 +170,16 @@ pub(crate) async fn put(
     let (body, length) = sized(body, request.input.content_length)?;
     let input = &request.input;
     let key = object_key(&input.key)?;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let sse = gateway.sse_for_write(&cx, &bucket, &sse_asked!(input)).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let sse = gateway
+        .sse_for_write(&cx, &bucket, &sse_asked!(input))
+        .await?;
     let asked = attributes_asked!(input);
-    let attributes = gateway.attributes(&cx, &bucket, &asked, sse.encryption.clone()).await?;
+    let attributes = gateway
+        .attributes(&cx, &bucket, &asked, sse.encryption.clone())
+        .await?;
     let values = checksum_values!(input);
     let put = Put {
         key,
@@ -175,16 +213,29 @@ mod tests {
 
     async fn read(stream: Option<ByteStream>) -> Option<Vec<u8>> {
         let pieces: Vec<_> = stream?.collect().await;
-        Some(pieces.into_iter().flat_map(|p| p.expect("piece").to_vec()).collect())
+        Some(
+            pieces
+                .into_iter()
+                .flat_map(|p| p.expect("piece").to_vec())
+                .collect(),
+        )
     }
 
     #[tokio::test]
     async fn a_short_body_replays_and_a_long_one_does_not() {
-        for (length, replays) in [(3, true), (REPLAY_BYTES_MAX, true), (REPLAY_BYTES_MAX + 1, false)] {
+        for (length, replays) in [
+            (3, true),
+            (REPLAY_BYTES_MAX, true),
+            (REPLAY_BYTES_MAX + 1, false),
+        ] {
             let bytes = vec![7; usize::try_from(length).expect("fits")];
             let mut replay = Replay::new(StreamingBlob::from_bytes(bytes.clone().into()), length);
             assert_eq!(read(replay.stream()).await, Some(bytes.clone()));
-            assert_eq!(read(replay.stream()).await, replays.then_some(bytes), "{length}");
+            assert_eq!(
+                read(replay.stream()).await,
+                replays.then_some(bytes),
+                "{length}"
+            );
         }
     }
 
@@ -199,13 +250,25 @@ mod tests {
 
     #[test]
     fn lengths_at_the_limit_and_one_past_it() {
-        let blob = || Some(StreamingBlob::wrap(futures::stream::empty::<Result<Bytes, std::io::Error>>()));
+        let blob = || {
+            Some(StreamingBlob::wrap(futures::stream::empty::<
+                Result<Bytes, std::io::Error>,
+            >()))
+        };
         let most = i64::try_from(engine_node::PART_BYTES_MAX).expect("fits");
         assert!(sized(blob(), Some(most)).is_ok());
-        for (announced, code) in
-            [(Some(most + 1), "EntityTooLarge"), (None, "MissingContentLength"), (Some(-1), "MissingContentLength")]
-        {
-            assert_eq!(sized(blob(), announced).expect_err("refused").code().as_str(), code);
+        for (announced, code) in [
+            (Some(most + 1), "EntityTooLarge"),
+            (None, "MissingContentLength"),
+            (Some(-1), "MissingContentLength"),
+        ] {
+            assert_eq!(
+                sized(blob(), announced)
+                    .expect_err("refused")
+                    .code()
+                    .as_str(),
+                code
+            );
         }
     }
 }

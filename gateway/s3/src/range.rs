@@ -30,7 +30,11 @@ pub(crate) fn unsatisfiable(size: u64) -> S3Error {
 
 /// `bytes FIRST-LAST/SIZE`.
 pub(crate) fn content_range(range: &Range<u64>, size: u64) -> String {
-    format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))
+    format!(
+        "bytes {}-{}/{size}",
+        range.start,
+        range.end.saturating_sub(1)
+    )
 }
 
 /// `x-amz-copy-source-range`: `bytes=FIRST-LAST` and nothing else, within the source.
@@ -87,7 +91,11 @@ mod tests {
         assert_eq!(content_range(&(2..5), 10), "bytes 2-4/10");
         let error = unsatisfiable(10);
         assert_eq!(error.status_code().map(|s| s.as_u16()), Some(416));
-        assert!(error.headers().is_some_and(|h| h["content-range"] == "bytes */10"));
+        assert!(
+            error
+                .headers()
+                .is_some_and(|h| h["content-range"] == "bytes */10")
+        );
     }
 
     #[test]
@@ -108,7 +116,11 @@ mod tests {
             ("bytes=0-5", "InvalidRange"),
             ("bytes=0-21", "InvalidRange"),
         ] {
-            assert_eq!(copy_range(bad, 5).expect_err(bad).code().as_str(), code, "{bad}");
+            assert_eq!(
+                copy_range(bad, 5).expect_err(bad).code().as_str(),
+                code,
+                "{bad}"
+            );
         }
     }
 }

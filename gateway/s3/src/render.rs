@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 
 /// Writes an error of the front itself.
 pub(crate) fn error(error: S3Error) -> Response<Body> {
-    let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = error
+        .status_code()
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     error.to_http_response().unwrap_or_else(|_unserialisable| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
@@ -58,7 +60,13 @@ fn set_header(response: &mut Response<Body>, name: &'static str, value: &str) {
     }
 }
 
-fn document(code: &str, message: &str, resource: &str, region: &str, state: &RequestState) -> String {
+fn document(
+    code: &str,
+    message: &str,
+    resource: &str,
+    region: &str,
+    state: &RequestState,
+) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
     let mut element = |name: &str, text: &str| {
         let _infallible = write!(xml, "<{name}>{}</{name}>", escape(&printable(text)));
@@ -77,7 +85,15 @@ fn document(code: &str, message: &str, resource: &str, region: &str, state: &Req
 
 /// XML 1.0 has no way to write most control characters.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\t' | '\n' | '\r') { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() && !matches!(c, '\t' | '\n' | '\r') {
+                '?'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// Code and message out of s3s's document; of an answer that has none, after its status.
@@ -100,7 +116,8 @@ fn read_error(response: &Response<Body>) -> (String, String) {
         _ => "InvalidRequest",
     };
     let code = field("Code").unwrap_or_else(|| fallback.into());
-    let message = field("Message").unwrap_or_else(|| status.canonical_reason().unwrap_or("").into());
+    let message =
+        field("Message").unwrap_or_else(|| status.canonical_reason().unwrap_or("").into());
     (code, message)
 }
 
@@ -112,7 +129,10 @@ mod tests {
     use s3s::s3_error;
 
     fn state() -> RequestState {
-        let info = ConnectionInfo { peer: "127.0.0.1:1".parse().expect("address"), tls: false };
+        let info = ConnectionInfo {
+            peer: "127.0.0.1:1".parse().expect("address"),
+            tls: false,
+        };
         RequestState::new(&info, &http::HeaderMap::new(), &FrontOptions::default())
     }
 

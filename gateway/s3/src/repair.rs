@@ -31,13 +31,17 @@ impl Repair {
 
 fn range_is_nonsense(headers: &HeaderMap) -> bool {
     headers.get(header::RANGE).is_some_and(|range| {
-        range.to_str().map_or(true, |range| Range::parse(range).is_err())
+        range
+            .to_str()
+            .map_or(true, |range| Range::parse(range).is_err())
     })
 }
 
 fn date_is_nonsense(headers: &HeaderMap, name: &header::HeaderName) -> bool {
     headers.get(name).is_some_and(|date| {
-        let parsed = date.to_str().map(|date| Timestamp::parse(TimestampFormat::HttpDate, date));
+        let parsed = date
+            .to_str()
+            .map(|date| Timestamp::parse(TimestampFormat::HttpDate, date));
         !date.is_empty() && !matches!(parsed, Ok(Ok(_)))
     })
 }
@@ -48,7 +52,9 @@ fn is_user_metadata(name: &header::HeaderName) -> bool {
 
 fn repeats_metadata(headers: &HeaderMap) -> bool {
     headers.keys_len() != headers.len()
-        && headers.keys().any(|n| is_user_metadata(n) && headers.get_all(n).iter().count() > 1)
+        && headers
+            .keys()
+            .any(|n| is_user_metadata(n) && headers.get_all(n).iter().count() > 1)
 }
 
 const DATES: [header::HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
@@ -76,7 +82,11 @@ fn mend(headers: &mut HeaderMap) {
         .cloned()
         .collect();
     for name in repeated {
-        let values: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+        let values: Vec<_> = headers
+            .get_all(&name)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
         if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b","[..])) {
             headers.insert(name, joined);
         }
@@ -141,7 +151,9 @@ impl S3Route for Repair {
             inner.extensions_mut().insert(trailers);
         }
         let answer = self.inner.call(inner).await;
-        let (head, body) = answer.map_err(|e| s3_error!(e, InternalError))?.into_parts();
+        let (head, body) = answer
+            .map_err(|e| s3_error!(e, InternalError))?
+            .into_parts();
         let mut response = S3Response::new(body);
         response.status = Some(head.status);
         response.headers = head.headers;
@@ -170,7 +182,10 @@ mod tests {
             (&[("range", "bytes=5-2")][..], true),
             (&[("range", "bytes=0-1,3-4")][..], true),
             (&[("range", "lines=1-2")][..], true),
-            (&[("if-modified-since", "Wed, 21 Oct 2015 07:28:00 GMT")][..], false),
+            (
+                &[("if-modified-since", "Wed, 21 Oct 2015 07:28:00 GMT")][..],
+                false,
+            ),
             (&[("if-modified-since", "yesterday")][..], true),
             (&[("x-amz-meta-a", "1"), ("x-amz-meta-b", "2")][..], false),
             (&[("x-amz-meta-a", "1"), ("x-amz-meta-a", "2")][..], true),
@@ -195,8 +210,13 @@ mod tests {
 
     #[test]
     fn a_presigned_query_keeps_what_is_not_signature() {
-        let uri: Uri = "/b/k?versionId=null&X-Amz-Signature=0&X-Amz-Date=1&response-expires=x".parse().expect("uri");
-        assert_eq!(without_signature(&uri).expect("uri"), "/b/k?versionId=null&response-expires=x");
+        let uri: Uri = "/b/k?versionId=null&X-Amz-Signature=0&X-Amz-Date=1&response-expires=x"
+            .parse()
+            .expect("uri");
+        assert_eq!(
+            without_signature(&uri).expect("uri"),
+            "/b/k?versionId=null&response-expires=x"
+        );
         let uri: Uri = "/b/k?X-Amz-Signature=0".parse().expect("uri");
         assert_eq!(without_signature(&uri).expect("uri"), "/b/k");
     }

@@ -35,7 +35,10 @@ pub(crate) struct RequestState {
 impl RequestState {
     pub(crate) fn new(info: &ConnectionInfo, headers: &HeaderMap, options: &FrontOptions) -> Self {
         let (id, host_id) = fresh_ids();
-        let believed = options.trusted_proxies.iter().any(|p| p.contains(info.peer.ip()));
+        let believed = options
+            .trusted_proxies
+            .iter()
+            .any(|p| p.contains(info.peer.ip()));
         let forwarded = |name: &str| {
             let value = headers.get(name).filter(|_| believed)?;
             Some(value.to_str().ok()?.to_owned())
@@ -92,7 +95,9 @@ impl RequestState {
     }
     /// Counts a piece, and keeps it where it belongs to a document.
     pub(crate) fn took(&self, piece: &Bytes) {
-        let before = self.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        let before = self
+            .received
+            .fetch_add(piece.len() as u64, Ordering::Relaxed);
         let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pieces) = document.as_mut() {
             if before + piece.len() as u64 > DOCUMENT_BYTES_MAX as u64 {
@@ -104,7 +109,10 @@ impl RequestState {
     }
     /// The body as it came, where it was kept.
     pub(crate) fn document(&self) -> Option<Vec<Bytes>> {
-        self.document.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.document
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -150,7 +158,10 @@ mod tests {
     use super::*;
 
     fn state(options: &FrontOptions, headers: &[(&'static str, &'static str)]) -> RequestState {
-        let info = ConnectionInfo { peer: "10.0.0.9:1".parse().expect("address"), tls: false };
+        let info = ConnectionInfo {
+            peer: "10.0.0.9:1".parse().expect("address"),
+            tls: false,
+        };
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("value"));
@@ -168,15 +179,24 @@ mod tests {
 
     #[test]
     fn forwarded_headers_count_only_from_trusted_proxies() {
-        let head = [("x-forwarded-for", "6.6.6.6, 8.8.8.8, 10.0.0.7"), ("x-forwarded-proto", "https")];
+        let head = [
+            ("x-forwarded-for", "6.6.6.6, 8.8.8.8, 10.0.0.7"),
+            ("x-forwarded-proto", "https"),
+        ];
         let strange = state(&FrontOptions::default(), &head);
-        assert_eq!((strange.peer.to_string().as_str(), strange.secure), ("10.0.0.9", false));
+        assert_eq!(
+            (strange.peer.to_string().as_str(), strange.secure),
+            ("10.0.0.9", false)
+        );
         let trusted = FrontOptions {
             trusted_proxies: vec!["10.0.0.0/8".parse().expect("network")],
             ..FrontOptions::default()
         };
         let known = state(&trusted, &head);
-        assert_eq!((known.peer.to_string().as_str(), known.secure), ("8.8.8.8", true));
+        assert_eq!(
+            (known.peer.to_string().as_str(), known.secure),
+            ("8.8.8.8", true)
+        );
     }
 
     #[test]

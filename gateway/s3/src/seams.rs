@@ -3,7 +3,8 @@
 
 use crate::acl::{Acl, AclRequest, check_public, for_new_object, requested};
 use crate::documents::{
-    EncryptionDocument, Ownership, PublicAccessBlock, document, ownership, public_access_block, to_row,
+    EncryptionDocument, Ownership, PublicAccessBlock, document, ownership, public_access_block,
+    to_row,
 };
 use crate::error::custom;
 use crate::gateway::{Gateway, RequestContext};
@@ -27,6 +28,8 @@ pub(crate) struct AclAsked {
 
 /// Fills an [`AclAsked`] from a DTO of s3s.
 macro_rules! acl_asked {
+    (@write $input:expr) => { None };
+    (@write $input:expr, $write:ident) => { $input.$write.clone() };
     ($input:expr $(, $write:ident)?) => {
         $crate::seams::AclAsked {
             canned: $input.acl.as_ref().map(|acl| acl.as_str().to_owned()),
@@ -34,8 +37,7 @@ macro_rules! acl_asked {
             read: $input.grant_read.clone(),
             read_acp: $input.grant_read_acp.clone(),
             write_acp: $input.grant_write_acp.clone(),
-            $(write: $input.$write.clone(),)?
-            ..Default::default()
+            write: $crate::seams::acl_asked!(@write $input $(, $write)?),
         }
     };
 }
@@ -58,7 +60,10 @@ pub(crate) async fn acl_for_new_object(
 ) -> S3Result<NewObjectAcl> {
     let rules = (ownership(&bucket.row)?, public_access_block(&bucket.row)?);
     let (owner, acl) = for_new_object(engine, bucket, who, &asked.into(), rules).await?;
-    Ok(NewObjectAcl { owner, acl: acl.to_row(owner) })
+    Ok(NewObjectAcl {
+        owner,
+        acl: acl.to_row(owner),
+    })
 }
 
 /// Documents a new bucket of `owner` is born with, beside its location. `asked_ownership`:
@@ -72,8 +77,12 @@ pub(crate) async fn documents_for_new_bucket(
     let default = Ownership::from(gateway.options.default_object_ownership);
     let ownership = match asked_ownership {
         None => default,
-        Some(text) => Ownership::parse(text)
-            .ok_or_else(|| s3_error!(InvalidArgument, "Invalid x-amz-object-ownership header: {text}"))?,
+        Some(text) => Ownership::parse(text).ok_or_else(|| {
+            s3_error!(
+                InvalidArgument,
+                "Invalid x-amz-object-ownership header: {text}"
+            )
+        })?,
     };
     let request = AclRequest::from(asked);
     let acl = requested(&gateway.engine, &request, owner, owner).await?;
@@ -90,7 +99,10 @@ pub(crate) async fn documents_for_new_bucket(
                 "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
             )
         })?;
-        documents.push((BucketDocument::PublicAccessBlock, to_row(&PublicAccessBlock::ALL)));
+        documents.push((
+            BucketDocument::PublicAccessBlock,
+            to_row(&PublicAccessBlock::ALL),
+        ));
     }
     // A bucket without controls is an ObjectWriter's: nothing need be kept to say so.
     if asked_ownership.is_some() || ownership != Ownership::ObjectWriter {
@@ -136,7 +148,10 @@ pub(crate) fn default_encryption(bucket: &Bucket) -> S3Result<Option<DefaultEncr
 /// `AccessDenied`, for the key's own line of the answer.
 pub(crate) fn check_delete(cx: &RequestContext, key: &str, version: Option<&str>) -> S3Result<()> {
     // No judge: the access check did not run.
-    let judge = cx.judge.as_ref().ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+    let judge = cx
+        .judge
+        .as_ref()
+        .ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
     #[cfg(sabotage)]
     if engine_types::sabotage("skip-delete-many-check") {
         return Ok(());

@@ -62,7 +62,10 @@ pub(crate) use source_customer_asked;
 macro_rules! sse_asked {
     ($input:expr) => {
         $crate::sse::Asked {
-            algorithm: $input.server_side_encryption.as_ref().map(|a| a.as_str().to_owned()),
+            algorithm: $input
+                .server_side_encryption
+                .as_ref()
+                .map(|a| a.as_str().to_owned()),
             kms_key: $input.ssekms_key_id.clone(),
             context: $input.ssekms_encryption_context.clone(),
             bucket_key: $input.bucket_key_enabled,
@@ -80,7 +83,9 @@ macro_rules! set_sse {
         match $encryption {
             Encryption::Tenant => {}
             Encryption::S3 => $output.server_side_encryption = Some(Sse::from_static(Sse::AES256)),
-            Encryption::Kms { key_id, bucket_key, .. } => {
+            Encryption::Kms {
+                key_id, bucket_key, ..
+            } => {
                 $output.server_side_encryption = Some(Sse::from_static(Sse::AWS_KMS));
                 $output.ssekms_key_id = Some(key_id.clone());
                 $output.bucket_key_enabled = bucket_key.then_some(true);
@@ -142,7 +147,9 @@ impl CustomerAsked {
         };
         let bytes = Zeroizing::new(BASE64.decode(key).unwrap_or_default());
         let Ok(array) = <[u8; 32]>::try_from(bytes.as_slice()) else {
-            return Err(invalid("The secret key was invalid for the specified algorithm."));
+            return Err(invalid(
+                "The secret key was invalid for the specified algorithm.",
+            ));
         };
         let array = Zeroizing::new(array);
         if BASE64.encode(s3s::crypto::Md5::checksum(&array[..])) != *md5 {
@@ -183,8 +190,15 @@ impl Gateway {
                 ));
             }
             // Salt and HMAC are the engine's to fill.
-            let encryption = Encryption::Customer { salt: [0; 16], hmac: [0; 32], key_md5 };
-            return Ok(ForWrite { encryption, customer_key: Some(key) });
+            let encryption = Encryption::Customer {
+                salt: [0; 16],
+                hmac: [0; 32],
+                key_md5,
+            };
+            return Ok(ForWrite {
+                encryption,
+                customer_key: Some(key),
+            });
         }
         let mut asked = asked.clone();
         if asked.algorithm.is_none() && asked.kms_key.is_none() {
@@ -195,7 +209,10 @@ impl Gateway {
             }
         }
         let encryption = self.managed_encryption(&asked).await?;
-        Ok(ForWrite { encryption, customer_key: None })
+        Ok(ForWrite {
+            encryption,
+            customer_key: None,
+        })
     }
 
     async fn managed_encryption(&self, asked: &Asked) -> S3Result<Encryption> {
@@ -211,9 +228,10 @@ impl Gateway {
             )),
             Some("AES256") => Ok(Encryption::S3),
             Some("aws:kms") => self.kms(asked).await,
-            Some("aws:kms:dsse" | "aws:fsx" | "aws:backup") => {
-                Err(s3_error!(NotImplemented, "Only AES256 and aws:kms are built"))
-            }
+            Some("aws:kms:dsse" | "aws:fsx" | "aws:backup") => Err(s3_error!(
+                NotImplemented,
+                "Only AES256 and aws:kms are built"
+            )),
             Some(_) => Err(invalid("The encryption method specified is not supported")),
         }
     }
@@ -225,19 +243,37 @@ impl Gateway {
                 serde_json::from_slice::<std::collections::BTreeMap<String, String>>(&j).ok()
             });
             if object.is_none() {
-                return Err(invalid("The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map"));
+                return Err(invalid(
+                    "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map",
+                ));
             }
         }
-        let key_id = asked.kms_key.clone().unwrap_or_else(|| KMS_DEFAULT_KEY.to_owned());
-        if self.engine.kms_key(&key_id).await.map_err(from_engine)?.is_none() {
+        let key_id = asked
+            .kms_key
+            .clone()
+            .unwrap_or_else(|| KMS_DEFAULT_KEY.to_owned());
+        if self
+            .engine
+            .kms_key(&key_id)
+            .await
+            .map_err(from_engine)?
+            .is_none()
+        {
             if asked.kms_key.is_some() {
                 let unknown = engine_node::EngineError::KeyUnavailable(key_id);
                 return Err(from_engine(unknown));
             }
-            self.engine.create_kms_key(&key_id).await.map_err(from_engine)?;
+            self.engine
+                .create_kms_key(&key_id)
+                .await
+                .map_err(from_engine)?;
         }
         let bucket_key = asked.bucket_key.unwrap_or(false);
-        Ok(Encryption::Kms { key_id, context: asked.context.clone(), bucket_key })
+        Ok(Encryption::Kms {
+            key_id,
+            context: asked.context.clone(),
+            bucket_key,
+        })
     }
 
     /// The customer key a read needs, checked against what the object was written with.
@@ -280,21 +316,59 @@ mod tests {
 
     fn asked(algorithm: Option<&str>, key: Option<&str>, md5: Option<&str>) -> CustomerAsked {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        CustomerAsked { algorithm: own(algorithm), key: own(key), md5: own(md5) }
+        CustomerAsked {
+            algorithm: own(algorithm),
+            key: own(key),
+            md5: own(md5),
+        }
     }
 
     #[test]
     fn customer_keys_are_checked() {
-        assert!(asked(None, None, None).parse(false).expect("none").is_none());
-        assert!(asked(Some("AES256"), Some(KEY), Some(MD5)).parse(true).expect("key").is_some());
+        assert!(
+            asked(None, None, None)
+                .parse(false)
+                .expect("none")
+                .is_none()
+        );
+        assert!(
+            asked(Some("AES256"), Some(KEY), Some(MD5))
+                .parse(true)
+                .expect("key")
+                .is_some()
+        );
         for (case, secure, code) in [
-            (asked(Some("AES256"), Some(KEY), Some(MD5)), false, "InvalidRequest"),
-            (asked(Some("AES128"), Some(KEY), Some(MD5)), true, "InvalidEncryptionAlgorithmError"),
+            (
+                asked(Some("AES256"), Some(KEY), Some(MD5)),
+                false,
+                "InvalidRequest",
+            ),
+            (
+                asked(Some("AES128"), Some(KEY), Some(MD5)),
+                true,
+                "InvalidEncryptionAlgorithmError",
+            ),
             (asked(None, Some(KEY), Some(MD5)), true, "InvalidArgument"),
-            (asked(Some("AES256"), None, Some(MD5)), true, "InvalidArgument"),
-            (asked(Some("AES256"), Some(KEY), None), true, "InvalidArgument"),
-            (asked(Some("AES256"), Some(MD5), Some(MD5)), true, "InvalidArgument"),
-            (asked(Some("AES256"), Some(KEY), Some("rL0Y20xC+Fzt72VPzMSk2A==")), true, "InvalidArgument"),
+            (
+                asked(Some("AES256"), None, Some(MD5)),
+                true,
+                "InvalidArgument",
+            ),
+            (
+                asked(Some("AES256"), Some(KEY), None),
+                true,
+                "InvalidArgument",
+            ),
+            (
+                asked(Some("AES256"), Some(MD5), Some(MD5)),
+                true,
+                "InvalidArgument",
+            ),
+            (
+                asked(Some("AES256"), Some(KEY), Some("rL0Y20xC+Fzt72VPzMSk2A==")),
+                true,
+                "InvalidArgument",
+            ),
         ] {
             let error = case.parse(secure).expect_err("refused");
             assert_eq!(error.code().as_str(), code);

@@ -27,9 +27,17 @@ fn invalid(message: &'static str) -> S3Error {
 /// Checks tags; `most` of them.
 fn check(tags: Tags, most: usize) -> S3Result<Tags> {
     if tags.len() > most {
-        let whose = if most == OBJECT_TAGS_MAX { "Object tags" } else { "Bucket tag count" };
+        let whose = if most == OBJECT_TAGS_MAX {
+            "Object tags"
+        } else {
+            "Bucket tag count"
+        };
         let message = format!("{whose} cannot be greater than {most}");
-        return Err(crate::error::custom("BadRequest", http::StatusCode::BAD_REQUEST, message));
+        return Err(crate::error::custom(
+            "BadRequest",
+            http::StatusCode::BAD_REQUEST,
+            message,
+        ));
     }
     for (index, (key, value)) in tags.iter().enumerate() {
         if key.is_empty() || key.chars().count() > TAG_KEY_CHARS_MAX {
@@ -66,12 +74,19 @@ pub(crate) fn parse_header(text: &str) -> S3Result<Tags> {
 }
 
 fn from_set(set: TagSet, most: usize) -> S3Result<Tags> {
-    let tags = set.into_iter().map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()));
+    let tags = set
+        .into_iter()
+        .map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()));
     check(tags.collect(), most)
 }
 
 fn to_set(tags: Tags) -> TagSet {
-    tags.into_iter().map(|(key, value)| Tag { key: Some(key), value: Some(value) }).collect()
+    tags.into_iter()
+        .map(|(key, value)| Tag {
+            key: Some(key),
+            value: Some(value),
+        })
+        .collect()
 }
 
 /// GetObjectTagging.
@@ -81,9 +96,18 @@ pub(crate) async fn get_object(
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let input = request.input;
-    let (key, version) = (object_key(&input.key)?, version_id(input.version_id.as_deref())?);
-    let mut bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let found = fresh!(gateway, bucket, gateway.engine.find(&bucket, &key, version, false).await)?;
+    let (key, version) = (
+        object_key(&input.key)?,
+        version_id(input.version_id.as_deref())?,
+    );
+    let mut bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let found = fresh!(
+        gateway,
+        bucket,
+        gateway.engine.find(&bucket, &key, version, false).await
+    )?;
     let row = match found {
         Lookup::Found(found) => found.found.row,
         Lookup::Marker(id, at) => return Err(crate::get_object::marker(&bucket, version, id, at)),
@@ -106,7 +130,10 @@ async fn replace(
     let row = fresh!(
         gateway,
         bucket,
-        gateway.engine.set_tags(&bucket, &key, version, tags.clone()).await
+        gateway
+            .engine
+            .set_tags(&bucket, &key, version, tags.clone())
+            .await
     )?;
     Ok(read_version(&bucket, row.version))
 }
@@ -120,8 +147,17 @@ pub(crate) async fn put_object(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let tags = from_set(input.tagging.tag_set, OBJECT_TAGS_MAX)?;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let version_id = replace(gateway, bucket, &input.key, input.version_id.as_deref(), tags).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let version_id = replace(
+        gateway,
+        bucket,
+        &input.key,
+        input.version_id.as_deref(),
+        tags,
+    )
+    .await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
@@ -132,7 +168,9 @@ pub(crate) async fn delete_object(
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let version = input.version_id.as_deref();
     let version_id = replace(gateway, bucket, &input.key, version, Vec::new()).await?;
     Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
@@ -145,12 +183,16 @@ pub(crate) async fn get_bucket(
     request: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let Some(document) = bucket.row.documents.get(&BucketDocument::Tagging) else {
         return Err(s3_error!(NoSuchTagSet, "The TagSet does not exist"));
     };
     let tags: Tags = decode(document).map_err(|e| s3_error!(e, InternalError))?;
-    Ok(S3Response::new(GetBucketTaggingOutput { tag_set: to_set(tags) }))
+    Ok(S3Response::new(GetBucketTaggingOutput {
+        tag_set: to_set(tags),
+    }))
 }
 
 /// PutBucketTagging.
@@ -162,9 +204,14 @@ pub(crate) async fn put_bucket(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let tags = from_set(input.tagging.tag_set, BUCKET_TAGS_MAX)?;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let document = Some(encode(&tags));
-    let set = gateway.engine.set_document(&bucket, BucketDocument::Tagging, document).await;
+    let set = gateway
+        .engine
+        .set_document(&bucket, BucketDocument::Tagging, document)
+        .await;
     set.map_err(from_engine)?;
     Ok(S3Response::new(PutBucketTaggingOutput::default()))
 }
@@ -176,8 +223,13 @@ pub(crate) async fn delete_bucket(
     request: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let set = gateway.engine.set_document(&bucket, BucketDocument::Tagging, None).await;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    let set = gateway
+        .engine
+        .set_document(&bucket, BucketDocument::Tagging, None)
+        .await;
     set.map_err(from_engine)?;
     Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }
@@ -187,7 +239,9 @@ mod tests {
     use super::*;
 
     fn tags(count: usize) -> Tags {
-        (0..count).map(|n| (format!("k{n}"), String::new())).collect()
+        (0..count)
+            .map(|n| (format!("k{n}"), String::new()))
+            .collect()
     }
 
     fn one(key: &str, value: &str) -> Tags {
@@ -196,21 +250,50 @@ mod tests {
 
     #[test]
     fn limits_at_and_one_past() {
-        let (key, value) = ("ü".repeat(TAG_KEY_CHARS_MAX), "ü".repeat(TAG_VALUE_CHARS_MAX));
+        let (key, value) = (
+            "ü".repeat(TAG_KEY_CHARS_MAX),
+            "ü".repeat(TAG_VALUE_CHARS_MAX),
+        );
         for (tags, most, code) in [
             (tags(OBJECT_TAGS_MAX), OBJECT_TAGS_MAX, None),
-            (tags(OBJECT_TAGS_MAX + 1), OBJECT_TAGS_MAX, Some("BadRequest")),
+            (
+                tags(OBJECT_TAGS_MAX + 1),
+                OBJECT_TAGS_MAX,
+                Some("BadRequest"),
+            ),
             (tags(BUCKET_TAGS_MAX), BUCKET_TAGS_MAX, None),
-            (tags(BUCKET_TAGS_MAX + 1), BUCKET_TAGS_MAX, Some("BadRequest")),
+            (
+                tags(BUCKET_TAGS_MAX + 1),
+                BUCKET_TAGS_MAX,
+                Some("BadRequest"),
+            ),
             (one(&key, &value), OBJECT_TAGS_MAX, None),
-            (one(&format!("{key}x"), ""), OBJECT_TAGS_MAX, Some("InvalidTag")),
-            (one("k", &format!("{value}x")), OBJECT_TAGS_MAX, Some("InvalidTag")),
+            (
+                one(&format!("{key}x"), ""),
+                OBJECT_TAGS_MAX,
+                Some("InvalidTag"),
+            ),
+            (
+                one("k", &format!("{value}x")),
+                OBJECT_TAGS_MAX,
+                Some("InvalidTag"),
+            ),
             (one("", "v"), OBJECT_TAGS_MAX, Some("InvalidTag")),
             (one("aws:x", "v"), OBJECT_TAGS_MAX, Some("InvalidTag")),
-            ([one("k", "1"), one("k", "2")].concat(), OBJECT_TAGS_MAX, Some("InvalidTag")),
+            (
+                [one("k", "1"), one("k", "2")].concat(),
+                OBJECT_TAGS_MAX,
+                Some("InvalidTag"),
+            ),
         ] {
             let verdict = check(tags, most);
-            assert_eq!(verdict.err().map(|e| e.code().as_str().to_owned()).as_deref(), code);
+            assert_eq!(
+                verdict
+                    .err()
+                    .map(|e| e.code().as_str().to_owned())
+                    .as_deref(),
+                code
+            );
         }
     }
 

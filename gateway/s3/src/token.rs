@@ -38,7 +38,10 @@ pub(crate) fn decode(scope: u64, token: &str) -> S3Result<String> {
         (version == VERSION && sum == digest(scope, &after)).then_some(after)
     };
     parse().ok_or_else(|| {
-        s3_error!(InvalidArgument, "The continuation token provided is incorrect")
+        s3_error!(
+            InvalidArgument,
+            "The continuation token provided is incorrect"
+        )
     })
 }
 
@@ -57,7 +60,10 @@ mod tests {
         }
         let tampered = String::from_utf8(tampered).expect("ascii");
         for bad in ["", "x", "%%%", &encode(8, "abc"), &tampered] {
-            assert_eq!(decode(7, bad).expect_err("refused").code().as_str(), "InvalidArgument");
+            assert_eq!(
+                decode(7, bad).expect_err("refused").code().as_str(),
+                "InvalidArgument"
+            );
         }
     }
 }

@@ -93,6 +93,9 @@ mod tests {
 
     #[test]
     fn http_dates_have_whole_seconds() {
-        assert_eq!(seconds(Stamp(1_700_000_000_999)), time(Stamp(1_700_000_000_000)));
+        assert_eq!(
+            seconds(Stamp(1_700_000_000_999)),
+            time(Stamp(1_700_000_000_000))
+        );
     }
 }

@@ -24,11 +24,18 @@ macro_rules! answers {
 }
 
 fn no_such_configuration() -> S3Error {
-    custom("NoSuchConfiguration", StatusCode::NOT_FOUND, "The specified configuration does not exist.")
+    custom(
+        "NoSuchConfiguration",
+        StatusCode::NOT_FOUND,
+        "The specified configuration does not exist.",
+    )
 }
 
 fn no_object_lock() -> S3Error {
-    s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration")
+    s3_error!(
+        InvalidRequest,
+        "Bucket is missing Object Lock Configuration"
+    )
 }
 
 answers! {

@@ -9,7 +9,11 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 /// What a request may set.
 fn asked(configuration: &VersioningConfiguration) -> S3Result<Versioning> {
-    if configuration.mfa_delete.as_ref().is_some_and(|mfa| mfa.as_str() == "Enabled") {
+    if configuration
+        .mfa_delete
+        .as_ref()
+        .is_some_and(|mfa| mfa.as_str() == "Enabled")
+    {
         return Err(s3_error!(NotImplemented, "MFA delete is not built"));
     }
     match configuration.status.as_ref().map(|s| s.as_str()) {
@@ -32,8 +36,14 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let to = asked(&input.versioning_configuration)?;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    gateway.engine.set_versioning(&bucket, to).await.map_err(from_engine)?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
+    gateway
+        .engine
+        .set_versioning(&bucket, to)
+        .await
+        .map_err(from_engine)?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 
@@ -44,14 +54,19 @@ pub(crate) async fn get(
     request: S3Request<GetBucketVersioningInput>,
 ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
     let input = request.input;
-    let bucket = gateway.bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let bucket = gateway
+        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+        .await?;
     let status = match bucket.row.versioning {
         Versioning::Unversioned => None,
         Versioning::Enabled => Some(BucketVersioningStatus::ENABLED),
         Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
     };
     let status = status.map(BucketVersioningStatus::from_static);
-    Ok(S3Response::new(GetBucketVersioningOutput { mfa_delete: None, status }))
+    Ok(S3Response::new(GetBucketVersioningOutput {
+        mfa_delete: None,
+        status,
+    }))
 }
 
 #[cfg(test)]
@@ -68,7 +83,10 @@ mod tests {
             })
         };
         assert_eq!(of(Some("Enabled"), None).ok(), Some(Versioning::Enabled));
-        assert_eq!(of(Some("Suspended"), Some("Disabled")).ok(), Some(Versioning::Suspended));
+        assert_eq!(
+            of(Some("Suspended"), Some("Disabled")).ok(),
+            Some(Versioning::Suspended)
+        );
         for (status, mfa, code) in [
             (None, None, "IllegalVersioningConfigurationException"),
             (Some("enabled"), None, "MalformedXML"),

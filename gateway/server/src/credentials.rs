@@ -56,7 +56,7 @@ impl Credentials {
     pub(crate) fn first(cluster: ClusterId, given: Option<(String, String)>) -> Result<Self, CredentialsError> {
         let (access_key, secret_key) = match given {
             Some(pair) => pair,
-            None => (generated(20, ACCESS_CHARS)?, generated(40, SECRET_CHARS)?),
+            None => generated_pair()?,
         };
         Ok(Self { cluster: cluster.to_string(), access_key, secret_key })
     }
@@ -66,6 +66,11 @@ impl Credentials {
         let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|e| wrong(file, e))?);
         write_private(file, &text)
     }
+}
+
+/// A new access key and its secret.
+pub(crate) fn generated_pair() -> Result<(String, String), CredentialsError> {
+    Ok((generated(20, ACCESS_CHARS)?, generated(40, SECRET_CHARS)?))
 }
 
 /// The key file's bytes; made if absent and `may_make` (first start only: a lost key file must be

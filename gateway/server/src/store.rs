@@ -1,11 +1,14 @@
 //! Opens what this node keeps: drives, replicas, shard stores, keyring, engine; in that order. Closes
 //! it in the other.
 
+use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::credentials::{Credentials, key_file};
+use crate::keeper::discard_replicas;
+use crate::shelf::Shelf;
 use crate::system::{SystemClock, SystemEntropy};
 use engine_core::placement::{DriveState as LayoutState, Layout, LayoutDrive};
-use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
+use engine_core::ports::{Clock, DriveFiles, Entropy, ShardStore};
 use engine_core::stripes::Geometry;
 use engine_disk::drives::{NewDrive, first_boot};
 use engine_disk::{Drive, DriveState, Opened, SegmentStore, open_drives};
@@ -21,7 +24,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The only node until nodes join.
-const NODE: NodeId = NodeId(1);
+pub(crate) const NODE: NodeId = NodeId(1);
 /// Data partitions of a new cluster.
 const DATA_PARTITIONS: u32 = 8;
 /// Background work gets this long to end.
@@ -43,10 +46,13 @@ impl StoreError {
 pub(crate) struct Store {
     pub(crate) engine: Engine,
     pub(crate) metadata: Replicated,
-    pub(crate) drives: Vec<Arc<Drive>>,
+    pub(crate) shelf: Arc<Shelf>,
+    /// This start's number.
+    pub(crate) boot: BootId,
+    /// Paths of the settings that are not in use, and why.
+    pub(crate) left_out: Vec<String>,
     /// Root's keys, on the first start only: shown once.
     pub(crate) first: Option<Credentials>,
-    stores: Vec<Arc<SegmentStore>>,
 }
 
 /// Drives that opened, and what a first start has to say.
@@ -54,38 +60,60 @@ struct Opening {
     boot: BootId,
     cluster: ClusterId,
     drives: Vec<Arc<Drive>>,
+    /// Paths that are not in use, and why.
+    out: Vec<(PathBuf, String)>,
     first: Option<Credentials>,
 }
 
 impl Opening {
-    /// A first start, or one that was cut off before it was settled.
+    /// A first start, also one that goes on where another was cut off. Not whenever a mark says
+    /// `forming`: once the credentials stand Bootstrap is committed, and a drive that was being
+    /// added when the process died must never found a second cluster.
     fn forming(&self) -> bool {
-        self.drives.iter().any(|d| d.mark().state == DriveState::Forming)
+        self.first.is_some()
     }
 }
 
 impl Store {
-    pub(crate) async fn open(config: &Config) -> Result<Self, StoreError> {
+    /// `health` is told what is missing as soon as it is known: metadata may then wait for a majority.
+    pub(crate) async fn open(config: &Config, health: &Health) -> Result<Self, StoreError> {
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
             (Arc::new(SystemClock::new()), Arc::new(SystemEntropy::new()));
         let opening = {
             let (config, entropy) = (config.clone(), Arc::clone(&entropy));
             blocking(move || open_paths(&config, entropy.as_ref())).await?
         };
+        let left_out: Vec<String> = opening.out.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
+        health.set_left_out(&left_out);
         let lock = keyring_lock(config, opening.first.is_some())?;
         let files: Vec<Arc<dyn DriveFiles>> =
             opening.drives.iter().map(|d| Arc::new(d.files().clone()) as Arc<dyn DriveFiles>).collect();
-        let options = MetaOptions { node: NODE.0.into(), voters: voters(files.len()), ..MetaOptions::default() };
+        let options = MetaOptions { node: NODE.0.into(), voters: voters(config.drives.len()), ..MetaOptions::default() };
         let metadata =
             Replicated::open(files.clone(), options, Arc::clone(&clock), Arc::clone(&entropy)).await.map_err(StoreError::because)?;
         if opening.forming() {
             metadata.node().bootstrap().await.map_err(StoreError::because)?;
         }
-        metadata.node().wait_ready().await.map_err(StoreError::because)?;
-        let stores = open_stores(&opening.drives, config).await?;
+        health.set(Phase::Starting { doing: "waiting for a majority of the metadata's replicas".into() });
+        metadata.node().wait_ready().await.map_err(|e| missing_drives(&e, &left_out))?;
+        let stores = open_stores(&opening.drives, disk_options(config)).await?;
         let parts = Parts { clock, entropy, files, lock, config };
         let engine = start_engine(&opening, &metadata, &stores, parts).await?;
-        let store = Self { engine, metadata, drives: opening.drives, first: opening.first, stores };
+        let shelf = Arc::new(Shelf::default());
+        for (drive, store) in opening.drives.into_iter().zip(stores) {
+            match store {
+                Ok(store) => shelf.add(drive, store),
+                Err(why) => {
+                    let path = drive.files().root().path().to_owned();
+                    drive.files().fail(&why);
+                    metadata.node().drive_out(drive.files().drive(), &why).await;
+                    drive.release();
+                    shelf.set(&path, Some(drive.files().drive()), Err(why));
+                }
+            }
+        }
+        opening.out.into_iter().for_each(|(path, why)| shelf.set(&path, None, Err(why)));
+        let store = Self { engine, metadata, shelf, boot: opening.boot, left_out, first: opening.first };
         store.settle(&config.credentials_file).await?;
         Ok(store)
     }
@@ -93,7 +121,7 @@ impl Store {
     /// Bootstrap is committed: the credentials stand from now on, and the drives are in service.
     async fn settle(&self, credentials: &Path) -> Result<(), StoreError> {
         let (file, first) = (credentials.to_path_buf(), self.first.clone());
-        let drives = self.drives.clone();
+        let drives = self.shelf.drives();
         blocking(move || {
             if let Some(first) = first {
                 first.write_new(&file).map_err(StoreError::because)?;
@@ -113,9 +141,17 @@ impl Store {
             tracing::warn!("background work did not end in time");
         }
         self.metadata.node().shutdown().await;
-        for store in self.stores {
-            store.close().await;
+        for shelved in self.shelf.all() {
+            shelved.store.close().await;
         }
+    }
+}
+
+/// No majority: the drives that are missing are the reason.
+fn missing_drives(error: &engine_core::ports::MetaError, left_out: &[String]) -> StoreError {
+    match left_out {
+        [] => StoreError::because(error),
+        some => StoreError(format!("{error}; not in use: {}", some.join("; "))),
     }
 }
 
@@ -169,27 +205,47 @@ fn open_paths(config: &Config, entropy: &dyn Entropy) -> Result<Opening, StoreEr
             }
             let (boot, drives) = first_boot(drives);
             let drives = drives.into_iter().map(|d| d.map(Arc::new)).collect::<Result<Vec<_>, _>>();
-            Ok(Opening { boot, cluster, drives: drives.map_err(StoreError::because)?, first: Some(first) })
+            Ok(Opening { boot, cluster, drives: drives.map_err(StoreError::because)?, out: Vec::new(), first: Some(first) })
         }
-        Opened::Started { boot, drives } => {
-            let mut opened = Vec::new();
-            let mut problems = Vec::new();
-            for drive in drives {
-                match drive {
-                    Ok(drive) => opened.push(Arc::new(drive)),
-                    Err(error) => {
-                        tracing::error!(%error, "drive left out");
-                        problems.push(error.to_string());
-                    }
-                }
+        Opened::Started { boot, drives } => started(config, boot, drives),
+    }
+}
+
+fn started(
+    config: &Config,
+    boot: BootId,
+    outcomes: Vec<Result<Drive, engine_disk::MarkError>>,
+) -> Result<Opening, StoreError> {
+    let (mut drives, mut out) = (Vec::new(), Vec::new());
+    for (path, outcome) in config.drives.iter().zip(outcomes) {
+        match outcome {
+            Ok(drive) => drives.push(Arc::new(drive)),
+            Err(error) => {
+                tracing::error!(%error, "drive left out");
+                out.push((path.clone(), error.to_string()));
             }
-            let Some(drive) = opened.first() else {
-                return Err(StoreError(format!("no drive can be used: {}", problems.join("; "))));
-            };
-            let cluster = drive.mark().cluster;
-            Ok(Opening { boot, cluster, drives: opened, first: None })
         }
     }
+    let old: Vec<&Arc<Drive>> = drives.iter().filter(|d| d.mark().stale).collect();
+    // Throwing away more replicas than a group can lose would throw away what was acknowledged.
+    let bearable = voters(config.drives.len()) / 2;
+    if old.len() > bearable {
+        let names: Vec<String> = old.iter().map(|d| d.files().root().path().display().to_string()).collect();
+        return Err(StoreError(format!(
+            "{} drives are old copies ({}); at most {bearable} can be made anew from the others. Bring the newer ones back",
+            names.len(),
+            names.join(", "),
+        )));
+    }
+    for drive in old {
+        discard_replicas(drive).map_err(StoreError)?;
+    }
+    let Some(drive) = drives.first() else {
+        let why: Vec<String> = out.into_iter().map(|(_, why)| why).collect();
+        return Err(StoreError(format!("no drive can be used: {}", why.join("; "))));
+    };
+    let cluster = drive.mark().cluster;
+    Ok(Opening { boot, cluster, drives, out, first: None })
 }
 
 /// The root keys of a first start: those a start that was cut off has chosen, or new ones, kept
@@ -225,21 +281,26 @@ fn keyring_lock(config: &Config, first: bool) -> Result<KeyringLock, StoreError>
     Ok(KeyringLock::Passphrase(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
 }
 
-async fn open_stores(drives: &[Arc<Drive>], config: &Config) -> Result<Vec<Arc<SegmentStore>>, StoreError> {
+/// How shard stores are set.
+pub(crate) fn disk_options(config: &Config) -> engine_disk::Options {
     let mut options = engine_disk::Options { segment_bytes: config.segment_bytes, ..engine_disk::Options::default() };
     if config.reserve_bytes > 0 {
         options.reserve_percent = 0;
         options.reserve_bytes_min = config.reserve_bytes;
     }
+    options
+}
+
+/// A drive whose shards do not open does not stop the others: its error is its state.
+async fn open_stores(
+    drives: &[Arc<Drive>],
+    options: engine_disk::Options,
+) -> Result<Vec<Result<Arc<SegmentStore>, String>>, StoreError> {
     let opening = drives.iter().map(|drive| {
         let files = drive.files().clone();
-        blocking(move || SegmentStore::open(files, options).map(|(store, _)| Arc::new(store)).map_err(StoreError::because))
+        blocking(move || Ok(SegmentStore::open(files, options).map(|(store, _)| Arc::new(store)).map_err(|e| e.to_string())))
     });
-    let mut stores = Vec::new();
-    for opened in futures::future::join_all(opening).await {
-        stores.push(opened?);
-    }
-    Ok(stores)
+    futures::future::join_all(opening).await.into_iter().collect()
 }
 
 struct Parts<'a> {
@@ -253,7 +314,7 @@ struct Parts<'a> {
 async fn start_engine(
     opening: &Opening,
     metadata: &Replicated,
-    stores: &[Arc<SegmentStore>],
+    stores: &[Result<Arc<SegmentStore>, String>],
     parts: Parts<'_>,
 ) -> Result<Engine, StoreError> {
     let (holders, clock, entropy) = (parts.files.clone(), Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
@@ -264,8 +325,9 @@ async fn start_engine(
         Keyring::open(holders, parts.lock, entropy, clock).await
     };
     let keyring = Arc::new(keyring.map_err(StoreError::because)?);
-    let rows: Vec<LayoutDrive> =
-        opening.drives.iter().zip(stores).map(|(drive, store)| row(drive, store, &parts.config.zone)).collect();
+    let served: Vec<(&Arc<Drive>, &Arc<SegmentStore>)> =
+        opening.drives.iter().zip(stores).filter_map(|(drive, store)| Some((drive, store.as_ref().ok()?))).collect();
+    let rows: Vec<LayoutDrive> = served.iter().map(|(drive, store)| row(drive, store, &parts.config.zone)).collect();
     if let Some(first) = &opening.first {
         let new = NewCluster {
             cluster: opening.cluster,
@@ -278,8 +340,10 @@ async fn start_engine(
         let made = bootstrap(metadata, &keyring, parts.entropy.as_ref(), new).await;
         made.map_err(StoreError::because)?;
     }
-    let stores = stores.iter().map(|s| Arc::clone(s) as Arc<dyn ShardStore>);
-    let drives = rows.into_iter().zip(stores).zip(parts.files).map(|((row, store), files)| (row, store, files));
+    let drives = rows.into_iter().zip(&served).map(|(row, (drive, store))| {
+        let files: Arc<dyn DriveFiles> = Arc::new(drive.files().clone());
+        (row, Arc::clone(store) as Arc<dyn ShardStore>, files)
+    });
     let buffers = usize::try_from(parts.config.upload_buffer_bytes).unwrap_or(usize::MAX);
     let options = EngineOptions { buffer_bytes: buffers, ..EngineOptions::default() };
     let parts = EngineParts {
@@ -300,7 +364,8 @@ fn root_id(cluster: ClusterId) -> String {
     format!("{cluster}{cluster}")
 }
 
-fn row(drive: &Drive, store: &SegmentStore, zone: &str) -> LayoutDrive {
+/// A drive of ours as the layout has it.
+pub(crate) fn row(drive: &Drive, store: &SegmentStore, zone: &str) -> LayoutDrive {
     LayoutDrive {
         id: drive.files().drive(),
         uuid: drive.files().uuid(),

@@ -17,8 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) const QUEUE_OPS_MAX: usize = 4096;
 /// Entry bytes written with one sync at most.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Unwritten commit hints at most.
-const HINT_BYTES_MAX: usize = 64 << 10;
 /// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
 const COPY_BYTES_MAX: u64 = 8 << 20;
 
@@ -152,13 +150,23 @@ impl Writer {
                 written.done.push(done);
             }
         }
-        // Commit hints stay in the buffer until something worth a sync comes.
-        if !(hints_only && self.buffer.len() < HINT_BYTES_MAX)
-            && let Err(error) = self.flush()
-        {
+        // Commit hints are written but not worth a sync. Written, because their durable mark is what
+        // lets rot in the batch before them be told from a tear.
+        let result = if hints_only {
+            self.write_out()
+        } else {
+            self.flush()
+        };
+        if let Err(error) = result {
             return Err((error, written.done));
         }
         publish(written);
+        Ok(())
+    }
+
+    fn write_out(&mut self) -> Result<(), LogError> {
+        self.file.append(&self.buffer)?;
+        self.buffer.clear();
         Ok(())
     }
 
@@ -166,8 +174,7 @@ impl Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.file.append(&self.buffer)?;
-        self.buffer.clear();
+        self.write_out()?;
         #[cfg(sabotage)]
         if engine_types::sabotage("skip-log-fsync") {
             self.durable = self.sequence;

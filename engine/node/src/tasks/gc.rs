@@ -110,6 +110,8 @@ async fn collect(
             inner.free(&slots).await
         }
     };
+    #[cfg(sabotage)]
+    let freed = freed || engine_types::sabotage("freed-without-ack");
     if freed {
         let change = Change::Freed {
             bucket,

@@ -219,15 +219,18 @@ async fn damage_that_a_reader_met_is_mended() {
         assert!(cluster.drives[n].store.damage(*token, 10));
         let _read = cluster.all("k").await.unwrap();
         let reads_all = |c: &Cluster| !c.drives[n].store.tokens().contains(token);
-        let parity = cluster.found("k").await;
-        let at = |found: &engine_node::Found| match &found.found.body {
-            Some(engine_core::meta::BodyStart::Part(part)) => part.stripes[0]
-                .slots
-                .iter()
-                .position(|slot| slot.is_some_and(|slot| slot.token == *token)),
+        // Found and let go at once: it would pin the old copy.
+        let found = cluster.found("k").await.found;
+        let index = match &found.body {
+            Some(engine_core::meta::BodyStart::Part(part)) => {
+                let is_stale = |slot: &Option<engine_core::meta::Slot>| {
+                    slot.is_some_and(|slot| slot.token == *token)
+                };
+                part.stripes[0].slots.iter().position(is_stale)
+            }
             _ => None,
         };
-        if at(&parity).is_some_and(|index| index >= 4) {
+        if index.is_some_and(|index| index >= 4) {
             // A reader does not meet damaged parity; scrub will.
             assert!(cluster.drives[n].store.damage(*token, 10), "mended by hand");
             continue;

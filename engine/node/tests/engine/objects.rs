@@ -1,6 +1,6 @@
 //! Whole objects: sizes, ranges, digests, conditions, encryption.
 
-use crate::support::{Cluster, attributes, body, bytes, collect, key, make_bucket, request};
+use crate::support::{Cluster, attributes, bytes, collect, key, make_bucket, request};
 use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, EtagMatch, ListQuery, Refusal, Versioning};
 use engine_core::stripes::{FRAME_PLAIN, INLINE_BYTES_MAX, STRIPE_PLAIN};
@@ -62,7 +62,6 @@ async fn small_bodies_touch_no_drive_and_larger_ones_all() {
             .iter()
             .all(|drive| drive.store.tokens().len() == 1)
     );
-    // Nothing of the plaintext is on a drive.
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,5 +406,4 @@ async fn new_attributes_for_the_same_bytes() {
         .reattribute(&found, Condition::default(), attributes, None)
         .await;
     assert!(matches!(rewrapped, Ok(None)));
-    drop(body(b""));
 }

@@ -37,7 +37,10 @@ const NAMED_HEADERS: &[(&str, &str)] = &[
     ("referer", "aws:Referer"),
     ("user-agent", "aws:UserAgent"),
     ("x-amz-object-lock-mode", "s3:object-lock-mode"),
-    ("x-amz-object-lock-retain-until-date", "s3:object-lock-retain-until-date"),
+    (
+        "x-amz-object-lock-retain-until-date",
+        "s3:object-lock-retain-until-date",
+    ),
     ("x-amz-object-lock-legal-hold", "s3:object-lock-legal-hold"),
 ];
 /// Query parameters with their condition key.
@@ -63,7 +66,11 @@ pub(crate) struct SignedForm;
 
 /// Decoded query parameters in order.
 pub(crate) fn query(uri: &Uri) -> Vec<(String, String)> {
-    let parts = uri.query().unwrap_or_default().split('&').filter(|part| !part.is_empty());
+    let parts = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|part| !part.is_empty());
     parts
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -80,15 +87,12 @@ pub(crate) fn form_decode(text: &str) -> String {
     while let Some(&byte) = bytes.get(at) {
         let escaped = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
         let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
-        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                out.push(value);
-                at += 3;
-            }
-            None => {
-                out.push(if byte == b'+' { b' ' } else { byte });
-                at += 1;
-            }
+        if let Some(value) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            out.push(value);
+            at += 3;
+        } else {
+            out.push(if byte == b'+' { b' ' } else { byte });
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -97,8 +101,11 @@ pub(crate) fn form_decode(text: &str) -> String {
 /// All values of a header as one text, joined as HTTP joins them; a condition key of one value must
 /// not be dodged by sending the header twice.
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Vec<_> =
-        headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+    let values: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .map(|v| String::from_utf8_lossy(v.as_bytes()))
+        .collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
@@ -113,26 +120,37 @@ pub(crate) fn of_head(
     let mut pairs = Pairs::new();
     let mut add = |key: &str, value: String| pairs.push((key.to_owned(), value));
     let now = Timestamp::now();
-    add("aws:CurrentTime", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    add(
+        "aws:CurrentTime",
+        now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    );
     add("aws:EpochTime", now.as_second().to_string());
     if let Some(state) = state {
         add("aws:SourceIp", state.peer.to_string());
         add("aws:SecureTransport", state.secure.to_string());
     }
     for name in S3_HEADERS {
-        header(headers, name).into_iter().for_each(|value| add(&format!("s3:{name}"), value));
+        if let Some(value) = header(headers, name) {
+            add(&format!("s3:{name}"), value);
+        }
     }
     for (name, key) in NAMED_HEADERS {
-        header(headers, name).into_iter().for_each(|value| add(key, value));
+        if let Some(value) = header(headers, name) {
+            add(key, value);
+        }
     }
     if let Some(source) = header(headers, "x-amz-copy-source") {
         let source = form_decode(&source.replace('+', "%2B"));
-        add("s3:x-amz-copy-source", source.trim_start_matches('/').to_owned());
+        add(
+            "s3:x-amz-copy-source",
+            source.trim_start_matches('/').to_owned(),
+        );
     }
     for (name, key) in QUERY {
         // The last of repeated ones would be a guess: s3s refuses a repeated parameter.
-        let found = query.iter().find(|(known, _)| known == name);
-        found.into_iter().for_each(|(_, value)| add(key, value.clone()));
+        if let Some((_, value)) = query.iter().find(|(known, _)| known == name) {
+            add(key, value.clone());
+        }
     }
     let (kind, version) = match signed {
         Signed::No => return tagged(pairs, headers),
@@ -142,8 +160,12 @@ pub(crate) fn of_head(
     };
     add("s3:authType", kind.to_owned());
     add("s3:signatureversion", version.to_owned());
-    let date = query.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amz-date"));
-    let date = date.map(|(_, date)| date.clone()).or_else(|| header(headers, "x-amz-date"));
+    let date = query
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-date"));
+    let date = date
+        .map(|(_, date)| date.clone())
+        .or_else(|| header(headers, "x-amz-date"));
     add("s3:signatureAge", age_ms(date.as_deref(), now).to_string());
     tagged(pairs, headers)
 }
@@ -161,7 +183,9 @@ fn age_ms(date: Option<&str>, now: Timestamp) -> i64 {
 
 /// Adds the tags of `x-amz-tagging`.
 fn tagged(mut pairs: Pairs, headers: &HeaderMap) -> Pairs {
-    let Some(text) = header(headers, "x-amz-tagging") else { return pairs };
+    let Some(text) = header(headers, "x-amz-tagging") else {
+        return pairs;
+    };
     let tags = text.split('&').filter(|part| !part.is_empty()).map(|part| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (form_decode(name), form_decode(value))
@@ -182,7 +206,9 @@ pub(crate) fn request_tags(tags: impl Iterator<Item = (String, String)>) -> Pair
 
 /// Tags of the object, as condition keys.
 pub(crate) fn object_tags(tags: &[(String, String)]) -> Pairs {
-    tags.iter().map(|(name, value)| (format!("s3:ExistingObjectTag/{name}"), value.clone())).collect()
+    tags.iter()
+        .map(|(name, value)| (format!("s3:ExistingObjectTag/{name}"), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -198,12 +224,18 @@ mod tests {
     }
 
     fn value<'a>(pairs: &'a Pairs, key: &str) -> Vec<&'a str> {
-        pairs.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect()
+        pairs
+            .iter()
+            .filter(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
+            .collect()
     }
 
     #[test]
     fn heads_become_condition_keys() {
-        let uri: Uri = "/b?list-type=2&prefix=a%2Fb+c&max-keys=7&versionId=null".parse().expect("uri");
+        let uri: Uri = "/b?list-type=2&prefix=a%2Fb+c&max-keys=7&versionId=null"
+            .parse()
+            .expect("uri");
         let head = headers(&[
             ("x-amz-acl", "public-read"),
             ("x-amz-acl", "private"),
@@ -246,9 +278,14 @@ mod tests {
 
     #[test]
     fn decoding_never_fails() {
-        for (text, expected) in
-            [("a%2", "a%2"), ("%zz", "%zz"), ("a+b", "a b"), ("%C3%A9", "é"), ("%ff", "\u{fffd}"), ("", "")]
-        {
+        for (text, expected) in [
+            ("a%2", "a%2"),
+            ("%zz", "%zz"),
+            ("a+b", "a b"),
+            ("%C3%A9", "é"),
+            ("%ff", "\u{fffd}"),
+            ("", ""),
+        ] {
             assert_eq!(form_decode(text), expected, "{text}");
         }
     }

@@ -41,7 +41,11 @@ pub(crate) fn denied() -> S3Error {
 
 /// `Ok` if allowed.
 pub(crate) fn verdict(decision: &Decision) -> S3Result<()> {
-    if decision.is_allow() { Ok(()) } else { Err(denied()) }
+    if decision.is_allow() {
+        Ok(())
+    } else {
+        Err(denied())
+    }
 }
 
 impl Judge {
@@ -112,15 +116,26 @@ impl Judge {
         let added = |name: &String| more.iter().any(|(known, _)| known == name);
         // What the caller adds takes the place of what the head said.
         let head = self.circumstances.iter().filter(|(name, _)| !added(name));
-        head.chain(more).fold(request, |request, (name, value)| request.with(name, value.as_str()))
+        head.chain(more).fold(request, |request, (name, value)| {
+            request.with(name, value.as_str())
+        })
     }
 
-    fn combine(&self, request: &Request, owner: AccountId, acl: AclGrant, policy: bool) -> Decision {
+    fn combine(
+        &self,
+        request: &Request,
+        owner: AccountId,
+        acl: AclGrant,
+        policy: bool,
+    ) -> Decision {
         let mut inputs = Inputs::new(request, self.account_of(owner));
         inputs.acl = acl;
         match &self.rules.policy {
             PolicyState::Parsed(compiled) if policy => {
-                inputs.resource = Some(Source { name: "bucket policy", policy: &compiled.policy });
+                inputs.resource = Some(Source {
+                    name: "bucket policy",
+                    policy: &compiled.policy,
+                });
                 inputs.restrict_public =
                     self.rules.block.restrict_public_buckets && compiled.public;
                 inputs.lockout = compiled.lockout;
@@ -150,9 +165,11 @@ impl Judge {
         let tags = circumstances::object_tags(object.tags);
         let request = self.request(action, Some(key), &tags);
         let acl = match permission {
-            Some(permission) => {
-                self.grant(&Acl::from_row(object.acl, object.owner), object.owner, permission)
-            }
+            Some(permission) => self.grant(
+                &Acl::from_row(object.acl, object.owner),
+                object.owner,
+                permission,
+            ),
             None => AclGrant::None,
         };
         let bucket_owner = self.bucket.row.owner;
@@ -168,7 +185,13 @@ impl Judge {
     /// May the caller list the bucket at `key`? Then it may also know that nothing is there.
     pub(crate) fn may_list(&self, key: &str) -> bool {
         let prefix = [("s3:prefix".to_owned(), key.to_owned())];
-        self.decide(LIST, None, self.bucket_grant(Some(Permission::Read)), &prefix).is_allow()
+        self.decide(
+            LIST,
+            None,
+            self.bucket_grant(Some(Permission::Read)),
+            &prefix,
+        )
+        .is_allow()
     }
 
     /// May the caller delete this key, or this version of it?
@@ -177,7 +200,11 @@ impl Judge {
     /// `AccessDenied`.
     pub(crate) fn may_delete(&self, key: &str, version: Option<&str>) -> S3Result<()> {
         let (action, acl, more) = match version {
-            None => ("s3:DeleteObject", self.bucket_grant(Some(Permission::Write)), Vec::new()),
+            None => (
+                "s3:DeleteObject",
+                self.bucket_grant(Some(Permission::Write)),
+                Vec::new(),
+            ),
             Some(version) => (
                 "s3:DeleteObjectVersion",
                 AclGrant::None,
@@ -186,5 +213,4 @@ impl Judge {
         };
         verdict(&self.decide(action, Some(key), acl, &more))
     }
-
 }

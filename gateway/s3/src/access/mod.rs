@@ -15,8 +15,8 @@ mod object;
 mod source;
 mod table;
 
-pub(crate) use circumstances::{SignedForm, form_decode};
 use circumstances::query;
+pub(crate) use circumstances::{SignedForm, form_decode};
 pub(crate) use judge::{Judge, denied, verdict};
 
 use crate::auth::Auth;
@@ -80,7 +80,11 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn actions(&self) -> &'static [&'static str] {
-        if self.version.is_some() { self.rule.versioned } else { self.rule.actions }
+        if self.version.is_some() {
+            self.rule.versioned
+        } else {
+            self.rule.actions
+        }
     }
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -89,7 +93,10 @@ impl Asked<'_> {
 
 impl Access {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { auth: Auth { engine }, rules: Arc::default() }
+        Self {
+            auth: Auth { engine },
+            rules: Arc::default(),
+        }
     }
 
     fn engine(&self) -> &Engine {
@@ -110,9 +117,18 @@ impl Access {
         }
     }
 
-    fn judge(&self, bucket: Bucket, like: &(Identity, Arc<circumstances::Pairs>)) -> S3Result<Judge> {
+    fn judge(
+        &self,
+        bucket: Bucket,
+        like: &(Identity, Arc<circumstances::Pairs>),
+    ) -> S3Result<Judge> {
         let rules = self.rules.rules_of(&bucket)?;
-        Ok(Judge { identity: like.0.clone(), bucket, rules, circumstances: Arc::clone(&like.1) })
+        Ok(Judge {
+            identity: like.0.clone(),
+            bucket,
+            rules,
+            circumstances: Arc::clone(&like.1),
+        })
     }
 
     /// Judges the request; the judge that allowed it.
@@ -129,19 +145,24 @@ impl Access {
                 Ok(()) => return Ok(judge),
                 Err(Stop::Refused(error)) => return Err(error),
                 Err(Stop::Stale) => {
-                    bucket = self.engine().refresh_bucket(name).await.map_err(from_engine)?;
+                    bucket = self
+                        .engine()
+                        .refresh_bucket(name)
+                        .await
+                        .map_err(from_engine)?;
                 }
             }
         }
-        Err(s3_error!(OperationAborted, "The bucket's configuration keeps changing. Try again."))
+        Err(s3_error!(
+            OperationAborted,
+            "The bucket's configuration keeps changing. Try again."
+        ))
     }
 
     async fn judged(&self, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
         self.judged_target(judge, asked).await?;
-        if let Some(source) = asked.header("x-amz-copy-source")
-            && ["CopyObject", "UploadPartCopy"].contains(&asked.rule.operation)
-        {
-            source::check(self, judge, asked, source).await?;
+        if ["CopyObject", "UploadPartCopy"].contains(&asked.rule.operation) {
+            source::check(self, judge, asked).await?;
         }
         Ok(())
     }
@@ -152,7 +173,11 @@ impl Access {
         }
         // No list and no policy: nothing can forbid the owner's account anything, or let another in.
         if judge.rules.owner_alone_decides() {
-            return if judge.same_account() { Ok(()) } else { Err(denied().into()) };
+            return if judge.same_account() {
+                Ok(())
+            } else {
+                Err(denied().into())
+            };
         }
         let rule = asked.rule;
         match rule.on {
@@ -162,7 +187,11 @@ impl Access {
             On::Bucket => all(judge, asked, None),
             On::Key => {
                 all(judge, asked, asked.key)?;
-                if WRITERS.contains(&rule.operation) { asked_by_header(judge, asked) } else { Ok(()) }
+                if WRITERS.contains(&rule.operation) {
+                    asked_by_header(judge, asked)
+                } else {
+                    Ok(())
+                }
             }
             On::Object => object::check(self.engine(), judge, asked).await,
             On::Upload => object::check_upload(self.engine(), judge, asked).await,
@@ -170,7 +199,11 @@ impl Access {
                 // Each key is judged by the handler. Who could get nothing is told so at once.
                 let group = judge.bucket_grant(rule.acl) != gateway_policy::AclGrant::None;
                 let some = judge.identity.account().is_some() || judge.rules.compiled().is_some();
-                if some || group { Ok(()) } else { Err(denied().into()) }
+                if some || group {
+                    Ok(())
+                } else {
+                    Err(denied().into())
+                }
             }
         }
     }
@@ -179,7 +212,11 @@ impl Access {
 /// All actions of the rule, on the bucket or a key of it.
 fn all(judge: &Judge, asked: &Asked<'_>, key: Option<&str>) -> Result<(), Stop> {
     // A version is deleted by policy or by the owner's account alone: its list speaks of writing.
-    let acl = if asked.version.is_some() && key.is_some() { None } else { asked.rule.acl };
+    let acl = if asked.version.is_some() && key.is_some() {
+        None
+    } else {
+        asked.rule.acl
+    };
     for action in asked.actions() {
         verdict(&judge.decide(action, key, judge.bucket_grant(acl), &[]))?;
     }
@@ -207,8 +244,15 @@ fn asked_by_header(judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
 /// Tokens of temporary credentials: none were ever given out.
 fn refuse_token(headers: &http::HeaderMap, query: &[(String, String)]) -> S3Result<()> {
     const TOKEN: &str = "x-amz-security-token";
-    if headers.contains_key(TOKEN) || query.iter().any(|(name, _)| name.eq_ignore_ascii_case(TOKEN)) {
-        return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
+    if headers.contains_key(TOKEN)
+        || query
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(TOKEN))
+    {
+        return Err(s3_error!(
+            InvalidToken,
+            "The provided token is malformed or otherwise invalid."
+        ));
     }
     Ok(())
 }
@@ -268,16 +312,30 @@ impl S3Access for Access {
             let every = rule.on == On::Account && identity.account().is_some();
             return if every { Ok(()) } else { Err(denied()) };
         };
-        let version = query.iter().find(|(name, _)| name == "versionId").map(|(_, id)| id.clone());
-        let asked = Asked { rule, key: key.as_deref(), version, headers: cx.headers(), query };
-        let judge = self.admit(&name, &asked, (identity, Arc::new(pairs))).await?;
+        let version = query
+            .iter()
+            .find(|(name, _)| name == "versionId")
+            .map(|(_, id)| id.clone());
+        let asked = Asked {
+            rule,
+            key: key.as_deref(),
+            version,
+            headers: cx.headers(),
+            query,
+        };
+        let judge = self
+            .admit(&name, &asked, (identity, Arc::new(pairs)))
+            .await?;
         cx.extensions_mut().insert(judge.bucket.clone());
         cx.extensions_mut().insert(Arc::new(judge));
         Ok(())
     }
 
     /// The tags are in the body: where the policy speaks of them, it is asked again.
-    async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
+    async fn put_object_tagging(
+        &self,
+        request: &mut S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<()> {
         let judge = request.extensions.get::<Arc<Judge>>().cloned();
         // `check` put it there; without it nothing was judged.
         let judge = judge.ok_or_else(denied)?;

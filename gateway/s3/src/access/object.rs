@@ -33,15 +33,24 @@ pub(super) async fn check(engine: &Engine, judge: &Judge, asked: &Asked<'_>) -> 
 
 /// The verdict where the object can change nothing: lists are off, the policy does not ask for its
 /// tags, and who may not read it may not learn either whether it is there.
-fn without_look(judge: &Judge, asked: &Asked<'_>, key: &str, lists: bool) -> Option<Result<(), Stop>> {
-    let tags = judge.rules.compiled().is_some_and(|policy| policy.asks_object_tags);
+fn without_look(
+    judge: &Judge,
+    asked: &Asked<'_>,
+    key: &str,
+    lists: bool,
+) -> Option<Result<(), Stop>> {
+    let tags = judge
+        .rules
+        .compiled()
+        .is_some_and(|policy| policy.asks_object_tags);
     if judge.rules.acls() || tags {
         return None;
     }
-    let allowed = asked
-        .actions()
-        .iter()
-        .all(|action| judge.decide(action, Some(key), AclGrant::None, &[]).is_allow());
+    let allowed = asked.actions().iter().all(|action| {
+        judge
+            .decide(action, Some(key), AclGrant::None, &[])
+            .is_allow()
+    });
     match (allowed, lists) {
         (true, true) => Some(Ok(())),
         (false, false) => Some(Err(denied().into())),
@@ -50,7 +59,11 @@ fn without_look(judge: &Judge, asked: &Asked<'_>, key: &str, lists: bool) -> Opt
 }
 
 fn permit(judge: &Judge, asked: &Asked<'_>, key: &str, of: &VersionAttributes) -> Result<(), Stop> {
-    let object = ObjectFacts { owner: of.owner, acl: &of.acl, tags: &of.tags };
+    let object = ObjectFacts {
+        owner: of.owner,
+        acl: &of.acl,
+        tags: &of.tags,
+    };
     for action in asked.actions() {
         verdict(&judge.decide_object(action, key, asked.rule.acl, object))?;
     }
@@ -63,11 +76,19 @@ fn missing(judge: &Judge, asked: &Asked<'_>, key: &str, lists: bool) -> Result<(
         let decision = judge.decide(action, Some(key), AclGrant::None, &[]);
         matches!(decision, Decision::ExplicitDeny(_))
     });
-    if lists && !forbidden { Ok(()) } else { Err(denied().into()) }
+    if lists && !forbidden {
+        Ok(())
+    } else {
+        Err(denied().into())
+    }
 }
 
 /// Abort and ListParts: who began the upload may, unless forbidden, whatever the policy grants.
-pub(super) async fn check_upload(engine: &Engine, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+pub(super) async fn check_upload(
+    engine: &Engine,
+    judge: &Judge,
+    asked: &Asked<'_>,
+) -> Result<(), Stop> {
     let key = asked.key.ok_or_else(denied)?;
     for action in asked.actions() {
         match judge.decide(action, Some(key), AclGrant::None, &[]) {
@@ -79,7 +100,12 @@ pub(super) async fn check_upload(engine: &Engine, judge: &Judge, asked: &Asked<'
     Ok(())
 }
 
-async fn initiated(engine: &Engine, judge: &Judge, asked: &Asked<'_>, key: &str) -> Result<(), Stop> {
+async fn initiated(
+    engine: &Engine,
+    judge: &Judge,
+    asked: &Asked<'_>,
+    key: &str,
+) -> Result<(), Stop> {
     let caller = judge.identity.account().ok_or_else(denied)?;
     let id = asked.query.iter().find(|(name, _)| name == "uploadId");
     let id = id.and_then(|(_, id)| id.parse().ok()).ok_or_else(denied)?;
@@ -95,7 +121,9 @@ async fn initiated(engine: &Engine, judge: &Judge, asked: &Asked<'_>, key: &str)
 
 fn may_write(judge: &Judge, key: &ObjectKey) -> bool {
     let acl = judge.bucket_grant(Some(Permission::Write));
-    judge.decide("s3:PutObject", Some(key.as_str()), acl, &[]).is_allow()
+    judge
+        .decide("s3:PutObject", Some(key.as_str()), acl, &[])
+        .is_allow()
 }
 
 /// PutObjectTagging again, with the tags of the body, where the policy asks for them.
@@ -104,21 +132,47 @@ pub(super) async fn check_put_tags(
     judge: &Judge,
     input: &PutObjectTaggingInput,
 ) -> S3Result<()> {
-    if !judge.rules.compiled().is_some_and(|policy| policy.asks_request_tags) {
+    if !judge
+        .rules
+        .compiled()
+        .is_some_and(|policy| policy.asks_request_tags)
+    {
         return Ok(());
     }
     let tags = input.tagging.tag_set.iter();
-    let tags = tags.map(|t| (t.key.clone().unwrap_or_default(), t.value.clone().unwrap_or_default()));
-    let circumstances = judge.circumstances.iter().cloned().chain(request_tags(tags)).collect();
-    let again = Judge { circumstances: std::sync::Arc::new(circumstances), ..judge.clone() };
+    let tags = tags.map(|t| {
+        (
+            t.key.clone().unwrap_or_default(),
+            t.value.clone().unwrap_or_default(),
+        )
+    });
+    let circumstances = judge
+        .circumstances
+        .iter()
+        .cloned()
+        .chain(request_tags(tags))
+        .collect();
+    let again = Judge {
+        circumstances: std::sync::Arc::new(circumstances),
+        ..judge.clone()
+    };
     let version = version_id(input.version_id.as_deref())?;
-    let action =
-        if version.is_some() { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
-    let found = engine.find(&again.bucket, &object_key(&input.key)?, version, false).await;
+    let action = if version.is_some() {
+        "s3:PutObjectVersionTagging"
+    } else {
+        "s3:PutObjectTagging"
+    };
+    let found = engine
+        .find(&again.bucket, &object_key(&input.key)?, version, false)
+        .await;
     match found.map_err(from_engine)? {
         Lookup::Found(found) => {
             let of = &found.found.row.attributes;
-            let object = ObjectFacts { owner: of.owner, acl: &of.acl, tags: &of.tags };
+            let object = ObjectFacts {
+                owner: of.owner,
+                acl: &of.acl,
+                tags: &of.tags,
+            };
             verdict(&again.decide_object(action, &input.key, None, object))
         }
         // The handler says what is missing; `check` has judged who may know.

@@ -1,33 +1,61 @@
 //! The source of a copy: judged with the destination, by its own bucket's rules.
 
+use super::circumstances::Pairs;
 use super::judge::{Judge, ObjectFacts, denied, verdict};
 use super::{Access, Asked, Stop};
 use crate::acl::Permission;
 use crate::error::from_engine;
 use crate::gateway::{object_key, version_id};
-use engine_node::{EngineError, Lookup};
+use crate::identity::Identity;
 use engine_core::meta::Refusal;
-use gateway_policy::Decision;
+use engine_node::{EngineError, Lookup};
+use engine_types::{ObjectKey, VersionId};
+use gateway_policy::{AclGrant, Decision};
+use http::HeaderMap;
 use s3s::dto::CopySource;
-use s3s::s3_error;
+use s3s::{S3Result, s3_error};
 use std::sync::Arc;
+
+/// Bucket, key, version.
+type Named = (Box<str>, Box<str>, Option<Box<str>>);
+
+/// The one source a request names. Nothing passes that this cannot read: the handler might.
+fn named(headers: &HeaderMap) -> S3Result<Named> {
+    let malformed = || s3_error!(InvalidArgument, "Invalid copy source object key");
+    let mut values = headers.get_all("x-amz-copy-source").iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(malformed());
+    };
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_not_text| malformed())?;
+    match CopySource::parse(text) {
+        Ok(CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        }) => Ok((bucket, key, version_id)),
+        Ok(_) => Err(s3_error!(NotImplemented, "Access points are not built")),
+        Err(_malformed) => Err(malformed()),
+    }
+}
 
 /// May the caller read the source, and carry its tags along?
 pub(super) async fn check(
     access: &Access,
     destination: &Judge,
     asked: &Asked<'_>,
-    source: &str,
 ) -> Result<(), Stop> {
-    // What is malformed is the handler's to say: it parses the same header in the same way.
-    let Ok(CopySource::Bucket { bucket, key, version_id: version }) = CopySource::parse(source) else {
-        return Ok(());
-    };
+    let (bucket, key, version) = named(asked.headers)?;
     let found = access.engine().bucket(&bucket).await.map_err(from_engine)?;
-    let who = (destination.identity.clone(), Arc::clone(&destination.circumstances));
+    let who = (
+        destination.identity.clone(),
+        Arc::clone(&destination.circumstances),
+    );
     let mut judge = access.judge(found, &who)?;
     if judge.rules.owner_alone_decides() {
-        let (here, there) = (judge.same_account(), destination.rules.owner_alone_decides());
+        let (here, there) = (
+            judge.same_account(),
+            destination.rules.owner_alone_decides(),
+        );
         if !here {
             return Err(denied().into());
         }
@@ -35,34 +63,87 @@ pub(super) async fn check(
             return Ok(());
         }
     }
-    let (parsed, wanted) = (object_key(&key)?, version_id(version.as_deref())?);
-    let lookup = match access.engine().find(&judge.bucket, &parsed, wanted, false).await {
-        Err(EngineError::Refused(Refusal::StaleBucket)) => {
-            let fresh = access.engine().refresh_bucket(&bucket).await.map_err(from_engine)?;
-            judge = access.judge(fresh, &who)?;
-            // Stale again would be taken for the destination's: an honest 409 instead.
-            access.engine().find(&judge.bucket, &parsed, wanted, false).await.map_err(from_engine)?
-        }
-        lookup => lookup.map_err(from_engine)?,
-    };
+    let wanted = (object_key(&key)?, version_id(version.as_deref())?);
+    let lookup = look(access, &mut judge, &who, wanted).await?;
     let versioned = version.is_some();
-    let action = if versioned { "s3:GetObjectVersion" } else { "s3:GetObject" };
+    let action = if versioned {
+        "s3:GetObjectVersion"
+    } else {
+        "s3:GetObject"
+    };
     let Lookup::Found(found) = lookup else {
-        let decision = judge.decide(action, Some(&key), gateway_policy::AclGrant::None, &[]);
+        let decision = judge.decide(action, Some(&key), AclGrant::None, &[]);
         let forbidden = matches!(decision, Decision::ExplicitDeny(_));
-        return if judge.may_list(&key) && !forbidden { Ok(()) } else { Err(denied().into()) };
+        return if judge.may_list(&key) && !forbidden {
+            Ok(())
+        } else {
+            Err(denied().into())
+        };
     };
     let of = &found.found.row.attributes;
-    let object = ObjectFacts { owner: of.owner, acl: &of.acl, tags: &of.tags };
+    let object = ObjectFacts {
+        owner: of.owner,
+        acl: &of.acl,
+        tags: &of.tags,
+    };
     verdict(&judge.decide_object(action, &key, Some(Permission::Read), object))?;
     let replaces = asked.header("x-amz-tagging-directive") == Some("REPLACE");
-    if asked.rule.operation != "CopyObject" || of.tags.is_empty() || replaces {
-        return Ok(());
+    if asked.rule.operation == "CopyObject" && !of.tags.is_empty() && !replaces {
+        let action = if versioned {
+            "s3:GetObjectVersionTagging"
+        } else {
+            "s3:GetObjectTagging"
+        };
+        verdict(&judge.decide_object(action, &key, None, object))?;
+        let acl = destination.bucket_grant(Some(Permission::Write));
+        verdict(&destination.decide("s3:PutObjectTagging", asked.key, acl, &[]))?;
     }
-    let action = if versioned { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
-    verdict(&judge.decide_object(action, &key, None, object))?;
-    let to = asked.key.ok_or_else(|| s3_error!(InvalidRequest))?;
-    let acl = destination.bucket_grant(Some(Permission::Write));
-    verdict(&destination.decide("s3:PutObjectTagging", Some(to), acl, &[]))?;
     Ok(())
+}
+
+/// Looks the source up; once more, judged anew, where its bucket's configuration has moved.
+async fn look(
+    access: &Access,
+    judge: &mut Judge,
+    who: &(Identity, Arc<Pairs>),
+    (key, version): (ObjectKey, Option<VersionId>),
+) -> S3Result<Lookup> {
+    let engine = access.engine();
+    match engine.find(&judge.bucket, &key, version, false).await {
+        Err(EngineError::Refused(Refusal::StaleBucket)) => {
+            let name = judge.bucket.row.name.as_str();
+            let fresh = engine.refresh_bucket(name).await.map_err(from_engine)?;
+            *judge = access.judge(fresh, who)?;
+            // Stale again would be taken for the destination's: an honest 409 instead.
+            engine
+                .find(&judge.bucket, &key, version, false)
+                .await
+                .map_err(from_engine)
+        }
+        lookup => lookup.map_err(from_engine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_source_passes_unread() {
+        for (values, code) in [
+            (vec!["/buc/k"], "ok"),
+            (vec!["buc/k%20x?versionId=null"], "ok"),
+            (vec![], "InvalidArgument"),
+            (vec!["buc/k", "cuc/k"], "InvalidArgument"),
+            (vec!["nothing"], "InvalidArgument"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in &values {
+                headers.append("x-amz-copy-source", value.parse().expect("value"));
+            }
+            let got =
+                named(&headers).map_or_else(|e| e.code().as_str().to_owned(), |_| "ok".into());
+            assert_eq!(got, code, "{values:?}");
+        }
+    }
 }

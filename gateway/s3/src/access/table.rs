@@ -52,7 +52,10 @@ pub(crate) const ASKED_BY_HEADER: &[(&str, &str)] = &[
     ("x-amz-grant-write-acp", PUT_ACL),
     ("x-amz-tagging", "s3:PutObjectTagging"),
     ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
-    ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
+    (
+        "x-amz-object-lock-retain-until-date",
+        "s3:PutObjectRetention",
+    ),
     ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
 ];
 /// Setting the list of an object.
@@ -64,7 +67,13 @@ pub(crate) const LIST: &str = "s3:ListBucket";
 pub(crate) const WRITERS: &[&str] = &["PutObject", "CopyObject", "CreateMultipartUpload"];
 
 const fn rule(operation: &'static str, on: On, actions: &'static [&'static str]) -> Rule {
-    Rule { operation, on, actions, versioned: actions, acl: None }
+    Rule {
+        operation,
+        on,
+        actions,
+        versioned: actions,
+        acl: None,
+    }
 }
 const fn bucket(operation: &'static str, actions: &'static [&'static str]) -> Rule {
     rule(operation, On::Bucket, actions)
@@ -87,20 +96,34 @@ impl Rule {
 /// Every operation of s3s.
 pub(crate) const TABLE: &[Rule] = &[
     // Objects.
-    rule("GetObject", On::Object, &["s3:GetObject"]).versioned(&["s3:GetObjectVersion"]).or(Read),
-    rule("HeadObject", On::Object, &["s3:GetObject"]).versioned(&["s3:GetObjectVersion"]).or(Read),
-    rule("GetObjectAttributes", On::Object, &["s3:GetObject", "s3:GetObjectAttributes"])
-        .versioned(&["s3:GetObjectVersion", "s3:GetObjectVersionAttributes"]),
+    rule("GetObject", On::Object, &["s3:GetObject"])
+        .versioned(&["s3:GetObjectVersion"])
+        .or(Read),
+    rule("HeadObject", On::Object, &["s3:GetObject"])
+        .versioned(&["s3:GetObjectVersion"])
+        .or(Read),
+    rule(
+        "GetObjectAttributes",
+        On::Object,
+        &["s3:GetObject", "s3:GetObjectAttributes"],
+    )
+    .versioned(&["s3:GetObjectVersion", "s3:GetObjectVersionAttributes"]),
     rule("GetObjectAcl", On::Object, &["s3:GetObjectAcl"])
         .versioned(&["s3:GetObjectVersionAcl"])
         .or(ReadAcp),
-    rule("PutObjectAcl", On::Object, &[PUT_ACL]).versioned(&["s3:PutObjectVersionAcl"]).or(WriteAcp),
+    rule("PutObjectAcl", On::Object, &[PUT_ACL])
+        .versioned(&["s3:PutObjectVersionAcl"])
+        .or(WriteAcp),
     rule("GetObjectTagging", On::Object, &["s3:GetObjectTagging"])
         .versioned(&["s3:GetObjectVersionTagging"]),
     rule("PutObjectTagging", On::Object, &["s3:PutObjectTagging"])
         .versioned(&["s3:PutObjectVersionTagging"]),
-    rule("DeleteObjectTagging", On::Object, &["s3:DeleteObjectTagging"])
-        .versioned(&["s3:DeleteObjectVersionTagging"]),
+    rule(
+        "DeleteObjectTagging",
+        On::Object,
+        &["s3:DeleteObjectTagging"],
+    )
+    .versioned(&["s3:DeleteObjectVersionTagging"]),
     rule("GetObjectTorrent", On::Object, &["s3:GetObjectTorrent"])
         .versioned(&["s3:GetObjectVersionTorrent"])
         .or(Read),
@@ -110,12 +133,18 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("PutObjectLegalHold", On::Object, &["s3:PutObjectLegalHold"]),
     rule("RestoreObject", On::Object, &["s3:RestoreObject"]),
     rule("SelectObjectContent", On::Object, &["s3:GetObject"]),
-    rule("UpdateObjectEncryption", On::Object, &["s3:UpdateObjectEncryption"]),
+    rule(
+        "UpdateObjectEncryption",
+        On::Object,
+        &["s3:UpdateObjectEncryption"],
+    ),
     rule("PutObject", On::Key, &["s3:PutObject"]).or(Write),
     // A form becomes a PutObject before s3s sees it; one that reaches s3s as a form is nobody's.
     rule("PostObject", On::Nobody, &[]),
     rule("CopyObject", On::Key, &["s3:PutObject"]).or(Write),
-    rule("DeleteObject", On::Key, &["s3:DeleteObject"]).versioned(&["s3:DeleteObjectVersion"]).or(Write),
+    rule("DeleteObject", On::Key, &["s3:DeleteObject"])
+        .versioned(&["s3:DeleteObjectVersion"])
+        .or(Write),
     rule("DeleteObjects", On::Keys, &["s3:DeleteObject"])
         .versioned(&["s3:DeleteObjectVersion"])
         .or(Write),
@@ -124,7 +153,11 @@ pub(crate) const TABLE: &[Rule] = &[
     rule("UploadPart", On::Key, &["s3:PutObject"]).or(Write),
     rule("UploadPartCopy", On::Key, &["s3:PutObject"]).or(Write),
     rule("CompleteMultipartUpload", On::Key, &["s3:PutObject"]).or(Write),
-    rule("AbortMultipartUpload", On::Upload, &["s3:AbortMultipartUpload"]),
+    rule(
+        "AbortMultipartUpload",
+        On::Upload,
+        &["s3:AbortMultipartUpload"],
+    ),
     rule("ListParts", On::Upload, &["s3:ListMultipartUploadParts"]),
     // Buckets.
     rule("ListBuckets", On::Account, &["s3:ListAllMyBuckets"]),
@@ -140,12 +173,24 @@ pub(crate) const TABLE: &[Rule] = &[
     bucket("PutBucketVersioning", &["s3:PutBucketVersioning"]),
     bucket("GetBucketAcl", &["s3:GetBucketAcl"]).or(ReadAcp),
     bucket("PutBucketAcl", &["s3:PutBucketAcl"]).or(WriteAcp),
-    bucket("GetBucketOwnershipControls", &["s3:GetBucketOwnershipControls"]),
-    bucket("PutBucketOwnershipControls", &["s3:PutBucketOwnershipControls"]),
-    bucket("DeleteBucketOwnershipControls", &["s3:PutBucketOwnershipControls"]),
+    bucket(
+        "GetBucketOwnershipControls",
+        &["s3:GetBucketOwnershipControls"],
+    ),
+    bucket(
+        "PutBucketOwnershipControls",
+        &["s3:PutBucketOwnershipControls"],
+    ),
+    bucket(
+        "DeleteBucketOwnershipControls",
+        &["s3:PutBucketOwnershipControls"],
+    ),
     bucket("GetPublicAccessBlock", &["s3:GetBucketPublicAccessBlock"]),
     bucket("PutPublicAccessBlock", &["s3:PutBucketPublicAccessBlock"]),
-    bucket("DeletePublicAccessBlock", &["s3:PutBucketPublicAccessBlock"]),
+    bucket(
+        "DeletePublicAccessBlock",
+        &["s3:PutBucketPublicAccessBlock"],
+    ),
     bucket("GetBucketPolicy", &["s3:GetBucketPolicy"]),
     bucket("GetBucketPolicyStatus", &["s3:GetBucketPolicyStatus"]),
     bucket("PutBucketPolicy", &["s3:PutBucketPolicy"]),
@@ -161,47 +206,140 @@ pub(crate) const TABLE: &[Rule] = &[
     bucket("DeleteBucketTagging", &["s3:PutBucketTagging"]),
     bucket("GetBucketAbac", &["s3:GetBucketAbac"]),
     bucket("PutBucketAbac", &["s3:PutBucketAbac"]),
-    bucket("GetBucketAccelerateConfiguration", &["s3:GetAccelerateConfiguration"]),
-    bucket("PutBucketAccelerateConfiguration", &["s3:PutAccelerateConfiguration"]),
-    bucket("GetBucketAnalyticsConfiguration", &["s3:GetAnalyticsConfiguration"]),
-    bucket("ListBucketAnalyticsConfigurations", &["s3:GetAnalyticsConfiguration"]),
-    bucket("PutBucketAnalyticsConfiguration", &["s3:PutAnalyticsConfiguration"]),
-    bucket("DeleteBucketAnalyticsConfiguration", &["s3:PutAnalyticsConfiguration"]),
-    bucket("GetBucketIntelligentTieringConfiguration", &["s3:GetIntelligentTieringConfiguration"]),
-    bucket("ListBucketIntelligentTieringConfigurations", &["s3:GetIntelligentTieringConfiguration"]),
-    bucket("PutBucketIntelligentTieringConfiguration", &["s3:PutIntelligentTieringConfiguration"]),
-    bucket("DeleteBucketIntelligentTieringConfiguration", &["s3:PutIntelligentTieringConfiguration"]),
-    bucket("GetBucketInventoryConfiguration", &["s3:GetInventoryConfiguration"]),
-    bucket("ListBucketInventoryConfigurations", &["s3:GetInventoryConfiguration"]),
-    bucket("PutBucketInventoryConfiguration", &["s3:PutInventoryConfiguration"]),
-    bucket("DeleteBucketInventoryConfiguration", &["s3:PutInventoryConfiguration"]),
-    bucket("GetBucketLifecycleConfiguration", &["s3:GetLifecycleConfiguration"]),
-    bucket("PutBucketLifecycleConfiguration", &["s3:PutLifecycleConfiguration"]),
+    bucket(
+        "GetBucketAccelerateConfiguration",
+        &["s3:GetAccelerateConfiguration"],
+    ),
+    bucket(
+        "PutBucketAccelerateConfiguration",
+        &["s3:PutAccelerateConfiguration"],
+    ),
+    bucket(
+        "GetBucketAnalyticsConfiguration",
+        &["s3:GetAnalyticsConfiguration"],
+    ),
+    bucket(
+        "ListBucketAnalyticsConfigurations",
+        &["s3:GetAnalyticsConfiguration"],
+    ),
+    bucket(
+        "PutBucketAnalyticsConfiguration",
+        &["s3:PutAnalyticsConfiguration"],
+    ),
+    bucket(
+        "DeleteBucketAnalyticsConfiguration",
+        &["s3:PutAnalyticsConfiguration"],
+    ),
+    bucket(
+        "GetBucketIntelligentTieringConfiguration",
+        &["s3:GetIntelligentTieringConfiguration"],
+    ),
+    bucket(
+        "ListBucketIntelligentTieringConfigurations",
+        &["s3:GetIntelligentTieringConfiguration"],
+    ),
+    bucket(
+        "PutBucketIntelligentTieringConfiguration",
+        &["s3:PutIntelligentTieringConfiguration"],
+    ),
+    bucket(
+        "DeleteBucketIntelligentTieringConfiguration",
+        &["s3:PutIntelligentTieringConfiguration"],
+    ),
+    bucket(
+        "GetBucketInventoryConfiguration",
+        &["s3:GetInventoryConfiguration"],
+    ),
+    bucket(
+        "ListBucketInventoryConfigurations",
+        &["s3:GetInventoryConfiguration"],
+    ),
+    bucket(
+        "PutBucketInventoryConfiguration",
+        &["s3:PutInventoryConfiguration"],
+    ),
+    bucket(
+        "DeleteBucketInventoryConfiguration",
+        &["s3:PutInventoryConfiguration"],
+    ),
+    bucket(
+        "GetBucketLifecycleConfiguration",
+        &["s3:GetLifecycleConfiguration"],
+    ),
+    bucket(
+        "PutBucketLifecycleConfiguration",
+        &["s3:PutLifecycleConfiguration"],
+    ),
     bucket("DeleteBucketLifecycle", &["s3:PutLifecycleConfiguration"]),
     bucket("GetBucketLogging", &["s3:GetBucketLogging"]),
     bucket("PutBucketLogging", &["s3:PutBucketLogging"]),
-    bucket("GetBucketMetricsConfiguration", &["s3:GetMetricsConfiguration"]),
-    bucket("ListBucketMetricsConfigurations", &["s3:GetMetricsConfiguration"]),
-    bucket("PutBucketMetricsConfiguration", &["s3:PutMetricsConfiguration"]),
-    bucket("DeleteBucketMetricsConfiguration", &["s3:PutMetricsConfiguration"]),
-    bucket("GetBucketNotificationConfiguration", &["s3:GetBucketNotification"]),
-    bucket("PutBucketNotificationConfiguration", &["s3:PutBucketNotification"]),
+    bucket(
+        "GetBucketMetricsConfiguration",
+        &["s3:GetMetricsConfiguration"],
+    ),
+    bucket(
+        "ListBucketMetricsConfigurations",
+        &["s3:GetMetricsConfiguration"],
+    ),
+    bucket(
+        "PutBucketMetricsConfiguration",
+        &["s3:PutMetricsConfiguration"],
+    ),
+    bucket(
+        "DeleteBucketMetricsConfiguration",
+        &["s3:PutMetricsConfiguration"],
+    ),
+    bucket(
+        "GetBucketNotificationConfiguration",
+        &["s3:GetBucketNotification"],
+    ),
+    bucket(
+        "PutBucketNotificationConfiguration",
+        &["s3:PutBucketNotification"],
+    ),
     bucket("GetBucketReplication", &["s3:GetReplicationConfiguration"]),
     bucket("PutBucketReplication", &["s3:PutReplicationConfiguration"]),
-    bucket("DeleteBucketReplication", &["s3:PutReplicationConfiguration"]),
+    bucket(
+        "DeleteBucketReplication",
+        &["s3:PutReplicationConfiguration"],
+    ),
     bucket("GetBucketRequestPayment", &["s3:GetBucketRequestPayment"]),
     bucket("PutBucketRequestPayment", &["s3:PutBucketRequestPayment"]),
     bucket("GetBucketWebsite", &["s3:GetBucketWebsite"]),
     bucket("PutBucketWebsite", &["s3:PutBucketWebsite"]),
     bucket("DeleteBucketWebsite", &["s3:DeleteBucketWebsite"]),
-    bucket("GetObjectLockConfiguration", &["s3:GetBucketObjectLockConfiguration"]),
-    bucket("PutObjectLockConfiguration", &["s3:PutBucketObjectLockConfiguration"]),
-    bucket("GetBucketMetadataTableConfiguration", &["s3:GetBucketMetadataTableConfiguration"]),
-    bucket("CreateBucketMetadataTableConfiguration", &["s3:CreateBucketMetadataTableConfiguration"]),
-    bucket("DeleteBucketMetadataTableConfiguration", &["s3:DeleteBucketMetadataTableConfiguration"]),
-    bucket("GetBucketMetadataConfiguration", &["s3:GetBucketMetadataTableConfiguration"]),
-    bucket("CreateBucketMetadataConfiguration", &["s3:CreateBucketMetadataTableConfiguration"]),
-    bucket("DeleteBucketMetadataConfiguration", &["s3:DeleteBucketMetadataTableConfiguration"]),
+    bucket(
+        "GetObjectLockConfiguration",
+        &["s3:GetBucketObjectLockConfiguration"],
+    ),
+    bucket(
+        "PutObjectLockConfiguration",
+        &["s3:PutBucketObjectLockConfiguration"],
+    ),
+    bucket(
+        "GetBucketMetadataTableConfiguration",
+        &["s3:GetBucketMetadataTableConfiguration"],
+    ),
+    bucket(
+        "CreateBucketMetadataTableConfiguration",
+        &["s3:CreateBucketMetadataTableConfiguration"],
+    ),
+    bucket(
+        "DeleteBucketMetadataTableConfiguration",
+        &["s3:DeleteBucketMetadataTableConfiguration"],
+    ),
+    bucket(
+        "GetBucketMetadataConfiguration",
+        &["s3:GetBucketMetadataTableConfiguration"],
+    ),
+    bucket(
+        "CreateBucketMetadataConfiguration",
+        &["s3:CreateBucketMetadataTableConfiguration"],
+    ),
+    bucket(
+        "DeleteBucketMetadataConfiguration",
+        &["s3:DeleteBucketMetadataTableConfiguration"],
+    ),
     bucket(
         "UpdateBucketMetadataInventoryTableConfiguration",
         &["s3:UpdateBucketMetadataInventoryTableConfiguration"],
@@ -255,7 +393,9 @@ mod tests {
         let packages = metadata["packages"].as_array().expect("packages");
         let s3s = packages.iter().find(|p| p["name"] == "s3s").expect("s3s");
         let manifest = s3s["manifest_path"].as_str().expect("path");
-        let source = std::path::Path::new(manifest).with_file_name("src").join("s3_trait.rs");
+        let source = std::path::Path::new(manifest)
+            .with_file_name("src")
+            .join("s3_trait.rs");
         std::fs::read_to_string(source).expect("trait source")
     }
 
@@ -286,7 +426,12 @@ mod tests {
                     On::Account => Applies::Account,
                     On::Owner | On::Nobody => panic!("{} needs no action", rule.operation),
                 };
-                assert_eq!(applies_to(action), Some(wanted), "{} {action}", rule.operation);
+                assert_eq!(
+                    applies_to(action),
+                    Some(wanted),
+                    "{} {action}",
+                    rule.operation
+                );
             }
             let bare = matches!(rule.on, On::Owner | On::Nobody);
             assert_eq!(rule.actions.is_empty(), bare, "{}", rule.operation);

@@ -5,7 +5,9 @@ use super::judge::{Judge, ObjectFacts};
 use super::table::{On, rule_of};
 use super::{Asked, Stop, all, asked_by_header, refuse_overrides, refuse_token};
 use crate::acl::{Acl, Permission, canned};
-use crate::documents::{BucketRules, Ownership, PolicyDocument, PublicAccessBlock, testing, to_row};
+use crate::documents::{
+    BucketRules, Ownership, PolicyDocument, PublicAccessBlock, testing, to_row,
+};
 use crate::identity::Identity;
 use engine_core::meta::{AccessKeyRow, AccessKeyState, AccountRow, BucketDocument};
 use engine_node::{Credential, Secret};
@@ -36,7 +38,11 @@ fn account(id: AccountId) -> Identity {
         description: String::new(),
     };
     let secret = Secret(String::new().into());
-    Identity::Account(Arc::new(Credential { key, account, secret }))
+    Identity::Account(Arc::new(Credential {
+        key,
+        account,
+        secret,
+    }))
 }
 
 #[derive(Default)]
@@ -50,10 +56,16 @@ struct Setting {
 impl Setting {
     fn policy(statement: &str) -> Self {
         let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
-        Self { policy: Some(text), ..Self::default() }
+        Self {
+            policy: Some(text),
+            ..Self::default()
+        }
     }
     fn acl(name: &str) -> Self {
-        Self { acl: canned(name, OWNER, OWNER), ..Self::default() }
+        Self {
+            acl: canned(name, OWNER, OWNER),
+            ..Self::default()
+        }
     }
     fn judge(&self, who: Identity, circumstances: &[(&str, &str)]) -> Judge {
         let mut documents = vec![(BucketDocument::PublicAccessBlock, to_row(&self.block))];
@@ -64,23 +76,45 @@ impl Setting {
             documents.push((BucketDocument::Ownership, to_row(ownership)));
         }
         if let Some(text) = &self.policy {
-            let kept = PolicyDocument { text: text.clone(), lockout_confirmed: false };
+            let kept = PolicyDocument {
+                text: text.clone(),
+                lockout_confirmed: false,
+            };
             documents.push((BucketDocument::Policy, to_row(&kept)));
         }
         let bucket = testing::bucket(OWNER, &documents);
         let rules = Arc::new(BucketRules::of(&bucket.row).expect("rules"));
-        let pairs: Pairs = circumstances.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Judge { identity: who, bucket, rules, circumstances: Arc::new(pairs) }
+        let pairs: Pairs = circumstances
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Judge {
+            identity: who,
+            bucket,
+            rules,
+            circumstances: Arc::new(pairs),
+        }
     }
 }
 
-fn may(judge: &Judge, operation: &str, key: Option<&str>, headers: &[(&'static str, &'static str)]) -> bool {
+fn may(
+    judge: &Judge,
+    operation: &str,
+    key: Option<&str>,
+    headers: &[(&'static str, &'static str)],
+) -> bool {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(*name, value.parse().expect("value"));
     }
     let rule = rule_of(operation).expect("known");
-    let asked = Asked { rule, key, version: None, headers: &map, query: Vec::new() };
+    let asked = Asked {
+        rule,
+        key,
+        version: None,
+        headers: &map,
+        query: Vec::new(),
+    };
     let verdict = all(judge, &asked, key).and_then(|()| match rule.on {
         On::Key => asked_by_header(judge, &asked),
         _ => Ok(()),
@@ -98,13 +132,26 @@ fn may(judge: &Judge, operation: &str, key: Option<&str>, headers: &[(&'static s
 #[test]
 fn a_bare_bucket_is_its_owners_account_alone() {
     let bare = Setting::default();
-    for (who, allowed) in [(account(OWNER), true), (account(OTHER), false), (Identity::Anonymous, false)] {
+    for (who, allowed) in [
+        (account(OWNER), true),
+        (account(OTHER), false),
+        (Identity::Anonymous, false),
+    ] {
         let judge = bare.judge(who, &[]);
-        for operation in ["ListObjectsV2", "GetBucketAcl", "PutBucketPolicy", "DeleteBucket"] {
+        for operation in [
+            "ListObjectsV2",
+            "GetBucketAcl",
+            "PutBucketPolicy",
+            "DeleteBucket",
+        ] {
             assert_eq!(may(&judge, operation, None, &[]), allowed, "{operation}");
         }
         for operation in ["PutObject", "DeleteObject", "UploadPart"] {
-            assert_eq!(may(&judge, operation, Some("k"), &[]), allowed, "{operation}");
+            assert_eq!(
+                may(&judge, operation, Some("k"), &[]),
+                allowed,
+                "{operation}"
+            );
         }
         assert_eq!(judge.may_delete("k", None).is_ok(), allowed);
     }
@@ -113,22 +160,46 @@ fn a_bare_bucket_is_its_owners_account_alone() {
 #[test]
 fn lists_grant_what_they_say_unless_off_or_ignored() {
     let open = || Setting::acl("public-read-write");
-    let off = Setting { ownership: Some(Ownership::BucketOwnerEnforced), ..open() };
-    let block = PublicAccessBlock { ignore_public_acls: true, ..PublicAccessBlock::default() };
+    let off = Setting {
+        ownership: Some(Ownership::BucketOwnerEnforced),
+        ..open()
+    };
+    let block = PublicAccessBlock {
+        ignore_public_acls: true,
+        ..PublicAccessBlock::default()
+    };
     let ignored = Setting { block, ..open() };
     for (setting, allowed) in [(open(), true), (off, false), (ignored, false)] {
         let judge = setting.judge(Identity::Anonymous, &[]);
         assert_eq!(may(&judge, "ListObjects", None, &[]), allowed);
-        assert_eq!(may(&judge, "PutObject", Some("k"), &[("x-amz-tagging", "a=b")]), allowed);
+        assert_eq!(
+            may(&judge, "PutObject", Some("k"), &[("x-amz-tagging", "a=b")]),
+            allowed
+        );
         assert_eq!(judge.may_delete("k", None).is_ok(), allowed);
         // A list never lets anyone delete versions, or read the list itself.
         assert!(judge.may_delete("k", Some("null")).is_err());
         assert!(!may(&judge, "GetBucketAcl", None, &[]));
     }
     let read = Setting::acl("authenticated-read");
-    assert!(may(&read.judge(account(OTHER), &[]), "ListObjects", None, &[]));
-    assert!(!may(&read.judge(Identity::Anonymous, &[]), "ListObjects", None, &[]));
-    assert!(!may(&read.judge(account(OTHER), &[]), "PutObject", Some("k"), &[]));
+    assert!(may(
+        &read.judge(account(OTHER), &[]),
+        "ListObjects",
+        None,
+        &[]
+    ));
+    assert!(!may(
+        &read.judge(Identity::Anonymous, &[]),
+        "ListObjects",
+        None,
+        &[]
+    ));
+    assert!(!may(
+        &read.judge(account(OTHER), &[]),
+        "PutObject",
+        Some("k"),
+        &[]
+    ));
 }
 
 #[test]
@@ -140,8 +211,18 @@ fn policies_grant_and_forbid_with_their_conditions() {
     );
     let list = Setting::policy(&list);
     let other = |pairs: &[(&str, &str)]| list.judge(account(OTHER), pairs);
-    assert!(may(&other(&[("s3:prefix", "public/a")]), "ListObjects", None, &[]));
-    assert!(!may(&other(&[("s3:prefix", "private/a")]), "ListObjects", None, &[]));
+    assert!(may(
+        &other(&[("s3:prefix", "public/a")]),
+        "ListObjects",
+        None,
+        &[]
+    ));
+    assert!(!may(
+        &other(&[("s3:prefix", "private/a")]),
+        "ListObjects",
+        None,
+        &[]
+    ));
     // What the key is takes the place of what the head said.
     assert!(other(&[("s3:prefix", "private/")]).may_list("public/a"));
     assert!(!other(&[("s3:prefix", "public/")]).may_list("private/a"));
@@ -155,16 +236,34 @@ fn policies_grant_and_forbid_with_their_conditions() {
     let named = r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::canonical2:root"},
         "Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*"}"#;
     let named = Setting::policy(named);
-    assert!(may(&named.judge(account(OTHER), &[]), "PutObject", Some("k"), &[]));
-    assert!(!may(&named.judge(account(WRITER), &[]), "PutObject", Some("k"), &[]));
-    assert!(!may(&named.judge(Identity::Anonymous, &[]), "PutObject", Some("k"), &[]));
+    assert!(may(
+        &named.judge(account(OTHER), &[]),
+        "PutObject",
+        Some("k"),
+        &[]
+    ));
+    assert!(!may(
+        &named.judge(account(WRITER), &[]),
+        "PutObject",
+        Some("k"),
+        &[]
+    ));
+    assert!(!may(
+        &named.judge(Identity::Anonymous, &[]),
+        "PutObject",
+        Some("k"),
+        &[]
+    ));
 }
 
 #[test]
 fn headers_ask_for_actions_of_their_own() {
     let put = r#"{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*"}"#;
     let writer = Setting::policy(put);
-    let enforced = Setting { ownership: Some(Ownership::BucketOwnerEnforced), ..Setting::policy(put) };
+    let enforced = Setting {
+        ownership: Some(Ownership::BucketOwnerEnforced),
+        ..Setting::policy(put)
+    };
     let full = ("x-amz-grant-full-control", "id=canonical1");
     for (setting, who, header, allowed) in [
         // Who owns what it writes may set its list.
@@ -172,36 +271,70 @@ fn headers_ask_for_actions_of_their_own() {
         (&writer, Identity::Anonymous, full, false),
         (&enforced, account(OTHER), full, false),
         (&writer, account(OTHER), ("x-amz-tagging", "a=b"), false),
-        (&writer, account(OTHER), ("x-amz-object-lock-legal-hold", "ON"), false),
+        (
+            &writer,
+            account(OTHER),
+            ("x-amz-object-lock-legal-hold", "ON"),
+            false,
+        ),
         (&writer, account(OWNER), ("x-amz-tagging", "a=b"), true),
     ] {
         let judge = setting.judge(who, &[]);
-        assert_eq!(may(&judge, "PutObject", Some("k"), &[header]), allowed, "{header:?}");
+        assert_eq!(
+            may(&judge, "PutObject", Some("k"), &[header]),
+            allowed,
+            "{header:?}"
+        );
     }
     let deny = format!(
         r#"{put},{{"Effect":"Deny","Principal":"*","Action":"s3:PutObjectAcl","Resource":"arn:aws:s3:::bucket/*"}}"#
     );
     let denied = Setting::policy(&deny);
-    assert!(!may(&denied.judge(account(OTHER), &[]), "PutObject", Some("k"), &[full]));
+    assert!(!may(
+        &denied.judge(account(OTHER), &[]),
+        "PutObject",
+        Some("k"),
+        &[full]
+    ));
 }
 
 #[test]
 fn restricted_public_buckets_let_only_their_own_account_in() {
     let get = r#"{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket"}"#;
-    let block = PublicAccessBlock { restrict_public_buckets: true, ..PublicAccessBlock::default() };
-    let restricted = Setting { block, ..Setting::policy(get) };
-    for (who, allowed) in [(account(OWNER), true), (account(OTHER), false), (Identity::Anonymous, false)] {
-        assert_eq!(may(&restricted.judge(who, &[]), "ListObjects", None, &[]), allowed);
+    let block = PublicAccessBlock {
+        restrict_public_buckets: true,
+        ..PublicAccessBlock::default()
+    };
+    let restricted = Setting {
+        block,
+        ..Setting::policy(get)
+    };
+    for (who, allowed) in [
+        (account(OWNER), true),
+        (account(OTHER), false),
+        (Identity::Anonymous, false),
+    ] {
+        assert_eq!(
+            may(&restricted.judge(who, &[]), "ListObjects", None, &[]),
+            allowed
+        );
     }
 }
 
 #[test]
 fn objects_of_others_are_their_owners() {
     let get = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}"#;
-    let full = canned("bucket-owner-full-control", WRITER, OWNER).expect("known").to_row(WRITER);
-    let public = canned("public-read", WRITER, OWNER).expect("known").to_row(WRITER);
+    let full = canned("bucket-owner-full-control", WRITER, OWNER)
+        .expect("known")
+        .to_row(WRITER);
+    let public = canned("public-read", WRITER, OWNER)
+        .expect("known")
+        .to_row(WRITER);
     let bare = || Setting::default();
-    let enforced = || Setting { ownership: Some(Ownership::BucketOwnerEnforced), ..Setting::default() };
+    let enforced = || Setting {
+        ownership: Some(Ownership::BucketOwnerEnforced),
+        ..Setting::default()
+    };
     let deny = || Setting::policy(&get.replace("Allow", "Deny"));
     for (setting, who, owner, acl, allowed) in [
         (bare(), account(WRITER), WRITER, &[][..], true),
@@ -216,13 +349,28 @@ fn objects_of_others_are_their_owners() {
         (enforced(), Identity::Anonymous, WRITER, &public, false),
         // The bucket's policy speaks for the bucket owner's objects, and may forbid others.
         (Setting::policy(get), Identity::Anonymous, OWNER, &[], true),
-        (Setting::policy(get), Identity::Anonymous, WRITER, &[], false),
+        (
+            Setting::policy(get),
+            Identity::Anonymous,
+            WRITER,
+            &[],
+            false,
+        ),
         (deny(), account(WRITER), WRITER, &[], false),
     ] {
         let judge = setting.judge(who, &[]);
-        let object = ObjectFacts { owner, acl, tags: &[] };
+        let object = ObjectFacts {
+            owner,
+            acl,
+            tags: &[],
+        };
         let decision = judge.decide_object("s3:GetObject", "k", Some(Permission::Read), object);
-        assert_eq!(decision.is_allow(), allowed, "{:?} {owner:?} {decision:?}", judge.identity.account());
+        assert_eq!(
+            decision.is_allow(),
+            allowed,
+            "{:?} {owner:?} {decision:?}",
+            judge.identity.account()
+        );
     }
 }
 
@@ -231,9 +379,17 @@ fn tags_of_the_object_are_asked() {
     let get = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*",
         "Condition":{"StringEquals":{"s3:ExistingObjectTag/security":"public"}}}"#;
     let judge = Setting::policy(get).judge(account(OTHER), &[]);
-    for (tag, allowed) in [(("security", "public"), true), (("security", "private"), false), (("security1", "public"), false)] {
+    for (tag, allowed) in [
+        (("security", "public"), true),
+        (("security", "private"), false),
+        (("security1", "public"), false),
+    ] {
         let tags = [(tag.0.to_owned(), tag.1.to_owned())];
-        let object = ObjectFacts { owner: OWNER, acl: &[], tags: &tags };
+        let object = ObjectFacts {
+            owner: OWNER,
+            acl: &[],
+            tags: &tags,
+        };
         let decision = judge.decide_object("s3:GetObject", "k", Some(Permission::Read), object);
         assert_eq!(decision.is_allow(), allowed, "{tag:?}");
     }
@@ -241,11 +397,19 @@ fn tags_of_the_object_are_asked() {
 
 #[test]
 fn an_unreadable_policy_lets_only_a_mending_root_in() {
-    let broken = Setting { policy: Some("{}".into()), ..Setting::acl("public-read") };
+    let broken = Setting {
+        policy: Some("{}".into()),
+        ..Setting::acl("public-read")
+    };
     let owner = broken.judge(account(OWNER), &[]);
     assert!(!may(&owner, "ListObjects", None, &[]));
     assert!(may(&owner, "PutBucketPolicy", None, &[]));
-    assert!(!may(&broken.judge(Identity::Anonymous, &[]), "ListObjects", None, &[]));
+    assert!(!may(
+        &broken.judge(Identity::Anonymous, &[]),
+        "ListObjects",
+        None,
+        &[]
+    ));
 }
 
 #[test]

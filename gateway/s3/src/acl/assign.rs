@@ -9,13 +9,17 @@ use s3s::{S3Error, S3Result, s3_error};
 
 /// AWS's refusal of lists where the bucket's owner owns everything.
 pub(crate) fn lists_are_off() -> S3Error {
-    s3_error!(AccessControlListNotSupported, "The bucket does not allow ACLs")
+    s3_error!(
+        AccessControlListNotSupported,
+        "The bucket does not allow ACLs"
+    )
 }
 
 /// Where lists are off, asking for what is the case anyway is no error.
 pub(crate) fn asks_nothing_new(request: &AclRequest) -> bool {
     let canned = request.canned.as_deref();
-    request.grants.is_empty() && matches!(canned, None | Some("private" | "bucket-owner-full-control"))
+    request.grants.is_empty()
+        && matches!(canned, None | Some("private" | "bucket-owner-full-control"))
 }
 
 /// Refuses a list open to all where the bucket blocks such lists.
@@ -52,7 +56,10 @@ pub(crate) async fn for_new_object(
         };
     }
     if request.canned.as_deref() == Some("log-delivery-write") {
-        return Err(s3_error!(InvalidArgument, "log-delivery-write is for buckets"));
+        return Err(s3_error!(
+            InvalidArgument,
+            "log-delivery-write is for buckets"
+        ));
     }
     let owner = new_owner(who.writer(bucket), bucket_owner, ownership, request);
     let acl = requested(engine, request, owner, bucket_owner).await?;
@@ -92,8 +99,15 @@ mod tests {
             (Ownership::ObjectWriter, Some(full), writer),
             (Ownership::ObjectWriter, None, writer),
         ] {
-            let request = AclRequest { canned: canned.map(Into::into), grants: Vec::new() };
-            assert_eq!(new_owner(writer, bucket_owner, ownership, &request), owner, "{ownership:?} {canned:?}");
+            let request = AclRequest {
+                canned: canned.map(Into::into),
+                grants: Vec::new(),
+            };
+            assert_eq!(
+                new_owner(writer, bucket_owner, ownership, &request),
+                owner,
+                "{ownership:?} {canned:?}"
+            );
         }
     }
 
@@ -105,11 +119,17 @@ mod tests {
             (Some("bucket-owner-full-control"), true),
             (Some("public-read"), false),
         ] {
-            let request = AclRequest { canned: canned.map(Into::into), grants: Vec::new() };
+            let request = AclRequest {
+                canned: canned.map(Into::into),
+                grants: Vec::new(),
+            };
             assert_eq!(asks_nothing_new(&request), fine, "{canned:?}");
         }
         let grants = vec![(crate::acl::Permission::Read, "id=1".to_owned())];
-        assert!(!asks_nothing_new(&AclRequest { canned: None, grants }));
+        assert!(!asks_nothing_new(&AclRequest {
+            canned: None,
+            grants
+        }));
     }
 
     #[test]

@@ -6,20 +6,27 @@ use engine_types::AccountId;
 /// The list a canned name stands for; `None`: no such name.
 pub(crate) fn canned(name: &str, owner: AccountId, bucket_owner: AccountId) -> Option<Acl> {
     let mut acl = Acl::private(owner);
-    let mut grant = |grantee, permission| acl.grants.push(Grant { grantee, permission });
+    let mut grant = |grantee, permission| {
+        acl.grants.push(Grant {
+            grantee,
+            permission,
+        });
+    };
     match name {
-        "private" => {}
         "public-read" => grant(Grantee::AllUsers, Permission::Read),
         "public-read-write" => {
             grant(Grantee::AllUsers, Permission::Read);
             grant(Grantee::AllUsers, Permission::Write);
         }
         "authenticated-read" => grant(Grantee::AuthenticatedUsers, Permission::Read),
-        "bucket-owner-read" if owner != bucket_owner => grant(Grantee::Account(bucket_owner), Permission::Read),
+        "bucket-owner-read" if owner != bucket_owner => {
+            grant(Grantee::Account(bucket_owner), Permission::Read);
+        }
         "bucket-owner-full-control" if owner != bucket_owner => {
             grant(Grantee::Account(bucket_owner), Permission::FullControl);
         }
-        "bucket-owner-read" | "bucket-owner-full-control" => {}
+        // The owner has everything already.
+        "private" | "bucket-owner-read" | "bucket-owner-full-control" => {}
         "log-delivery-write" => {
             grant(Grantee::LogDelivery, Permission::Write);
             grant(Grantee::LogDelivery, Permission::ReadAcp);

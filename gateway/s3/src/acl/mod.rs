@@ -24,7 +24,8 @@ pub(crate) const GRANTS_MAX: usize = 100;
 /// Group URIs as S3 writes them.
 pub(crate) const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 /// Anyone with an account.
-pub(crate) const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
+pub(crate) const AUTHENTICATED_USERS: &str =
+    "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 /// The log delivery group.
 pub(crate) const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
 
@@ -59,9 +60,15 @@ impl Permission {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::FullControl, Self::Read, Self::Write, Self::ReadAcp, Self::WriteAcp]
-            .into_iter()
-            .find(|p| p.as_str() == text)
+        [
+            Self::FullControl,
+            Self::Read,
+            Self::Write,
+            Self::ReadAcp,
+            Self::WriteAcp,
+        ]
+        .into_iter()
+        .find(|p| p.as_str() == text)
     }
 }
 
@@ -82,7 +89,12 @@ impl Acl {
     /// Only the owner, with everything: what every new thing has unless asked otherwise.
     pub(crate) fn private(owner: AccountId) -> Self {
         let grantee = Grantee::Account(owner);
-        Self { grants: vec![Grant { grantee, permission: Permission::FullControl }] }
+        Self {
+            grants: vec![Grant {
+                grantee,
+                permission: Permission::FullControl,
+            }],
+        }
     }
 
     /// As kept in a row; empty bytes are a private list.
@@ -96,7 +108,11 @@ impl Acl {
 
     /// As kept in a row.
     pub(crate) fn to_row(&self, owner: AccountId) -> Vec<u8> {
-        if *self == Self::private(owner) { Vec::new() } else { encode(self) }
+        if *self == Self::private(owner) {
+            Vec::new()
+        } else {
+            encode(self)
+        }
     }
 
     /// What the list grants `who` (none: anonymous) of `permission`. The owner may always read and
@@ -112,13 +128,16 @@ impl Acl {
         if who == Some(owner) && of_list {
             return AclGrant::Account;
         }
-        let says = |g: &&Grant| g.permission == permission || g.permission == Permission::FullControl;
+        let says =
+            |g: &&Grant| g.permission == permission || g.permission == Permission::FullControl;
         let mut best = AclGrant::None;
         for grant in self.grants.iter().filter(says) {
             match grant.grantee {
                 Grantee::Account(id) if who == Some(id) => return AclGrant::Account,
                 Grantee::AllUsers if !ignore_public => best = AclGrant::Group,
-                Grantee::AuthenticatedUsers if !ignore_public && who.is_some() => best = AclGrant::Group,
+                Grantee::AuthenticatedUsers if !ignore_public && who.is_some() => {
+                    best = AclGrant::Group
+                }
                 _ => {}
             }
         }
@@ -127,7 +146,9 @@ impl Acl {
 
     /// Does it grant anything to everyone or to everyone with an account?
     pub(crate) fn is_public(&self) -> bool {
-        self.grants.iter().any(|g| matches!(g.grantee, Grantee::AllUsers | Grantee::AuthenticatedUsers))
+        self.grants
+            .iter()
+            .any(|g| matches!(g.grantee, Grantee::AllUsers | Grantee::AuthenticatedUsers))
     }
 }
 
@@ -143,9 +164,20 @@ mod tests {
         let acl = Acl::private(OWNER);
         assert!(acl.to_row(OWNER).is_empty());
         assert_eq!(Acl::from_row(&[], OWNER), acl);
-        for permission in [Permission::Read, Permission::Write, Permission::ReadAcp, Permission::WriteAcp] {
-            assert_eq!(acl.grants(OWNER, Some(OWNER), permission, false), AclGrant::Account);
-            assert_eq!(acl.grants(OWNER, Some(OTHER), permission, false), AclGrant::None);
+        for permission in [
+            Permission::Read,
+            Permission::Write,
+            Permission::ReadAcp,
+            Permission::WriteAcp,
+        ] {
+            assert_eq!(
+                acl.grants(OWNER, Some(OWNER), permission, false),
+                AclGrant::Account
+            );
+            assert_eq!(
+                acl.grants(OWNER, Some(OTHER), permission, false),
+                AclGrant::None
+            );
             assert_eq!(acl.grants(OWNER, None, permission, false), AclGrant::None);
         }
     }
@@ -153,26 +185,50 @@ mod tests {
     #[test]
     fn an_owner_without_grants_may_still_mend_the_list() {
         let acl = Acl::default();
-        assert_eq!(acl.grants(OWNER, Some(OWNER), Permission::Read, false), AclGrant::None);
-        assert_eq!(acl.grants(OWNER, Some(OWNER), Permission::WriteAcp, false), AclGrant::Account);
+        assert_eq!(
+            acl.grants(OWNER, Some(OWNER), Permission::Read, false),
+            AclGrant::None
+        );
+        assert_eq!(
+            acl.grants(OWNER, Some(OWNER), Permission::WriteAcp, false),
+            AclGrant::Account
+        );
     }
 
     #[test]
     fn groups_count_unless_ignored() {
         let acl = canned("public-read", OWNER, OWNER).expect("known");
         assert!(acl.is_public());
-        assert_eq!(acl.grants(OWNER, None, Permission::Read, false), AclGrant::Group);
-        assert_eq!(acl.grants(OWNER, None, Permission::Read, true), AclGrant::None);
-        assert_eq!(acl.grants(OWNER, None, Permission::Write, false), AclGrant::None);
+        assert_eq!(
+            acl.grants(OWNER, None, Permission::Read, false),
+            AclGrant::Group
+        );
+        assert_eq!(
+            acl.grants(OWNER, None, Permission::Read, true),
+            AclGrant::None
+        );
+        assert_eq!(
+            acl.grants(OWNER, None, Permission::Write, false),
+            AclGrant::None
+        );
         let acl = canned("authenticated-read", OWNER, OWNER).expect("known");
-        assert_eq!(acl.grants(OWNER, None, Permission::Read, false), AclGrant::None);
-        assert_eq!(acl.grants(OWNER, Some(OTHER), Permission::Read, false), AclGrant::Group);
+        assert_eq!(
+            acl.grants(OWNER, None, Permission::Read, false),
+            AclGrant::None
+        );
+        assert_eq!(
+            acl.grants(OWNER, Some(OTHER), Permission::Read, false),
+            AclGrant::Group
+        );
     }
 
     #[test]
     fn unreadable_bytes_grant_nothing() {
         let acl = Acl::from_row(&[9, 9, 9], OWNER);
-        assert_eq!(acl.grants(OWNER, Some(OTHER), Permission::Read, false), AclGrant::None);
+        assert_eq!(
+            acl.grants(OWNER, Some(OTHER), Permission::Read, false),
+            AclGrant::None
+        );
         let kept = canned("public-read-write", OWNER, OWNER).expect("known");
         assert_eq!(Acl::from_row(&kept.to_row(OWNER), OWNER), kept);
     }

@@ -1,6 +1,9 @@
 //! Lists from requests: canned name, `x-amz-grant-*` headers, or an XML body.
 
-use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, GRANTS_MAX, Grant, Grantee, LOG_DELIVERY, Permission, canned};
+use super::{
+    ALL_USERS, AUTHENTICATED_USERS, Acl, GRANTS_MAX, Grant, Grantee, LOG_DELIVERY, Permission,
+    canned,
+};
 use crate::error::from_engine;
 use crate::seams::AclAsked;
 use engine_node::Engine;
@@ -19,7 +22,8 @@ pub(crate) struct AclRequest {
 
 impl From<&AclAsked> for AclRequest {
     fn from(asked: &AclAsked) -> Self {
-        let of = |permission, value: &Option<String>| value.clone().map(|value| (permission, value));
+        let of =
+            |permission, value: &Option<String>| value.clone().map(|value| (permission, value));
         let grants = [
             of(Permission::FullControl, &asked.full_control),
             of(Permission::Read, &asked.read),
@@ -27,7 +31,10 @@ impl From<&AclAsked> for AclRequest {
             of(Permission::ReadAcp, &asked.read_acp),
             of(Permission::WriteAcp, &asked.write_acp),
         ];
-        Self { canned: asked.canned.clone(), grants: grants.into_iter().flatten().collect() }
+        Self {
+            canned: asked.canned.clone(),
+            grants: grants.into_iter().flatten().collect(),
+        }
     }
 }
 
@@ -47,9 +54,10 @@ pub(crate) async fn requested(
 ) -> S3Result<Option<Acl>> {
     match (&request.canned, request.grants.is_empty()) {
         (None, true) => Ok(None),
-        (Some(_), false) => {
-            Err(s3_error!(InvalidRequest, "Specifying both Canned ACLs and Header Grants is not allowed"))
-        }
+        (Some(_), false) => Err(s3_error!(
+            InvalidRequest,
+            "Specifying both Canned ACLs and Header Grants is not allowed"
+        )),
         (Some(name), true) => canned(name, owner, bucket_owner)
             .map(Some)
             .ok_or_else(|| s3_error!(InvalidArgument, "unknown canned ACL {name}")),
@@ -58,7 +66,10 @@ pub(crate) async fn requested(
             for (permission, value) in &request.grants {
                 for (kind, who) in grantees(value)? {
                     let grantee = find(engine, kind, &who).await?;
-                    acl.grants.push(Grant { grantee, permission: *permission });
+                    acl.grants.push(Grant {
+                        grantee,
+                        permission: *permission,
+                    });
                 }
             }
             bounded(acl).map(Some)
@@ -67,32 +78,57 @@ pub(crate) async fn requested(
 }
 
 /// The list of an `AccessControlPolicy` body; its owner must be the thing's owner.
-pub(crate) async fn from_policy(engine: &Engine, policy: AccessControlPolicy, owner: AccountId) -> S3Result<Acl> {
+pub(crate) async fn from_policy(
+    engine: &Engine,
+    policy: AccessControlPolicy,
+    owner: AccountId,
+) -> S3Result<Acl> {
     if let Some(id) = policy.owner.and_then(|o| o.id) {
-        let named = engine.account_by_canonical_id(&id).await.map_err(from_engine)?;
+        let named = engine
+            .account_by_canonical_id(&id)
+            .await
+            .map_err(from_engine)?;
         if named.is_none_or(|account| account.id != owner) {
-            return Err(s3_error!(AccessDenied, "the owner of an ACL cannot be changed"));
+            return Err(s3_error!(
+                AccessDenied,
+                "the owner of an ACL cannot be changed"
+            ));
         }
     }
     let mut acl = Acl::default();
     for grant in policy.grants.unwrap_or_default() {
         let malformed = || s3_error!(MalformedACLError);
         let grantee = grant.grantee.ok_or_else(malformed)?;
-        let permission = grant.permission.as_ref().and_then(|p| Permission::parse(p.as_str())).ok_or_else(malformed)?;
-        let (kind, who) = match (grantee.type_.as_str(), grantee.id, grantee.email_address, grantee.uri) {
+        let permission = grant
+            .permission
+            .as_ref()
+            .and_then(|p| Permission::parse(p.as_str()))
+            .ok_or_else(malformed)?;
+        let (kind, who) = match (
+            grantee.type_.as_str(),
+            grantee.id,
+            grantee.email_address,
+            grantee.uri,
+        ) {
             ("CanonicalUser", Some(id), _, _) => ("id", id),
             ("AmazonCustomerByEmail", _, Some(email), _) => ("emailAddress", email),
             ("Group", _, _, Some(uri)) => ("uri", uri),
             _ => return Err(malformed()),
         };
-        acl.grants.push(Grant { grantee: find(engine, kind, &who).await?, permission });
+        acl.grants.push(Grant {
+            grantee: find(engine, kind, &who).await?,
+            permission,
+        });
     }
     bounded(acl)
 }
 
 fn bounded(acl: Acl) -> S3Result<Acl> {
     if acl.grants.len() > GRANTS_MAX {
-        return Err(s3_error!(MalformedACLError, "more than {GRANTS_MAX} grants"));
+        return Err(s3_error!(
+            MalformedACLError,
+            "more than {GRANTS_MAX} grants"
+        ));
     }
     Ok(acl)
 }
@@ -129,9 +165,10 @@ async fn find(engine: &Engine, kind: &str, who: &str) -> S3Result<Grantee> {
     };
     match (account.map_err(from_engine)?, kind) {
         (Some(account), _) => Ok(Grantee::Account(account.id)),
-        (None, "emailAddress") => {
-            Err(s3_error!(UnresolvableGrantByEmailAddress, "no account has that e-mail address"))
-        }
+        (None, "emailAddress") => Err(s3_error!(
+            UnresolvableGrantByEmailAddress,
+            "no account has that e-mail address"
+        )),
         (None, _) => Err(s3_error!(InvalidArgument, "Invalid id")),
     }
 }
@@ -143,7 +180,14 @@ mod tests {
     #[test]
     fn grant_headers_are_read_with_and_without_quotes() {
         let parsed = grantees(r#"id="abc", emailAddress=a@b.c,uri="http://x""#).expect("parses");
-        assert_eq!(parsed, [("id", "abc".into()), ("emailAddress", "a@b.c".into()), ("uri", "http://x".into())]);
+        assert_eq!(
+            parsed,
+            [
+                ("id", "abc".into()),
+                ("emailAddress", "a@b.c".into()),
+                ("uri", "http://x".into())
+            ]
+        );
         for bad in ["abc", "name=x", "id=", "id=\"\""] {
             assert!(grantees(bad).is_err(), "{bad}");
         }

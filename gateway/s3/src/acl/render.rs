@@ -11,8 +11,14 @@ use s3s::dto;
 pub(crate) async fn owner_dto(engine: &Engine, id: AccountId) -> S3Result<dto::Owner> {
     let account = engine.account(id).await.map_err(from_engine)?;
     Ok(match account {
-        Some(account) => dto::Owner { id: Some(account.canonical_id), display_name: Some(account.name) },
-        None => dto::Owner { id: Some(id.0.to_string()), display_name: None },
+        Some(account) => dto::Owner {
+            id: Some(account.canonical_id),
+            display_name: Some(account.name),
+        },
+        None => dto::Owner {
+            id: Some(id.0.to_string()),
+            display_name: None,
+        },
     })
 }
 

@@ -27,9 +27,13 @@ impl Ownership {
         }
     }
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::BucketOwnerEnforced, Self::BucketOwnerPreferred, Self::ObjectWriter]
-            .into_iter()
-            .find(|o| o.as_str() == text)
+        [
+            Self::BucketOwnerEnforced,
+            Self::BucketOwnerPreferred,
+            Self::ObjectWriter,
+        ]
+        .into_iter()
+        .find(|o| o.as_str() == text)
     }
 }
 
@@ -45,7 +49,10 @@ impl From<ObjectOwnership> for Ownership {
 
 /// The four switches of a public access block; absent: all off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "S3 has four independent switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "S3 has four independent switches"
+)]
 pub(crate) struct PublicAccessBlock {
     pub(crate) block_public_acls: bool,
     pub(crate) ignore_public_acls: bool,
@@ -97,8 +104,13 @@ pub(crate) struct EncryptionDocument {
 ///
 /// # Errors
 /// `InternalError` for bytes this build cannot read: nothing may be granted on a guess.
-pub(crate) fn document<T: DeserializeOwned>(row: &BucketRow, kind: BucketDocument) -> S3Result<Option<T>> {
-    let Some(bytes) = row.documents.get(&kind) else { return Ok(None) };
+pub(crate) fn document<T: DeserializeOwned>(
+    row: &BucketRow,
+    kind: BucketDocument,
+) -> S3Result<Option<T>> {
+    let Some(bytes) = row.documents.get(&kind) else {
+        return Ok(None);
+    };
     decode(bytes).map(Some).map_err(|error| {
         tracing::error!(%error, bucket = %row.name, ?kind, "unreadable bucket document");
         s3_error!(InternalError, "The bucket's configuration cannot be read.")
@@ -140,8 +152,15 @@ pub(crate) mod testing {
             documents: documents.iter().cloned().collect(),
             closed: false,
         };
-        let reference = BucketRef { id: row.id, partition: PartitionId(1), epoch: 1 };
-        Bucket { row: Arc::new(row), reference }
+        let reference = BucketRef {
+            id: row.id,
+            partition: PartitionId(1),
+            epoch: 1,
+        };
+        Bucket {
+            row: Arc::new(row),
+            reference,
+        }
     }
 }
 
@@ -153,7 +172,10 @@ mod tests {
     #[test]
     fn documents_come_back_and_unreadable_ones_are_errors() {
         let owner = AccountId(1);
-        let block = PublicAccessBlock { ignore_public_acls: true, ..PublicAccessBlock::default() };
+        let block = PublicAccessBlock {
+            ignore_public_acls: true,
+            ..PublicAccessBlock::default()
+        };
         let kept = testing::bucket(
             owner,
             &[
@@ -165,14 +187,20 @@ mod tests {
         assert!(ownership(&kept.row).is_err());
         let bare = testing::bucket(owner, &[]);
         assert_eq!(ownership(&bare.row).ok(), Some(Ownership::ObjectWriter));
-        assert_eq!(public_access_block(&bare.row).ok(), Some(PublicAccessBlock::default()));
+        assert_eq!(
+            public_access_block(&bare.row).ok(),
+            Some(PublicAccessBlock::default())
+        );
     }
 
     #[test]
     fn ownership_names() {
         for (option, name) in [
             (ObjectOwnership::BucketOwnerEnforced, "BucketOwnerEnforced"),
-            (ObjectOwnership::BucketOwnerPreferred, "BucketOwnerPreferred"),
+            (
+                ObjectOwnership::BucketOwnerPreferred,
+                "BucketOwnerPreferred",
+            ),
             (ObjectOwnership::ObjectWriter, "ObjectWriter"),
         ] {
             assert_eq!(Ownership::from(option).as_str(), name);

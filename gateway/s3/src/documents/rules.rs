@@ -1,6 +1,8 @@
 //! What of a bucket's configuration bears on access, parsed once per configuration.
 
-use super::{Ownership, PolicyDocument, PublicAccessBlock, document, ownership, public_access_block};
+use super::{
+    Ownership, PolicyDocument, PublicAccessBlock, document, ownership, public_access_block,
+};
 use crate::acl::Acl;
 use engine_core::meta::{BucketDocument, BucketRow};
 use engine_node::Bucket;
@@ -49,7 +51,10 @@ impl BucketRules {
     /// # Errors
     /// `InternalError` for documents this build cannot read.
     pub(crate) fn of(row: &BucketRow) -> S3Result<Self> {
-        let acl = row.documents.get(&BucketDocument::Acl).map_or(&[][..], Vec::as_slice);
+        let acl = row
+            .documents
+            .get(&BucketDocument::Acl)
+            .map_or(&[][..], Vec::as_slice);
         Ok(Self {
             acl: Acl::from_row(acl, row.owner),
             ownership: ownership(row)?,
@@ -81,7 +86,10 @@ impl BucketRules {
 
 fn compile(kept: &PolicyDocument, bucket: &str) -> PolicyState {
     // What was accepted once stays accepted: only PUT judges whether actions fit resources.
-    let mode = Mode::Bucket { bucket, mismatch: Mismatch::Accept };
+    let mode = Mode::Bucket {
+        bucket,
+        mismatch: Mismatch::Accept,
+    };
     let policy = match Policy::parse(&kept.text, mode) {
         Ok(policy) => policy,
         Err(error) => {
@@ -95,7 +103,11 @@ fn compile(kept: &PolicyDocument, bucket: &str) -> PolicyState {
     PolicyState::Parsed(Box::new(CompiledPolicy {
         public: is_public(&policy),
         policy,
-        lockout: if kept.lockout_confirmed { Lockout::Confirmed } else { Lockout::RootRepairs },
+        lockout: if kept.lockout_confirmed {
+            Lockout::Confirmed
+        } else {
+            Lockout::RootRepairs
+        },
         asks_object_tags: speaks_of("existingobjecttag"),
         asks_request_tags: speaks_of("requestobjecttag"),
     }))
@@ -140,7 +152,10 @@ mod tests {
     use engine_types::AccountId;
 
     fn with_policy(text: &str) -> BucketRules {
-        let kept = PolicyDocument { text: text.into(), lockout_confirmed: false };
+        let kept = PolicyDocument {
+            text: text.into(),
+            lockout_confirmed: false,
+        };
         let bucket = testing::bucket(AccountId(1), &[(BucketDocument::Policy, to_row(&kept))]);
         BucketRules::of(&bucket.row).expect("rules")
     }
@@ -166,7 +181,11 @@ mod tests {
         assert!(bare.acls() && !bare.owner_alone_decides());
         let enforced = to_row(&Ownership::BucketOwnerEnforced);
         let bucket = testing::bucket(owner, &[(BucketDocument::Ownership, enforced)]);
-        assert!(BucketRules::of(&bucket.row).expect("rules").owner_alone_decides());
+        assert!(
+            BucketRules::of(&bucket.row)
+                .expect("rules")
+                .owner_alone_decides()
+        );
     }
 
     #[test]
@@ -188,6 +207,9 @@ mod tests {
         assert_eq!(held(), 1);
         let newer = cache.rules_of(&numbered(9_999, 3)).expect("rules");
         cache.rules_of(&numbered(9_999, 2)).expect("rules");
-        assert!(Arc::ptr_eq(&newer, &cache.rules_of(&numbered(9_999, 3)).expect("rules")));
+        assert!(Arc::ptr_eq(
+            &newer,
+            &cache.rules_of(&numbered(9_999, 3)).expect("rules")
+        ));
     }
 }

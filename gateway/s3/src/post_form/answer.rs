@@ -20,7 +20,9 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(super) fn new(head: &Parts, fields: &Fields, bucket: &str, key: &str) -> Self {
-        let redirect = fields.get("success_action_redirect").or_else(|| fields.get("redirect"));
+        let redirect = fields
+            .get("success_action_redirect")
+            .or_else(|| fields.get("redirect"));
         // What is not a URL is ignored, as is a status that is none of the three.
         let redirect = redirect.filter(|url| is_url(url)).map(str::to_owned);
         let status = match fields.get("success_action_status") {
@@ -42,7 +44,12 @@ impl Answer {
         if response.status() != StatusCode::OK {
             return response;
         }
-        let etag = response.headers().get(ETAG).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let etag = response
+            .headers()
+            .get(ETAG)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
         let (status, location) = match &self.redirect {
             Some(url) => (StatusCode::SEE_OTHER, self.redirected(url, &etag)),
             None => (self.status, self.location.clone()),
@@ -69,7 +76,9 @@ impl Answer {
     }
 
     fn redirected(&self, url: &str, etag: &str) -> String {
-        let (url, fragment) = url.split_once('#').map_or((url, None), |(u, f)| (u, Some(f)));
+        let (url, fragment) = url
+            .split_once('#')
+            .map_or((url, None), |(u, f)| (u, Some(f)));
         let join = if url.contains('?') { '&' } else { '?' };
         let (bucket, key, etag) = (escape(&self.bucket), escape(&self.key), escape(etag));
         let fragment = fragment.map(|f| format!("#{f}")).unwrap_or_default();
@@ -90,7 +99,8 @@ impl Answer {
 
 fn is_url(text: &str) -> bool {
     let parsed: Option<Uri> = text.parse().ok();
-    let web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    let web =
+        |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
     // A fragment is no part of a Uri: what stands before it decides.
     parsed.is_some_and(|uri| web(&uri)) && !text.chars().any(char::is_control)
 }
@@ -98,7 +108,9 @@ fn is_url(text: &str) -> bool {
 /// Where the object is, as the client came.
 fn location(head: &Parts, bucket: &str, key: &str) -> String {
     let host = head.headers.get(HOST).and_then(|h| h.to_str().ok());
-    let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+    let host = host
+        .or_else(|| head.uri.authority().map(http::uri::Authority::as_str))
+        .unwrap_or_default();
     let secure = head
         .extensions
         .get::<std::sync::Arc<crate::request::RequestState>>()
@@ -106,7 +118,11 @@ fn location(head: &Parts, bucket: &str, key: &str) -> String {
     let scheme = if secure { "https" } else { "http" };
     // Virtual-hosted: the host names the bucket already, and the path is bare.
     let hosted = head.uri.path().trim_matches('/').is_empty();
-    let bucket = if hosted { String::new() } else { format!("/{}", escape(bucket)) };
+    let bucket = if hosted {
+        String::new()
+    } else {
+        format!("/{}", escape(bucket))
+    };
     let key = key.split('/').map(escape).collect::<Vec<_>>().join("/");
     format!("{scheme}://{host}{bucket}/{key}")
 }
@@ -143,15 +159,25 @@ mod tests {
         for (name, value) in fields {
             form.add(name, (*value).to_owned()).expect("once");
         }
-        let request = Request::builder().uri(uri).header(HOST, "h:9000").body(()).expect("request");
+        let request = Request::builder()
+            .uri(uri)
+            .header(HOST, "h:9000")
+            .body(())
+            .expect("request");
         Answer::new(&request.into_parts().0, &form, "b", "a/k &.txt")
     }
 
     fn say(fields: &[(&str, &str)]) -> (u16, String, String) {
-        let put = Response::builder().header(ETAG, "\"e\"").body(Body::empty()).expect("response");
+        let put = Response::builder()
+            .header(ETAG, "\"e\"")
+            .body(Body::empty())
+            .expect("response");
         let said = answer(fields, "/b").say(put);
         let location = said.headers()[LOCATION].to_str().expect("text").to_owned();
-        let kind = said.headers().get(CONTENT_TYPE).map(|v| v.to_str().expect("text").to_owned());
+        let kind = said
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|v| v.to_str().expect("text").to_owned());
         (said.status().as_u16(), location, kind.unwrap_or_default())
     }
 
@@ -161,25 +187,67 @@ mod tests {
         let query = "bucket=b&key=a%2Fk%20%26.txt&etag=%22e%22";
         for (fields, status, location, kind) in [
             (vec![], 204, here.to_owned(), ""),
-            (vec![("success_action_status", "200")], 200, here.to_owned(), ""),
-            (vec![("success_action_status", "201")], 201, here.to_owned(), "application/xml"),
-            (vec![("success_action_status", "404")], 204, here.to_owned(), ""),
-            (vec![("success_action_redirect", "http://x/y")], 303, format!("http://x/y?{query}"), ""),
-            (vec![("redirect", "http://x/y?z=1")], 303, format!("http://x/y?z=1&{query}"), ""),
-            (vec![("success_action_redirect", "javascript:alert(1)")], 204, here.to_owned(), ""),
+            (
+                vec![("success_action_status", "200")],
+                200,
+                here.to_owned(),
+                "",
+            ),
+            (
+                vec![("success_action_status", "201")],
+                201,
+                here.to_owned(),
+                "application/xml",
+            ),
+            (
+                vec![("success_action_status", "404")],
+                204,
+                here.to_owned(),
+                "",
+            ),
+            (
+                vec![("success_action_redirect", "http://x/y")],
+                303,
+                format!("http://x/y?{query}"),
+                "",
+            ),
+            (
+                vec![("redirect", "http://x/y?z=1")],
+                303,
+                format!("http://x/y?z=1&{query}"),
+                "",
+            ),
+            (
+                vec![("success_action_redirect", "javascript:alert(1)")],
+                204,
+                here.to_owned(),
+                "",
+            ),
         ] {
-            assert_eq!(say(&fields), (status, location, kind.to_owned()), "{fields:?}");
+            assert_eq!(
+                say(&fields),
+                (status, location, kind.to_owned()),
+                "{fields:?}"
+            );
         }
         assert_eq!(answer(&[], "/").location, "http://h:9000/a/k%20%26.txt");
         let document = answer(&[], "/b").document("\"e\"");
-        assert!(document.contains("<Key>a/k &amp;.txt</Key><ETag>&quot;e&quot;</ETag>"), "{document}");
+        assert!(
+            document.contains("<Key>a/k &amp;.txt</Key><ETag>&quot;e&quot;</ETag>"),
+            "{document}"
+        );
     }
 
     #[test]
     fn errors_stay_as_they_are() {
         let mut put = Response::new(Body::empty());
         *put.status_mut() = StatusCode::FORBIDDEN;
-        assert_eq!(answer(&[("success_action_status", "201")], "/b").say(put).status(), 403);
+        assert_eq!(
+            answer(&[("success_action_status", "201")], "/b")
+                .say(put)
+                .status(),
+            403
+        );
     }
 
     #[test]

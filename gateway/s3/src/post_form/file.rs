@@ -35,7 +35,12 @@ pub(super) struct MeasuredFile {
 impl File {
     /// `begun`: what of `left` has come already.
     pub(super) fn new(boundary: &str, begun: Bytes, left: u64, pieces: Pieces) -> Self {
-        Self { delimiter: format!("\r\n--{boundary}").into_bytes(), begun, left, pieces }
+        Self {
+            delimiter: format!("\r\n--{boundary}").into_bytes(),
+            begun,
+            left,
+            pieces,
+        }
     }
 
     /// Finds the length.
@@ -46,9 +51,10 @@ impl File {
         let tail = [self.delimiter.as_slice(), b"--\r\n"].concat();
         let length = self.left - tail.len() as u64;
         let watch = Watch::new(self.delimiter, tail, length);
-        let begun = futures::stream::iter(Some(Ok(self.begun)).filter(|first| {
-            first.as_ref().is_ok_and(|piece: &Bytes| !piece.is_empty())
-        }));
+        let begun = futures::stream::iter(
+            Some(Ok(self.begun))
+                .filter(|first| first.as_ref().is_ok_and(|piece: &Bytes| !piece.is_empty())),
+        );
         let stream = watched(begun.chain(self.pieces).boxed(), watch);
         Ok(MeasuredFile { length, stream })
     }
@@ -68,7 +74,10 @@ impl File {
         }
         let file = rest.freeze().slice(..end);
         let length = file.len() as u64;
-        Ok(MeasuredFile { length, stream: futures::stream::iter([Ok(file)]).boxed() })
+        Ok(MeasuredFile {
+            length,
+            stream: futures::stream::iter([Ok(file)]).boxed(),
+        })
     }
 }
 
@@ -88,12 +97,21 @@ struct Watch {
 
 impl Watch {
     fn new(delimiter: Vec<u8>, tail: Vec<u8>, length: u64) -> Self {
-        Self { delimiter, tail, left: length, overlap: Vec::new(), held: None, after: Vec::new() }
+        Self {
+            delimiter,
+            tail,
+            left: length,
+            overlap: Vec::new(),
+            held: None,
+            after: Vec::new(),
+        }
     }
 
     /// A piece of the form: what of the file may be handed on.
     fn pass(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, BoxError> {
-        let of_file = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.len());
+        let of_file = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(piece.len());
         let file = piece.split_to(of_file);
         self.left -= of_file as u64;
         self.after.extend_from_slice(&piece);
@@ -112,10 +130,17 @@ impl Watch {
     /// Whether a delimiter ends in this piece: then the file ended earlier than the form says.
     fn holds_delimiter(&mut self, file: &[u8]) -> bool {
         let keep = self.delimiter.len() - 1;
-        let seam = [self.overlap.as_slice(), file.get(..keep.min(file.len())).unwrap_or_default()].concat();
+        let seam = [
+            self.overlap.as_slice(),
+            file.get(..keep.min(file.len())).unwrap_or_default(),
+        ]
+        .concat();
         let found = find(&seam, &self.delimiter).is_some() || find(file, &self.delimiter).is_some();
         let mut last = std::mem::take(&mut self.overlap);
-        last.extend_from_slice(file.get(file.len().saturating_sub(keep)..).unwrap_or_default());
+        last.extend_from_slice(
+            file.get(file.len().saturating_sub(keep)..)
+                .unwrap_or_default(),
+        );
         let from = last.len().saturating_sub(keep);
         self.overlap = last.split_off(from);
         found
@@ -126,7 +151,11 @@ impl Watch {
         if self.left > 0 || self.after.len() < self.tail.len() {
             return Err(Box::new(incomplete()));
         }
-        if self.after == self.tail { Ok(self.held.take()) } else { Err(broken()) }
+        if self.after == self.tail {
+            Ok(self.held.take())
+        } else {
+            Err(broken())
+        }
     }
 }
 
@@ -167,7 +196,10 @@ mod tests {
         for piece in form.chunks(step) {
             if let Some(piece) = watch.pass(Bytes::copy_from_slice(piece)).ok()? {
                 file.extend_from_slice(&piece);
-                assert!((file.len() as u64) < length, "the last byte came before the tail was known");
+                assert!(
+                    (file.len() as u64) < length,
+                    "the last byte came before the tail was known"
+                );
             }
         }
         file.extend_from_slice(&watch.end().ok()?.unwrap_or_default());
@@ -179,7 +211,11 @@ mod tests {
         let body = b"some\r\n--A body\r\n-".repeat(9);
         let with = |end: &[u8]| [body.as_slice(), end].concat();
         for step in [1, 2, 5, 16, 1000] {
-            assert_eq!(run(&with(b"\r\n--B--\r\n"), step).as_deref(), Some(body.as_slice()), "{step}");
+            assert_eq!(
+                run(&with(b"\r\n--B--\r\n"), step).as_deref(),
+                Some(body.as_slice()),
+                "{step}"
+            );
             for wrong in [
                 &b"\r\n--B\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nGo\r\n--B--\r\n"[..],
                 b"\r\n--B--\r\nmore",

@@ -47,7 +47,10 @@ impl Fields {
     fn add(&mut self, name: &str, value: String) -> S3Result<()> {
         match self.values.insert(name.to_ascii_lowercase(), value) {
             None => Ok(()),
-            Some(_twice) => Err(s3_error!(InvalidArgument, "The form field '{name}' is given twice")),
+            Some(_twice) => Err(s3_error!(
+                InvalidArgument,
+                "The form field '{name}' is given twice"
+            )),
         }
     }
 
@@ -62,8 +65,18 @@ impl Fields {
     /// Puts the file's name, without its path, where fields ask for it; what signs stays as it is.
     fn name_file(&mut self) {
         let path = self.filename.as_deref().unwrap_or_default();
-        let name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-        let signs = ["policy", "signature", "x-amz-signature", "x-amz-credential", "awsaccesskeyid"];
+        let name = path
+            .rsplit(['/', '\\'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let signs = [
+            "policy",
+            "signature",
+            "x-amz-signature",
+            "x-amz-credential",
+            "awsaccesskeyid",
+        ];
         for (field, value) in &mut self.values {
             if !signs.contains(&field.as_str()) && value.contains("${filename}") {
                 *value = value.replace("${filename}", &name);
@@ -114,10 +127,16 @@ pub(crate) async fn into_put(
     (bucket, key): (Option<String>, bool),
 ) -> S3Result<(Request<Body>, Answer)> {
     let bucket = bucket.filter(|_| !key).ok_or_else(|| {
-        s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource.")
+        s3_error!(
+            MethodNotAllowed,
+            "The specified method is not allowed against this resource."
+        )
     })?;
     let length = body.size_hint().exact().ok_or_else(|| {
-        s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header.")
+        s3_error!(
+            MissingContentLength,
+            "You must provide the Content-Length HTTP header."
+        )
     })?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let boundary = boundary(content_type.ok_or_else(malformed)?)?;
@@ -133,7 +152,10 @@ pub(crate) async fn into_put(
         policy.check(&fields, &bucket, file.length, Timestamp::now())?;
     }
     if file.length > options.post_form_bytes_max {
-        return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
+        return Err(s3_error!(
+            EntityTooLarge,
+            "Your proposed upload exceeds the maximum allowed size"
+        ));
     }
     let answer = Answer::new(&head, &fields, &bucket, &key);
     let put = put_request(head, &fields, (&bucket, &key), file, identity)?;
@@ -149,7 +171,12 @@ async fn read_prefix(pieces: &mut Pieces, boundary: &str) -> S3Result<(Fields, u
     while let Some(piece) = pieces.next().await {
         let (next, progress) = prefix.feed(&piece.map_err(from_body)?)?;
         prefix = next;
-        if let Progress::File { fields, before, rest } = progress {
+        if let Progress::File {
+            fields,
+            before,
+            rest,
+        } = progress
+        {
             return Ok((fields, before, rest));
         }
     }
@@ -212,7 +239,12 @@ fn put_headers(fields: &Fields) -> S3Result<HeaderMap> {
             }
             _ => continue,
         };
-        let wrong = || s3_error!(InvalidArgument, "The form field '{field}' has a value that cannot be kept");
+        let wrong = || {
+            s3_error!(
+                InvalidArgument,
+                "The form field '{field}' has a value that cannot be kept"
+            )
+        };
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_error| wrong())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_error| wrong())?;
         headers.insert(name, value);
@@ -228,7 +260,8 @@ fn escape(text: &str) -> String {
         if plain(byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            escaped.push('%');
+            escaped.push_str(&hex::encode_upper([byte]));
         }
     }
     escaped
@@ -244,7 +277,10 @@ mod tests {
     use super::*;
 
     fn fields(list: &[(&str, &str)], filename: &str) -> Fields {
-        let mut fields = Fields { filename: Some(filename.to_owned()), ..Fields::default() };
+        let mut fields = Fields {
+            filename: Some(filename.to_owned()),
+            ..Fields::default()
+        };
         for (name, value) in list {
             fields.add(name, (*value).to_owned()).expect("once");
         }
@@ -259,7 +295,10 @@ mod tests {
             ("../../etc/passwd", "u/passwd"),
             ("", "u/"),
         ] {
-            let mut form = fields(&[("key", "u/${filename}"), ("policy", "${filename}")], filename);
+            let mut form = fields(
+                &[("key", "u/${filename}"), ("policy", "${filename}")],
+                filename,
+            );
             form.name_file();
             assert_eq!(form.get("key"), Some(key), "{filename}");
             assert_eq!(form.get("policy"), Some("${filename}"));
@@ -277,7 +316,10 @@ mod tests {
                 ("x-amz-checksum-sha256", "x"),
                 ("x-ignore-this", "x"),
                 ("submit", "Upload"),
-                ("tagging", "<Tagging><TagSet><Tag><Key>a b</Key><Value>&amp;</Value></Tag></TagSet></Tagging>"),
+                (
+                    "tagging",
+                    "<Tagging><TagSet><Tag><Key>a b</Key><Value>&amp;</Value></Tag></TagSet></Tagging>",
+                ),
             ],
             "f",
         );
@@ -292,7 +334,11 @@ mod tests {
             ("submit", None),
             ("x-amz-tagging", Some(b"a%20b=%26")),
         ] {
-            assert_eq!(headers.get(name).map(HeaderValue::as_bytes), value, "{name}");
+            assert_eq!(
+                headers.get(name).map(HeaderValue::as_bytes),
+                value,
+                "{name}"
+            );
         }
         assert!(put_headers(&fields(&[("x-amz-meta-a", "a\nb")], "f")).is_err());
     }

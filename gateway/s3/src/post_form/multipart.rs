@@ -21,12 +21,25 @@ pub(super) fn boundary(content_type: &str) -> S3Result<String> {
     let parameter = |part: &str| {
         let (name, value) = part.split_once('=')?;
         let value = value.trim();
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.to_owned())
+        let value = value
+            .strip_prefix('"')
+            .and_then(|v| v.strip_suffix('"'))
+            .unwrap_or(value);
+        name.trim()
+            .eq_ignore_ascii_case("boundary")
+            .then(|| value.to_owned())
     };
-    let found = content_type.split(';').skip(1).find_map(parameter).ok_or_else(malformed)?;
+    let found = content_type
+        .split(';')
+        .skip(1)
+        .find_map(parameter)
+        .ok_or_else(malformed)?;
     let fits = !found.is_empty() && found.len() <= BOUNDARY_BYTES_MAX;
-    if fits && found.bytes().all(|b| (0x20..0x7f).contains(&b)) { Ok(found) } else { Err(malformed()) }
+    if fits && found.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        Ok(found)
+    } else {
+        Err(malformed())
+    }
 }
 
 /// Reads parts until the file's.
@@ -64,7 +77,13 @@ struct PartHead {
 impl Prefix {
     pub(super) fn new(boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        Self { delimiter, buffer: Vec::new(), at: 0, begun: false, fields: Fields::default() }
+        Self {
+            delimiter,
+            buffer: Vec::new(),
+            at: 0,
+            begun: false,
+            fields: Fields::default(),
+        }
     }
 
     /// Takes what has come.
@@ -108,26 +127,38 @@ impl Prefix {
                 (self.at, self.begun) = (opening.len() + 2, true);
             }
             let part = self.buffer.get(self.at..).unwrap_or_default();
-            let Some(end) = find(part, b"\r\n\r\n") else { return Ok(Progress::More) };
+            let Some(end) = find(part, b"\r\n\r\n") else {
+                return Ok(Progress::More);
+            };
             let (head, content) = (part.get(..end).unwrap_or_default(), self.at + end + 4);
             let head = part_head(head)?;
             if head.name.eq_ignore_ascii_case("file") {
                 self.fields.filename = head.filename;
                 let rest = self.buffer.split_off(content);
                 let fields = std::mem::take(&mut self.fields);
-                return Ok(Progress::File { fields, before: content, rest });
+                return Ok(Progress::File {
+                    fields,
+                    before: content,
+                    rest,
+                });
             }
             let tail = self.buffer.get(content..).unwrap_or_default();
-            let Some(length) = find(tail, &self.delimiter) else { return Ok(Progress::More) };
+            let Some(length) = find(tail, &self.delimiter) else {
+                return Ok(Progress::More);
+            };
             let after = content + length + self.delimiter.len();
-            let Some(closing) = self.buffer.get(after..after + 2) else { return Ok(Progress::More) };
+            let Some(closing) = self.buffer.get(after..after + 2) else {
+                return Ok(Progress::More);
+            };
             match closing {
                 b"\r\n" => {}
                 b"--" => return Err(Self::no_file()),
                 _ => return Err(malformed()),
             }
             let value = tail.get(..length).unwrap_or_default();
-            let value = std::str::from_utf8(value).map_err(|_not_text| malformed())?.to_owned();
+            let value = std::str::from_utf8(value)
+                .map_err(|_not_text| malformed())?
+                .to_owned();
             self.fields.add(&head.name, value)?;
             self.at = after + 2;
         }
@@ -152,7 +183,8 @@ fn part_head(head: &[u8]) -> S3Result<PartHead> {
     let head = std::str::from_utf8(head).map_err(|_not_text| malformed())?;
     let disposition = head.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-disposition").then(|| value.trim())
+        name.eq_ignore_ascii_case("content-disposition")
+            .then(|| value.trim())
     });
     let disposition = disposition.ok_or_else(malformed)?;
     let (kind, parameters) = disposition.split_once(';').ok_or_else(malformed)?;
@@ -172,7 +204,10 @@ fn part_head(head: &[u8]) -> S3Result<PartHead> {
         }
     }
     let name = name.filter(|name| !name.is_empty()).ok_or_else(malformed)?;
-    Ok(PartHead { name, filename: extended.or(filename) })
+    Ok(PartHead {
+        name,
+        filename: extended.or(filename),
+    })
 }
 
 /// `a="b"; c=d` into pairs. In quotes only `\"` is an escape: browsers send paths with backslashes.
@@ -181,12 +216,11 @@ fn disposition_parameters(text: &str) -> S3Result<Vec<(String, String)>> {
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=').ok_or_else(malformed)?;
-        let (value, left) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted)?,
-            None => {
-                let (value, left) = after.split_once(';').unwrap_or((after, ""));
-                (value.trim().to_owned(), left)
-            }
+        let (value, left) = if let Some(quoted) = after.strip_prefix('"') {
+            unquote(quoted)?
+        } else {
+            let (value, left) = after.split_once(';').unwrap_or((after, ""));
+            (value.trim().to_owned(), left)
         };
         pairs.push((name.trim().to_owned(), value));
         rest = left.trim_start().trim_start_matches(';').trim_start();
@@ -206,7 +240,11 @@ fn unquote(text: &str) -> S3Result<(String, &str)> {
                     value.push('\\');
                 }
                 escaped = false;
-                if was && c == '\\' { escaped = true } else { value.push(c) }
+                if was && c == '\\' {
+                    escaped = true;
+                } else {
+                    value.push(c);
+                }
             }
         }
     }
@@ -218,11 +256,10 @@ mod tests {
     use super::*;
 
     fn form(parts: &[(&str, &str)]) -> String {
-        let mut text = String::new();
-        for (disposition, value) in parts {
-            text += &format!("--B\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n");
-        }
-        text + "--B--\r\n"
+        let part = |(disposition, value): &(&str, &str)| {
+            format!("--B\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n")
+        };
+        parts.iter().map(part).collect::<String>() + "--B--\r\n"
     }
 
     /// Fed in pieces of `step` bytes.
@@ -233,7 +270,12 @@ mod tests {
             fed += piece.len();
             let (next, progress) = prefix.feed(piece)?;
             prefix = next;
-            if let Progress::File { fields, before, mut rest } = progress {
+            if let Progress::File {
+                fields,
+                before,
+                mut rest,
+            } = progress
+            {
                 assert_eq!(before + rest.len(), fed);
                 rest.extend_from_slice(&text[fed..]);
                 return Ok((fields, before, rest));
@@ -246,9 +288,12 @@ mod tests {
     fn forms_parse_the_same_in_pieces_of_any_size() {
         let text = form(&[
             (r#"name="Key"; filename="key""#, "a/${filename}"),
-            (r#"name=acl"#, "private"),
+            ("name=acl", "private"),
             (r#"name="x-amz-meta-a""#, "line\r\n--notB"),
-            (r#"name="file"; filename="C:\dir\f \"1\".txt""#, "body\r\n--Bx"),
+            (
+                r#"name="file"; filename="C:\dir\f \"1\".txt""#,
+                "body\r\n--Bx",
+            ),
         ]);
         for step in [1, 2, 7, 64, 4096] {
             let (fields, before, rest) = run(text.as_bytes(), step).expect("parses");
@@ -264,13 +309,26 @@ mod tests {
     #[test]
     fn bad_forms_are_refused() {
         for (text, code) in [
-            (form(&[(r#"name="key""#, "k")]), "IncorrectNumberOfFilesInPostRequest"),
+            (
+                form(&[(r#"name="key""#, "k")]),
+                "IncorrectNumberOfFilesInPostRequest",
+            ),
             ("--C\r\n\r\n".to_owned(), "MalformedPOSTRequest"),
             ("--B--\r\n....".to_owned(), "MalformedPOSTRequest"),
             (form(&[(r#"filename="x""#, "k")]), "MalformedPOSTRequest"),
             (form(&[(r#"name="x"#, "k")]), "MalformedPOSTRequest"),
-            (form(&[(r#"name="key""#, "1"), (r#"name="KEY""#, "2")]), "InvalidArgument"),
-            ("--B\r\nX: y\r\n\r\nz\r\n--B\r\n".to_owned(), "MalformedPOSTRequest"),
+            (
+                form(&[
+                    (r#"name="key""#, "1"),
+                    (r#"name="KEY""#, "2"),
+                    (r#"name="a""#, ""),
+                ]),
+                "InvalidArgument",
+            ),
+            (
+                "--B\r\nX: y\r\n\r\nz\r\n--B\r\n".to_owned(),
+                "MalformedPOSTRequest",
+            ),
             (
                 "--B\r\nContent-Disposition: attachment; name=\"a\"\r\n\r\nz\r\n--B\r\n".to_owned(),
                 "MalformedPOSTRequest",
@@ -284,7 +342,10 @@ mod tests {
     #[test]
     fn the_prefix_ends_at_its_limit_and_not_past_it() {
         let with = |length: usize| {
-            form(&[(r#"name="x-ignore-a""#, &"v".repeat(length)), (r#"name="file""#, "body")])
+            form(&[
+                (r#"name="x-ignore-a""#, &"v".repeat(length)),
+                (r#"name="file""#, "body"),
+            ])
         };
         let (_, base, _) = run(with(0).as_bytes(), 1 << 20).expect("parses");
         let room = PREFIX_BYTES_MAX - base;
@@ -293,19 +354,26 @@ mod tests {
         assert_eq!(code.code().as_str(), "MaxPostPreDataLengthExceededError");
         // Also while the file has not been reached.
         let endless = with(2 * PREFIX_BYTES_MAX);
-        assert!(run(&endless.as_bytes()[..PREFIX_BYTES_MAX + 1], 1024).is_err());
+        assert!(run(&endless.as_bytes()[..=PREFIX_BYTES_MAX], 1024).is_err());
     }
 
     #[test]
     fn boundaries() {
         for (content_type, expected) in [
             ("multipart/form-data; boundary=abc", Some("abc")),
-            ("multipart/form-data; charset=utf-8; Boundary=\"a b\"", Some("a b")),
+            (
+                "multipart/form-data; charset=utf-8; Boundary=\"a b\"",
+                Some("a b"),
+            ),
             ("multipart/form-data", None),
             ("multipart/form-data; boundary=", None),
             ("multipart/form-data; boundary=\u{7}", None),
         ] {
-            assert_eq!(boundary(content_type).ok().as_deref(), expected, "{content_type}");
+            assert_eq!(
+                boundary(content_type).ok().as_deref(),
+                expected,
+                "{content_type}"
+            );
         }
         let long = |n| format!("multipart/form-data; boundary={}", "b".repeat(n));
         assert!(boundary(&long(BOUNDARY_BYTES_MAX)).is_ok());

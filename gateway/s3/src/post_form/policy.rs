@@ -39,9 +39,14 @@ impl Policy {
     /// # Errors
     /// `InvalidPolicyDocument`.
     pub(super) fn parse(encoded: &str) -> S3Result<Self> {
-        let json = STANDARD.decode(encoded).map_err(|_error| invalid("not base64"))?;
-        let json: Value = serde_json::from_slice(&json).map_err(|_error| invalid("Invalid JSON."))?;
-        let Value::Object(members) = json else { return Err(invalid("Invalid JSON.")) };
+        let json = STANDARD
+            .decode(encoded)
+            .map_err(|_error| invalid("not base64"))?;
+        let json: Value =
+            serde_json::from_slice(&json).map_err(|_error| invalid("Invalid JSON."))?;
+        let Value::Object(members) = json else {
+            return Err(invalid("Invalid JSON."));
+        };
         let (mut expiration, mut conditions) = (None, None);
         for (name, value) in members {
             match (name.as_str(), value) {
@@ -60,7 +65,13 @@ impl Policy {
     ///
     /// # Errors
     /// `AccessDenied`, `EntityTooLarge`, `EntityTooSmall`.
-    pub(super) fn check(&self, fields: &Fields, bucket: &str, length: u64, now: Timestamp) -> S3Result<()> {
+    pub(super) fn check(
+        &self,
+        fields: &Fields,
+        bucket: &str,
+        length: u64,
+        now: Timestamp,
+    ) -> S3Result<()> {
         #[cfg(sabotage)]
         if engine_types::sabotage("skip-form-policy") {
             return Ok(());
@@ -83,8 +94,10 @@ impl Policy {
 
 /// Needs no condition.
 fn is_free(field: &str) -> bool {
-    matches!(field, "x-amz-signature" | "signature" | "awsaccesskeyid" | "policy" | "file")
-        || field.starts_with("x-ignore-")
+    matches!(
+        field,
+        "x-amz-signature" | "signature" | "awsaccesskeyid" | "policy" | "file"
+    ) || field.starts_with("x-ignore-")
         || field.starts_with("x-amz-checksum-")
 }
 
@@ -104,12 +117,21 @@ fn parse_conditions(list: &[Value]) -> S3Result<Vec<Condition>> {
         match value {
             Value::Object(members) if !members.is_empty() => {
                 for (name, value) in members {
-                    let value = value.as_str().ok_or_else(|| invalid("Invalid Simple-Condition: value"))?;
-                    conditions.push(Condition::Equal(name.to_ascii_lowercase(), value.to_owned()));
+                    let value = value
+                        .as_str()
+                        .ok_or_else(|| invalid("Invalid Simple-Condition: value"))?;
+                    conditions.push(Condition::Equal(
+                        name.to_ascii_lowercase(),
+                        value.to_owned(),
+                    ));
                 }
             }
             Value::Array(items) => conditions.push(parse_triple(items)?),
-            _ => return Err(invalid("Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")),
+            _ => {
+                return Err(invalid(
+                    "Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.",
+                ));
+            }
         }
     }
     Ok(conditions)
@@ -124,7 +146,9 @@ fn parse_triple(items: &[Value]) -> S3Result<Condition> {
         let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
         return match (number(second), number(third)) {
             (Some(least), Some(most)) if least <= most => Ok(Condition::Length(least, most)),
-            _ => Err(invalid("Invalid content-length-range: integers, the least first")),
+            _ => Err(invalid(
+                "Invalid content-length-range: integers, the least first",
+            )),
         };
     }
     let field = second.as_str().and_then(|text| text.strip_prefix('$'));
@@ -156,12 +180,14 @@ impl Condition {
             (_, said) => said,
         };
         match self {
-            Self::Equal(field, expected) if value(field) != Some(expected) => {
-                Err(failed(&format!("Policy Condition failed: [\"eq\", \"${field}\", \"{expected}\"]")))
-            }
-            Self::StartsWith(field, prefix) if !starts_with(field, value(field), prefix) => Err(failed(
-                &format!("Policy Condition failed: [\"starts-with\", \"${field}\", \"{prefix}\"]"),
+            Self::Equal(field, expected) if value(field) != Some(expected) => Err(failed(
+                &format!("Policy Condition failed: [\"eq\", \"${field}\", \"{expected}\"]"),
             )),
+            Self::StartsWith(field, prefix) if !starts_with(field, value(field), prefix) => {
+                Err(failed(&format!(
+                    "Policy Condition failed: [\"starts-with\", \"${field}\", \"{prefix}\"]"
+                )))
+            }
             Self::Length(_, most) if length > *most => Err(s3_error!(
                 EntityTooLarge,
                 "Your proposed upload exceeds the maximum allowed size"
@@ -207,7 +233,7 @@ mod tests {
     }
 
     /// `ok` or the code of the error.
-    fn judge(conditions: Value, form: &[(&str, &str)], length: u64) -> String {
+    fn judge(conditions: &Value, form: &[(&str, &str)], length: u64) -> String {
         let policy = json!({"expiration": "2026-01-02T03:05:00Z", "conditions": conditions});
         let now = NOW.parse().expect("time");
         let verdict = parse(&policy).and_then(|p| p.check(&fields(form), "b", length, now));
@@ -224,14 +250,38 @@ mod tests {
             (json!({"conditions": []}), false),
             (json!({"EXPIRATION": fine, "conditions": []}), false),
             (json!({"expiration": fine, "CONDITIONS": []}), false),
-            (json!({"expiration": "2026-01-02 03:05:00.123+00:00", "conditions": []}), false),
-            (json!({"expiration": "2026-01-02T03:05:00+00:00", "conditions": []}), false),
-            (json!({"expiration": fine, "conditions": [["content-length-range", 0]]}), false),
-            (json!({"expiration": fine, "conditions": [["content-length-range", -1, 0]]}), false),
-            (json!({"expiration": fine, "conditions": [["content-length-range", 2, 1]]}), false),
-            (json!({"expiration": fine, "conditions": [["content-length-range", "0", "5"]]}), true),
-            (json!({"expiration": fine, "conditions": [["eq", "key", "a"]]}), false),
-            (json!({"expiration": fine, "conditions": [["ends-with", "$key", "a"]]}), false),
+            (
+                json!({"expiration": "2026-01-02 03:05:00.123+00:00", "conditions": []}),
+                false,
+            ),
+            (
+                json!({"expiration": "2026-01-02T03:05:00+00:00", "conditions": []}),
+                false,
+            ),
+            (
+                json!({"expiration": fine, "conditions": [["content-length-range", 0]]}),
+                false,
+            ),
+            (
+                json!({"expiration": fine, "conditions": [["content-length-range", -1, 0]]}),
+                false,
+            ),
+            (
+                json!({"expiration": fine, "conditions": [["content-length-range", 2, 1]]}),
+                false,
+            ),
+            (
+                json!({"expiration": fine, "conditions": [["content-length-range", "0", "5"]]}),
+                true,
+            ),
+            (
+                json!({"expiration": fine, "conditions": [["eq", "key", "a"]]}),
+                false,
+            ),
+            (
+                json!({"expiration": fine, "conditions": [["ends-with", "$key", "a"]]}),
+                false,
+            ),
             (json!([]), false),
         ] {
             assert_eq!(parse(&policy).is_ok(), valid, "{policy}");
@@ -240,9 +290,13 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn conditions_hold_or_fail_as_aws_has_it() {
         let key = |more: Value| {
-            let mut list = vec![json!({"bUcKeT": "b"}), json!(["StArTs-WiTh", "$KeY", "foo"])];
+            let mut list = vec![
+                json!({"bUcKeT": "b"}),
+                json!(["StArTs-WiTh", "$KeY", "foo"]),
+            ];
             list.extend(more.as_array().cloned().unwrap_or_default());
             Value::Array(list)
         };
@@ -250,31 +304,124 @@ mod tests {
         for (conditions, form, length, expected) in [
             (key(json!([])), vec![foo], 3, "ok"),
             (key(json!([])), vec![("key", "bar")], 3, "AccessDenied"),
-            (key(json!([])), vec![foo, ("acl", "private")], 3, "AccessDenied"),
-            (key(json!([{"acl": "private"}])), vec![foo, ("aCl", "private")], 3, "ok"),
-            (key(json!([])), vec![foo, ("x-ignore-a", "1"), ("policy", "p"), ("signature", "s")], 3, "ok"),
-            (key(json!([])), vec![foo, ("x-amz-checksum-sha256", "x")], 3, "ok"),
-            (key(json!([["eq", "$x-amz-meta-a", ""]])), vec![foo, ("x-amz-meta-a", "b")], 3, "AccessDenied"),
-            (key(json!([["starts-with", "$x-amz-meta-a", "bar"]])), vec![foo], 3, "AccessDenied"),
-            (key(json!([["starts-with", "$tagging", ""]])), vec![foo], 3, "ok"),
-            (key(json!([["content-length-range", 3, 3]])), vec![foo], 3, "ok"),
-            (key(json!([["content-length-range", 3, 3]])), vec![foo], 4, "EntityTooLarge"),
-            (key(json!([["content-length-range", 3, 3]])), vec![foo], 2, "EntityTooSmall"),
-            (key(json!([["starts-with", "$content-type", "image/"]])), vec![foo, ("content-type", "image/a, text/b")], 3, "AccessDenied"),
-            (key(json!([["starts-with", "$content-type", "image/"]])), vec![foo, ("content-type", "image/a, image/b")], 3, "ok"),
-            (key(json!([])), vec![foo, ("bucket", "c")], 3, "AccessDenied"),
-            (json!([{"bucket": "c"}, ["eq", "$key", "foo.txt"]]), vec![foo], 3, "AccessDenied"),
-            (json!([["eq", "$key", "foo.txt"]]), vec![foo], 3, "AccessDenied"),
-            (json!([["starts-with", "$bucket", ""], ["eq", "$key", "foo.txt"]]), vec![foo, ("bucket", "c")], 3, "AccessDenied"),
+            (
+                key(json!([])),
+                vec![foo, ("acl", "private")],
+                3,
+                "AccessDenied",
+            ),
+            (
+                key(json!([{"acl": "private"}])),
+                vec![foo, ("aCl", "private")],
+                3,
+                "ok",
+            ),
+            (
+                key(json!([])),
+                vec![
+                    foo,
+                    ("x-ignore-a", "1"),
+                    ("policy", "p"),
+                    ("signature", "s"),
+                ],
+                3,
+                "ok",
+            ),
+            (
+                key(json!([])),
+                vec![foo, ("x-amz-checksum-sha256", "x")],
+                3,
+                "ok",
+            ),
+            (
+                key(json!([["eq", "$x-amz-meta-a", ""]])),
+                vec![foo, ("x-amz-meta-a", "b")],
+                3,
+                "AccessDenied",
+            ),
+            (
+                key(json!([["starts-with", "$x-amz-meta-a", "bar"]])),
+                vec![foo],
+                3,
+                "AccessDenied",
+            ),
+            (
+                key(json!([["starts-with", "$tagging", ""]])),
+                vec![foo],
+                3,
+                "ok",
+            ),
+            (
+                key(json!([["content-length-range", 3, 3]])),
+                vec![foo],
+                3,
+                "ok",
+            ),
+            (
+                key(json!([["content-length-range", 3, 3]])),
+                vec![foo],
+                4,
+                "EntityTooLarge",
+            ),
+            (
+                key(json!([["content-length-range", 3, 3]])),
+                vec![foo],
+                2,
+                "EntityTooSmall",
+            ),
+            (
+                key(json!([["starts-with", "$content-type", "image/"]])),
+                vec![foo, ("content-type", "image/a, text/b")],
+                3,
+                "AccessDenied",
+            ),
+            (
+                key(json!([["starts-with", "$content-type", "image/"]])),
+                vec![foo, ("content-type", "image/a, image/b")],
+                3,
+                "ok",
+            ),
+            (
+                key(json!([])),
+                vec![foo, ("bucket", "c")],
+                3,
+                "AccessDenied",
+            ),
+            (
+                json!([{"bucket": "c"}, ["eq", "$key", "foo.txt"]]),
+                vec![foo],
+                3,
+                "AccessDenied",
+            ),
+            (
+                json!([["eq", "$key", "foo.txt"]]),
+                vec![foo],
+                3,
+                "AccessDenied",
+            ),
+            (
+                json!([["starts-with", "$bucket", ""], ["eq", "$key", "foo.txt"]]),
+                vec![foo, ("bucket", "c")],
+                3,
+                "AccessDenied",
+            ),
         ] {
-            assert_eq!(judge(conditions.clone(), &form, length), expected, "{conditions} {form:?}");
+            assert_eq!(
+                judge(&conditions, &form, length),
+                expected,
+                "{conditions} {form:?}"
+            );
         }
     }
 
     #[test]
     fn a_policy_ends_with_its_expiration() {
-        for (now, expected) in [("2026-01-02T03:04:59Z", true), ("2026-01-02T03:05:00Z", false)] {
-            let policy = json!({"expiration": "2026-01-02T03:05:00Z", "conditions": [{"bucket": "b"}]});
+        for (now, expected) in [
+            ("2026-01-02T03:04:59Z", true),
+            ("2026-01-02T03:05:00Z", false),
+        ] {
+            let policy =
+                json!({"expiration": "2026-01-02T03:05:00Z", "conditions": [{"bucket": "b"}]});
             let policy = parse(&policy).expect("parses");
             let verdict = policy.check(&fields(&[]), "b", 0, now.parse().expect("time"));
             assert_eq!(verdict.is_ok(), expected, "{now}");

@@ -54,7 +54,10 @@ pub(super) async fn verify(
 ) -> S3Result<(Identity, Option<Policy>)> {
     let any = |names: &[&str]| names.iter().any(|name| fields.get(name).is_some());
     if fields.get("x-amz-security-token").is_some() {
-        return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
+        return Err(s3_error!(
+            InvalidToken,
+            "The provided token is malformed or otherwise invalid."
+        ));
     }
     if any(&["x-amz-signature", "x-amz-credential", "x-amz-algorithm"]) {
         return version_four(auth, &options.region, fields, now).await;
@@ -77,11 +80,18 @@ pub(super) async fn verify(
 
 async fn version_two(auth: &Auth, fields: &Fields) -> S3Result<(Identity, Option<Policy>)> {
     let text = fields.get("policy").ok_or_else(|| missing("policy"))?;
-    let access_key = fields.get("awsaccesskeyid").ok_or_else(|| missing("AWSAccessKeyId"))?;
-    let signature = fields.get("signature").ok_or_else(|| missing("Signature"))?;
+    let access_key = fields
+        .get("awsaccesskeyid")
+        .ok_or_else(|| missing("AWSAccessKeyId"))?;
+    let signature = fields
+        .get("signature")
+        .ok_or_else(|| missing("Signature"))?;
     let credential = auth.credential(access_key).await?;
     let given = STANDARD.decode(signature).map_err(|_error| mismatch())?;
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, credential.secret.0.as_bytes());
+    let key = hmac::Key::new(
+        hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        credential.secret.0.as_bytes(),
+    );
     check(&key, text, &given)?;
     Ok((Identity::Account(credential), Some(Policy::parse(text)?)))
 }
@@ -97,7 +107,10 @@ async fn version_four(
     let (scope, date) = (need("x-amz-credential")?, need("x-amz-date")?);
     let signature = need("x-amz-signature")?;
     if algorithm != "AWS4-HMAC-SHA256" {
-        return Err(s3_error!(InvalidArgument, "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+        return Err(s3_error!(
+            InvalidArgument,
+            "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""
+        ));
     }
     let scope = parse_scope(scope, region)?;
     check_date(date, &scope, now)?;
@@ -123,9 +136,11 @@ fn signing_key(secret: &str, scope: &Credential<'_>) -> hmac::Key {
     let day = step(&first, scope.date);
     let region = step(day.as_ref(), scope.region);
     let service = step(region.as_ref(), scope.service);
-    hmac::Key::new(hmac::HMAC_SHA256, step(service.as_ref(), "aws4_request").as_ref())
+    hmac::Key::new(
+        hmac::HMAC_SHA256,
+        step(service.as_ref(), "aws4_request").as_ref(),
+    )
 }
-
 
 fn parse_scope<'a>(scope: &'a str, region: &str) -> S3Result<Credential<'a>> {
     let wrong = |what: &str| {
@@ -136,18 +151,31 @@ fn parse_scope<'a>(scope: &'a str, region: &str) -> S3Result<Credential<'a>> {
     };
     // Access keys may hold slashes; the four last parts never do.
     let mut parts = scope.rsplitn(5, '/');
-    let (Some("aws4_request"), Some(service), Some(scoped), Some(date), Some(access_key)) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(wrong("the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"."));
+    let (Some("aws4_request"), Some(service), Some(scoped), Some(date), Some(access_key)) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    ) else {
+        return Err(wrong(
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
+        ));
     };
     if service != "s3" {
         return Err(wrong("incorrect service. This endpoint belongs to \"s3\"."));
     }
     if scoped != region {
-        return Err(wrong(&format!("the region '{scoped}' is wrong; expecting '{region}'")));
+        return Err(wrong(&format!(
+            "the region '{scoped}' is wrong; expecting '{region}'"
+        )));
     }
-    Ok(Credential { access_key, date, region: scoped, service })
+    Ok(Credential {
+        access_key,
+        date,
+        region: scoped,
+        service,
+    })
 }
 
 fn check_date(date: &str, scope: &Credential<'_>, now: Timestamp) -> S3Result<()> {
@@ -158,7 +186,10 @@ fn check_date(date: &str, scope: &Credential<'_>, now: Timestamp) -> S3Result<()
         )
     };
     let made = DateTime::strptime("%Y%m%dT%H%M%SZ", date).map_err(|_error| wrong())?;
-    let made = made.to_zoned(TimeZone::UTC).map_err(|_error| wrong())?.timestamp();
+    let made = made
+        .to_zoned(TimeZone::UTC)
+        .map_err(|_error| wrong())?
+        .timestamp();
     if date.get(..8) != Some(scope.date) {
         return Err(s3_error!(
             AuthorizationQueryParametersError,
@@ -216,7 +247,11 @@ mod tests {
             ("20260103T030405Z", "2026-01-03T03:04:05Z", false),
             ("2026-01-02", "2026-01-02T03:04:05Z", false),
         ] {
-            assert_eq!(check_date(date, &scope, now.parse().expect("time")).is_ok(), fine, "{date} {now}");
+            assert_eq!(
+                check_date(date, &scope, now.parse().expect("time")).is_ok(),
+                fine,
+                "{date} {now}"
+            );
         }
     }
 }

@@ -1,35 +1,110 @@
-//! The admin listener: liveness, readiness and metrics without authentication; the rest signed.
+//! The admin listener: liveness, readiness and metrics for everybody, the rest signed by root.
+//!
+//! In reading order: `shapes` (what is sent and taken), `auth` (who is believed), `routes` (the way
+//! of a request), then a file for each noun. docs/ADMIN.md is its reference.
 
+mod auth;
+mod drives;
+mod error;
 mod health;
+mod keyring;
+mod keys;
+mod metrics;
+mod object;
+mod routes;
+pub(crate) mod shapes;
+mod status;
+mod work;
 
+use crate::config::Config;
+use crate::shelf::Shelf;
 use crate::shutdown::Ending;
-use axum::Router;
-use axum::routing::get;
+use crate::store::Store;
+use engine_meta::metadata::Replicated;
+use engine_node::Engine;
+use engine_types::BootId;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
+pub(crate) use error::ErrorBody;
 pub(crate) use health::{Health, Phase};
 
+/// Requests still running when the process ends get this long.
+const END_GRACE: Duration = Duration::from_secs(2);
+/// Histograms are drained so often, whether or not somebody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What the open store gives the API.
+pub(crate) struct Running {
+    engine: Engine,
+    metadata: Replicated,
+    shelf: Arc<Shelf>,
+    boot: BootId,
+    left_out: Vec<String>,
+    /// Without the accounts: their secrets have no business here.
+    config: Config,
+    since: Instant,
+    /// Who changes the layout holds it.
+    layout: tokio::sync::Mutex<()>,
+}
+
 /// What the admin listener serves from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Admin {
-    pub(crate) health: Arc<Health>,
-    pub(crate) metrics: PrometheusHandle,
+    health: Arc<Health>,
+    metrics: PrometheusHandle,
+    region: String,
+    running: Arc<OnceLock<Running>>,
 }
 
 impl Admin {
+    pub(crate) fn new(health: Arc<Health>, metrics: PrometheusHandle, region: &str) -> Self {
+        metrics::describe();
+        Self { health, metrics, region: region.into(), running: Arc::default() }
+    }
+
+    /// The store is open: from now on signed requests are answered.
+    pub(crate) fn attach(&self, store: &Store, config: &Config) {
+        let running = Running {
+            engine: store.engine.clone(),
+            metadata: store.metadata.clone(),
+            shelf: Arc::clone(&store.shelf),
+            boot: store.boot,
+            left_out: store.left_out.clone(),
+            config: Config { accounts: Vec::new(), ..config.clone() },
+            since: Instant::now(),
+            layout: tokio::sync::Mutex::default(),
+        };
+        // Once a process; a second call would change nothing.
+        let _first = self.running.set(running);
+    }
+
     /// Serves until `ending` begins. Up before the engine, so that readiness can say what is missing.
-    pub(crate) async fn serve(self, socket: TcpListener, mut ending: Ending) {
-        let metrics = self.metrics.clone();
-        let router = Router::new()
-            .route("/health/live", get(|| async { "live\n" }))
-            .route("/health/ready", get(health::ready))
-            .route("/metrics", get(move || async move { metrics.render() }))
-            .with_state(self);
-        let served = axum::serve(socket, router).with_graceful_shutdown(async move { ending.begun().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "admin listener ended");
+    pub(crate) async fn serve(self, socket: TcpListener, ending: Ending) {
+        let handle = self.metrics.clone();
+        let upkeep = async move {
+            let mut tick = tokio::time::interval(UPKEEP);
+            loop {
+                tick.tick().await;
+                handle.run_upkeep();
+            }
+        };
+        let mut graceful = ending.clone();
+        let served = axum::serve(socket, routes::router(self))
+            .with_graceful_shutdown(async move { graceful.begun().await });
+        let mut ending = ending;
+        let cut = async move {
+            ending.begun().await;
+            tokio::time::sleep(END_GRACE).await;
+        };
+        tokio::select! {
+            result = served => if let Err(error) = result {
+                tracing::error!(%error, "admin listener ended");
+            },
+            () = upkeep => {}
+            () = cut => tracing::info!("admin requests cut"),
         }
     }
 }

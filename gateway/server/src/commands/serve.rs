@@ -4,9 +4,10 @@ use super::{Failed, print};
 use crate::admin::{Admin, Health, Phase};
 use crate::config::{Config, Flags, Ownership, TlsMode, load};
 use crate::credentials::Credentials;
+use crate::keeper::Keeper;
 use crate::listen::Listener;
-use crate::shutdown::{Ending, Shutdown, signalled};
-use crate::store::Store;
+use crate::shutdown::{Shutdown, signalled};
+use crate::store::{Store, disk_options};
 use crate::tls::Certificate;
 use clap::Args;
 use engine_node::Secret;
@@ -51,11 +52,12 @@ async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Cert
     let admin_socket = bind("admin_listen", config.admin_listen).await?;
     let socket = bind("listen", config.listen).await?;
     let health = Arc::new(Health::new());
-    let admin = Admin { health: Arc::clone(&health), metrics };
+    let admin = Admin::new(Arc::clone(&health), metrics, &config.region);
+    let administered = admin.clone();
     let admin = tokio::spawn(admin.serve(admin_socket, ending.clone()));
     let signal = tokio::spawn(signalled());
     let store = tokio::select! {
-        store = open(&config) => store?,
+        store = open(&config, &health) => store?,
         signal = signal => {
             tracing::info!(signal = ?signal, "stopped before it was ready");
             return Ok(());
@@ -68,9 +70,16 @@ async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Cert
     let listener = Listener { socket, mode: config.tls.mode, certificate, front };
     let drain = Duration::from_secs(config.shutdown_drain_s);
     let serving = tokio::spawn(listener.serve(ending.clone(), drain));
+    administered.attach(&store, &config);
     health.set(Phase::Ready);
-    tracing::info!(listen = %config.listen, admin = %config.admin_listen, drives = store.drives.len(), "ready");
-    let watch = tokio::spawn(watch_drives(store.drives.clone(), ending.clone()));
+    tracing::info!(listen = %config.listen, admin = %config.admin_listen, drives = store.shelf.all().len(), "ready");
+    let keeper = Keeper {
+        shelf: Arc::clone(&store.shelf),
+        metadata: store.metadata.clone(),
+        engine: store.engine.clone(),
+        options: disk_options(&config),
+    };
+    let watch = tokio::spawn(keeper.run(ending.clone()));
     let signal = signalled().await.map_err(Failed::because)?;
     tracing::info!(signal, "shutting down");
     health.set(Phase::Ending);
@@ -84,8 +93,8 @@ async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Cert
     Ok(())
 }
 
-async fn open(config: &Config) -> Result<Store, Failed> {
-    let store = Store::open(config).await.map_err(Failed::because)?;
+async fn open(config: &Config, health: &Health) -> Result<Store, Failed> {
+    let store = Store::open(config, health).await.map_err(Failed::because)?;
     provision(&store, config).await.map_err(Failed::because)?;
     Ok(store)
 }
@@ -101,22 +110,6 @@ async fn provision(store: &Store, config: &Config) -> Result<(), engine_node::En
         store.engine.create_kms_key(name).await?;
     }
     Ok(())
-}
-
-/// Looks each second whether every drive's mark still stands at its path.
-async fn watch_drives(drives: Vec<Arc<engine_disk::Drive>>, mut ending: Ending) {
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            () = ending.begun() => return,
-            _ = tick.tick() => {}
-        }
-        let looked = drives.clone();
-        let look = tokio::task::spawn_blocking(move || looked.iter().filter(|d| !d.still_here()).count());
-        if let Err(error) = look.await {
-            tracing::error!(%error, "looking at the drives");
-        }
-    }
 }
 
 fn front_options(config: &Config) -> Result<FrontOptions, crate::config::ConfigError> {

@@ -1,0 +1,118 @@
+//! `GET /v1/status`, and the drives as everything shows them.
+
+use super::error::AdminError;
+use super::shapes::{DriveInfo, Partition, ReplicaInfo, Status};
+use super::{Admin, Running, work};
+use crate::config::TlsMode;
+use axum::Json;
+use axum::extract::State;
+use engine_core::placement::DriveState as LayoutState;
+use engine_core::stripes::Geometry;
+use engine_meta::service::NodeStatus;
+use engine_node::{DriveStatus, Service};
+use engine_types::GroupId;
+
+pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, AdminError> {
+    let running = admin.running()?;
+    let drives = drives(running);
+    let counted = drives.iter().filter(|d| d.layout != "leaving").count();
+    let geometry = Geometry::for_drives(counted).map_or("none".into(), |g| format!("{}+{}", g.k, g.m));
+    let tls = match running.config.tls.mode {
+        TlsMode::Off => "off",
+        TlsMode::On => "on",
+        TlsMode::Both => "both",
+    };
+    Ok(Json(Status {
+        cluster: running.cluster(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        uptime_s: running.since.elapsed().as_secs(),
+        boot: running.boot.0,
+        region: running.config.region.clone(),
+        s3_listen: running.config.listen.to_string(),
+        s3_tls: tls.into(),
+        readiness: admin.health.readiness(Some(running)),
+        geometry,
+        drives,
+        left_out: running.left_out.clone(),
+        partitions: partitions(running),
+        work: work::all(running).await,
+    }))
+}
+
+impl Running {
+    fn cluster(&self) -> String {
+        self.shelf.drives().first().map(|d| d.mark().cluster.to_string()).unwrap_or_default()
+    }
+}
+
+/// All drives of the layout.
+pub(super) fn drives(running: &Running) -> Vec<DriveInfo> {
+    let replicas = running.metadata.node().status();
+    running.engine.drives().status().iter().map(|drive| info(running, &replicas, drive)).collect()
+}
+
+/// What a service state is called, and why where it is out.
+pub(super) fn named(service: &Service) -> (&'static str, Option<String>) {
+    match service {
+        Service::Up => ("up", None),
+        Service::Full => ("full", None),
+        Service::ReadOnly => ("read-only", None),
+        Service::Out(why) => ("out", Some(why.clone())),
+    }
+}
+
+fn info(running: &Running, replicas: &NodeStatus, drive: &DriveStatus) -> DriveInfo {
+    let (state, reason) = named(&drive.service);
+    let here = replicas.drives.iter().find(|d| d.drive == drive.row.id);
+    // Metadata may have seen a failure that no shard has met yet.
+    let reason = reason.or_else(|| here.and_then(|d| d.out.clone()));
+    let open = running.shelf.get(drive.row.id);
+    let layout = match drive.row.state {
+        LayoutState::Active => "active",
+        LayoutState::ReadOnly => "read-only",
+        LayoutState::Leaving => "leaving",
+        LayoutState::Full => "full",
+    };
+    DriveInfo {
+        id: drive.row.id.0,
+        uuid: drive.row.uuid.to_string(),
+        path: open.map(|s| s.drive.files().root().path().display().to_string()),
+        zone: drive.row.zone.clone(),
+        state: state.into(),
+        reason,
+        layout: layout.into(),
+        capacity_bytes: drive.usage.capacity,
+        available_bytes: drive.usage.available,
+        live_bytes: drive.usage.live,
+        written_bytes: drive.usage.written,
+        replicas: here.map_or(0, |d| u32::try_from(d.replicas.len()).unwrap_or(u32::MAX)),
+    }
+}
+
+pub(super) fn partitions(running: &Running) -> Vec<Partition> {
+    let status = running.metadata.node().status();
+    running.metadata.node().groups().into_iter().map(|group| partition(&status, group)).collect()
+}
+
+fn partition(status: &NodeStatus, group: GroupId) -> Partition {
+    let leader = status.leader(group);
+    let replicas = status.replicas(group);
+    let (_, leading) = replicas.iter().find(|(drive, _)| Some(*drive) == leader).copied().unzip();
+    let last = leading.map_or_else(|| replicas.iter().map(|(_, r)| r.last).max().unwrap_or(0), |r| r.last);
+    let voters = leading.or(replicas.first().map(|(_, r)| *r)).map_or(0, |r| r.voters.len());
+    let replica = |(drive, replica): &(engine_types::DriveId, &engine_meta::service::ReplicaStatus)| ReplicaInfo {
+        drive: drive.0,
+        leader: Some(*drive) == leader,
+        applied: replica.applied,
+        lag: last.saturating_sub(replica.applied),
+        log_bytes: replica.log_bytes,
+        stopped: replica.stopped.clone(),
+    };
+    Partition {
+        id: group.0,
+        leader: leader.map(|drive| drive.0),
+        term: replicas.iter().map(|(_, r)| r.term).max().unwrap_or(0),
+        voters: u32::try_from(voters).unwrap_or(u32::MAX),
+        replicas: replicas.iter().map(replica).collect(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Background work: what waits, and what can be started by hand.
+
+use super::error::AdminError;
+use super::shapes::Work;
+use super::{Admin, Running};
+use axum::Json;
+use axum::extract::{Path, State};
+use engine_core::meta::{Query, Reply};
+use engine_core::ports::Metadata;
+use engine_types::{PartitionId, Stamp};
+use std::time::Duration;
+
+/// Things counted in one partition; what is beyond is "more".
+pub(super) const COUNTED_MAX: u32 = 1000;
+/// A partition that does not answer in this time is told as such.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Later than every stamp: those have 48 bits.
+const FOREVER: Stamp = Stamp(1 << 48);
+
+/// What the engine does by itself and can be counted.
+#[derive(Clone, Copy)]
+enum Kind {
+    Repair,
+    Collect,
+}
+
+pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Work>>, AdminError> {
+    Ok(Json(all(admin.running()?).await))
+}
+
+/// Starts work by hand: none can be yet, and each says why.
+pub(super) async fn start(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Work>, AdminError> {
+    admin.running()?;
+    match name.as_str() {
+        "scrub" => Err(AdminError::not_built(
+            "scrub is not built yet: damage is found when it is read, and repaired then; \
+             `datamesh object explain --verify` reads an object's shards whole",
+        )),
+        "repair" | "gc" => Err(AdminError::not_built(format!(
+            "{name} runs by itself, every 10 s, and cannot be started by hand yet; \
+             `datamesh {name}` shows what waits"
+        ))),
+        _ => Err(AdminError::missing(format!("no such work: {name}"))),
+    }
+}
+
+pub(super) async fn all(running: &Running) -> Vec<Work> {
+    let (repair, collect) = tokio::join!(count(running, Kind::Repair), count(running, Kind::Collect));
+    vec![repair, collect]
+}
+
+async fn count(running: &Running, kind: Kind) -> Work {
+    let partitions = running.metadata.partitions().into_iter().filter(|p| *p != PartitionId::CONTROL);
+    let counts = futures::future::join_all(partitions.map(|p| waiting(running, p, kind))).await;
+    let (name, what) = match kind {
+        Kind::Repair => ("repair", "stripes with a shard to be made anew"),
+        Kind::Collect => ("gc", "replaced or deleted things whose bytes are still on drives"),
+    };
+    let mut work =
+        Work { name: name.into(), what: what.into(), waiting: 0, more: false, problem: None };
+    for counted in counts {
+        match counted {
+            Ok(found) => {
+                work.waiting += found;
+                work.more |= found >= u64::from(COUNTED_MAX);
+            }
+            Err(problem) => work.problem = Some(problem),
+        }
+    }
+    work
+}
+
+async fn waiting(running: &Running, partition: PartitionId, kind: Kind) -> Result<u64, String> {
+    let query = match kind {
+        Kind::Repair => Query::Repairs { after: None, limit: COUNTED_MAX },
+        Kind::Collect => Query::Dead { after: None, before: FOREVER, limit: COUNTED_MAX },
+    };
+    let told = |why: &dyn std::fmt::Display| format!("partition {partition}: {why}");
+    let reply = tokio::time::timeout(PATIENCE, running.metadata.read(partition, query)).await;
+    match reply.map_err(|late| told(&late))?.map_err(|error| told(&error))? {
+        Reply::Repairs(rows) => Ok(rows.len() as u64),
+        Reply::Dead(rows) => Ok(rows.len() as u64),
+        _ => Err(told(&"unexpected answer")),
+    }
+}

@@ -1,0 +1,96 @@
+//! The drives of this process: what stands at each path, with its shard store where it is in service.
+//! `keeper` takes them out and puts them back; `drive add` puts more on it.
+
+use engine_core::ports::DriveFiles;
+use engine_disk::{Drive, SegmentStore};
+use engine_types::DriveId;
+use parking_lot::RwLock;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One drive in service.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelved {
+    /// Mark and files.
+    pub(crate) drive: Arc<Drive>,
+    /// Shards.
+    pub(crate) store: Arc<SegmentStore>,
+}
+
+impl Shelved {
+    pub(crate) fn id(&self) -> DriveId {
+        self.drive.files().drive()
+    }
+
+    pub(crate) fn files(&self) -> Arc<dyn DriveFiles> {
+        Arc::new(self.drive.files().clone())
+    }
+}
+
+/// One path and what stands there.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    /// Its number, once known.
+    pub(crate) drive: Option<DriveId>,
+    /// In service, or why not.
+    pub(crate) state: Result<Shelved, String>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf(RwLock<Vec<Place>>);
+
+impl Shelf {
+    pub(crate) fn add(&self, drive: Arc<Drive>, store: Arc<SegmentStore>) {
+        let path = drive.files().root().path().to_owned();
+        let served = Shelved { drive, store };
+        self.set(&path, Some(served.id()), Ok(served));
+    }
+
+    /// What stands at `path` now; `drive` as far as it is known.
+    pub(crate) fn set(&self, path: &Path, drive: Option<DriveId>, state: Result<Shelved, String>) {
+        let mut places = self.0.write();
+        match places.iter_mut().find(|p| p.path == path) {
+            Some(place) => {
+                place.drive = drive.or(place.drive);
+                place.state = state;
+            }
+            None => places.push(Place { path: path.to_owned(), drive, state }),
+        }
+    }
+
+    /// Forgets a path: its drive has left for good.
+    pub(crate) fn forget(&self, path: &Path) {
+        self.0.write().retain(|p| p.path != path);
+    }
+
+    /// Every path.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.0.read().clone()
+    }
+
+    /// Drives in service.
+    pub(crate) fn all(&self) -> Vec<Shelved> {
+        self.places().into_iter().filter_map(|p| p.state.ok()).collect()
+    }
+
+    pub(crate) fn get(&self, id: DriveId) -> Option<Shelved> {
+        self.all().into_iter().find(|s| s.id() == id)
+    }
+
+    pub(crate) fn drives(&self) -> Vec<Arc<Drive>> {
+        self.all().into_iter().map(|s| s.drive).collect()
+    }
+
+    /// Files of all in service: who holds the keyring.
+    pub(crate) fn files(&self) -> Vec<Arc<dyn DriveFiles>> {
+        self.all().iter().map(Shelved::files).collect()
+    }
+
+    /// Paths that are not in service, each with the reason.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let said = |p: Place| p.state.err().map(|why| format!("{}: {why}", p.path.display()));
+        self.places().into_iter().filter_map(said).collect()
+    }
+}
