@@ -1,4 +1,5 @@
 """Where the server is, who we are, fresh buckets, and the list of known failures."""
+
 from __future__ import annotations
 
 import itertools
@@ -46,6 +47,7 @@ def pytest_collection_modifyitems(config, items) -> None:
 
 def _keys(name: str) -> Keys:
     from harness.server import account
+
     prefix = "S3" if name == "main" else f"S3_{name.upper()}"
     access, secret = os.environ.get(f"{prefix}_ACCESS_KEY"), os.environ.get(f"{prefix}_SECRET_KEY")
     if not (access and secret):
@@ -57,6 +59,7 @@ def _keys(name: str) -> Keys:
 def accounts() -> dict[str, dict]:
     """Canonical ids and names, as the profile has them."""
     from harness.server import account
+
     return {name: account(name) for name in ACCOUNT_NAMES}
 
 
@@ -100,6 +103,7 @@ def new_bucket(s3):
         ok(client.request("PUT", name, headers=headers))
         made.append((client, name))
         return name
+
     yield make
     for client, name in made:
         client.remove(name)

@@ -4,6 +4,7 @@
 S3_ENDPOINT in the environment: against that one instead (with S3_ACCESS_KEY, S3_SECRET_KEY and
 S3_ALT_ACCESS_KEY, S3_ALT_SECRET_KEY; else the profile's accounts). Prints one JSON object last.
 """
+
 from __future__ import annotations
 
 import json
@@ -27,18 +28,43 @@ def pytest(python: Path, arguments: list[str], env: dict[str, str]) -> dict:
     """Figures of one run."""
     report = cache.CACHE / "behaviour.xml"
     report.unlink(missing_ok=True)
-    words = [python, "-m", "pytest", "-c", HERE / "pytest.ini", "--rootdir", HERE, f"--junitxml={report}",
-             "-n", WORKERS, "--dist", "loadgroup", "-rfEX", "--tb=short", *(arguments or [HERE])]
-    done = subprocess.run([str(w) for w in words], env={**os.environ, **env, "PYTHONDONTWRITEBYTECODE": "1"},
-                          cwd=HERE, stdin=subprocess.DEVNULL, timeout=RUN_S_MAX)
+    words = [
+        python,
+        "-m",
+        "pytest",
+        "-c",
+        HERE / "pytest.ini",
+        "--rootdir",
+        HERE,
+        f"--junitxml={report}",
+        "-n",
+        WORKERS,
+        "--dist",
+        "loadgroup",
+        "-rfEX",
+        "--tb=short",
+        *(arguments or [HERE]),
+    ]
+    done = subprocess.run(
+        [str(w) for w in words],
+        env={**os.environ, **env, "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=HERE,
+        stdin=subprocess.DEVNULL,
+        timeout=RUN_S_MAX,
+    )
     if not report.exists():
         raise Failed(f"pytest ended with {done.returncode} and no report")
     suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
     count = {k: int(suite.get(k, 0)) for k in ("tests", "failures", "errors", "skipped")}
     known = sum(1 for s in suite.iter("skipped") if s.get("type") == "pytest.xfail")
-    return {"ok": done.returncode == 0, "tests": count["tests"],
-            "passed": count["tests"] - count["failures"] - count["errors"] - count["skipped"],
-            "failed": count["failures"] + count["errors"], "known_failures": known, "skipped": count["skipped"] - known}
+    return {
+        "ok": done.returncode == 0,
+        "tests": count["tests"],
+        "passed": count["tests"] - count["failures"] - count["errors"] - count["skipped"],
+        "failed": count["failures"] + count["errors"],
+        "known_failures": known,
+        "skipped": count["skipped"] - known,
+    }
 
 
 def main() -> int:

@@ -1,4 +1,5 @@
 """A client as small as the tests need: one request, one answer; and the calls that tests repeat."""
+
 from __future__ import annotations
 
 import ssl
@@ -38,10 +39,23 @@ class Client:
     def connect(self, **kw) -> Connection:
         return Connection(self.host, self.port, self.context, **kw)
 
-    def prepare(self, method: str, bucket: str = "", key: str | bytes | None = None, query: Iterable = (),
-                headers: Headers = (), body: bytes = b"", *, path: str | None = None, payload: str | None = None,
-                presign: bool = False, length: bool = True, keys: Keys | None = None, version: str = "HTTP/1.1",
-                **signing) -> bytes:
+    def prepare(
+        self,
+        method: str,
+        bucket: str = "",
+        key: str | bytes | None = None,
+        query: Iterable = (),
+        headers: Headers = (),
+        body: bytes = b"",
+        *,
+        path: str | None = None,
+        payload: str | None = None,
+        presign: bool = False,
+        length: bool = True,
+        keys: Keys | None = None,
+        version: str = "HTTP/1.1",
+        **signing,
+    ) -> bytes:
         """The head of a signed request. `path` is sent as it is; `signing` goes to the signer."""
         path = path_of(bucket, key) if path is None else path
         query: Query = [(q, None) if isinstance(q, str) else q for q in query]
@@ -56,8 +70,16 @@ class Client:
         words = "&".join(quoted(n) + ("" if v is None else "=" + quoted(v)) for n, v in query)
         return head(method, path + ("?" + words if words else ""), out, version)
 
-    def request(self, method: str, bucket: str = "", key: str | bytes | None = None, query: Iterable = (),
-                headers: Headers = (), body: bytes = b"", **how) -> Answer:
+    def request(
+        self,
+        method: str,
+        bucket: str = "",
+        key: str | bytes | None = None,
+        query: Iterable = (),
+        headers: Headers = (),
+        body: bytes = b"",
+        **how,
+    ) -> Answer:
         """On a connection of its own."""
         with self.connect() as c:
             c.send(self.prepare(method, bucket, key, query, headers, body, **how), body)
@@ -75,8 +97,9 @@ class Client:
     def delete(self, bucket: str, key: str | bytes | None = None, query: Iterable = (), headers: Headers = ()) -> Answer:
         return self.request("DELETE", bucket, key, query, headers)
 
-    def document(self, method: str, bucket: str, key: str | None, query: Iterable, xml: str | bytes,
-                 headers: Headers = ()) -> Answer:
+    def document(
+        self, method: str, bucket: str, key: str | None, query: Iterable, xml: str | bytes, headers: Headers = ()
+    ) -> Answer:
         """A request whose body is XML, with its Content-MD5 unless the test brings one."""
         body = xml if isinstance(xml, bytes) else xml.encode()
         own = [] if any(n.lower() == "content-md5" for n, _ in headers) else [("Content-MD5", sums.md5(body))]
@@ -108,15 +131,22 @@ class Client:
 
     # Others that many tests need.
     def versioning(self, bucket: str, status: str) -> Answer:
-        return self.document("PUT", bucket, None, ["versioning"],
-                             f"<VersioningConfiguration {XMLNS}><Status>{status}</Status></VersioningConfiguration>")
+        return self.document(
+            "PUT",
+            bucket,
+            None,
+            ["versioning"],
+            f"<VersioningConfiguration {XMLNS}><Status>{status}</Status></VersioningConfiguration>",
+        )
 
     def delete_many(self, bucket: str, entries: list, quiet: bool = False, headers: Headers = ()) -> Answer:
         """`entries`: key, or (key, version id)."""
+
         def entry(e) -> str:
             key, version = (e, None) if isinstance(e, str) else e
             more = "" if version is None else f"<VersionId>{version}</VersionId>"
             return f"<Object><Key>{escape(key)}</Key>{more}</Object>"
+
         xml = f"<Delete {XMLNS}>{'<Quiet>true</Quiet>' if quiet else ''}{''.join(map(entry, entries))}</Delete>"
         return self.document("POST", bucket, None, ["delete"], xml, headers)
 
@@ -146,15 +176,21 @@ class Client:
     def empty(self, bucket: str) -> None:
         """Every version away, in hundreds; encoded keys, because some tests' keys are no XML."""
         from urllib.parse import unquote
+
         while True:
             page = self.get(bucket, query=["versions", ("encoding-type", "url"), ("max-keys", "500")])
             if page.status == 404:
                 return
-            gone = [(unquote(e.findtext("Key").replace("+", " "), errors="surrogateescape"), e.findtext("VersionId"))
-                    for e in ok(page).xml if e.tag in ("Version", "DeleteMarker")]
+            gone = [
+                (unquote(e.findtext("Key").replace("+", " "), errors="surrogateescape"), e.findtext("VersionId"))
+                for e in ok(page).xml
+                if e.tag in ("Version", "DeleteMarker")
+            ]
             if not gone:
                 return
-            calls = [lambda k=k, v=v: self.delete(bucket, k.encode("utf-8", "surrogateescape"), [("versionId", v)]) for k, v in gone]
+            calls = [
+                lambda k=k, v=v: self.delete(bucket, k.encode("utf-8", "surrogateescape"), [("versionId", v)]) for k, v in gone
+            ]
             for answer in self.many(calls):
                 assert answer.status in (204, 404), answer
 

@@ -2,6 +2,7 @@
 
 Checked against botocore's own signer in test_signer.py, which needs no server.
 """
+
 from __future__ import annotations
 
 import base64
@@ -88,8 +89,16 @@ def to_sign(headers: Headers) -> list[str]:
     return sorted(n for n in names if n in ("host", "content-type", "content-md5", "range") or n.startswith("x-amz-"))
 
 
-def sign_header(keys: Keys, method: str, path: str, query: Query, headers: Headers, payload: str,
-                date: str | None = None, signed: list[str] | None = None) -> tuple[list, str]:
+def sign_header(
+    keys: Keys,
+    method: str,
+    path: str,
+    query: Query,
+    headers: Headers,
+    payload: str,
+    date: str | None = None,
+    signed: list[str] | None = None,
+) -> tuple[list, str]:
     """Headers with x-amz-date, x-amz-content-sha256 and Authorization; and the signature (the seed)."""
     names = {n.lower() for n, _ in headers}
     out = list(headers)
@@ -108,13 +117,27 @@ def sign_header(keys: Keys, method: str, path: str, query: Query, headers: Heade
     return out, signature
 
 
-def sign_query(keys: Keys, method: str, path: str, query: Query, headers: Headers, expires: int | str = 300,
-               date: str | None = None, payload: str = UNSIGNED, over: dict[str, str] | None = None) -> Query:
+def sign_query(
+    keys: Keys,
+    method: str,
+    path: str,
+    query: Query,
+    headers: Headers,
+    expires: int | str = 300,
+    date: str | None = None,
+    payload: str = UNSIGNED,
+    over: dict[str, str] | None = None,
+) -> Query:
     """The query of a presigned URL. `over` replaces parameters before they are signed."""
     date = date or stamp()
     signed = to_sign(headers)
-    own = {"X-Amz-Algorithm": ALGORITHM, "X-Amz-Credential": f"{keys.access}/{keys.scope(date)}", "X-Amz-Date": date,
-           "X-Amz-Expires": str(expires), "X-Amz-SignedHeaders": ";".join(signed)}
+    own = {
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{keys.access}/{keys.scope(date)}",
+        "X-Amz-Date": date,
+        "X-Amz-Expires": str(expires),
+        "X-Amz-SignedHeaders": ";".join(signed),
+    }
     if keys.token:
         own["X-Amz-Security-Token"] = keys.token
     own.update(over or {})
@@ -152,8 +175,9 @@ class Chunks:
         return out + b"\r\n"
 
 
-def form_fields(keys: Keys, conditions: list, date: str | None = None, expires_s: float = 600,
-                policy: bytes | None = None) -> list[tuple[str, str]]:
+def form_fields(
+    keys: Keys, conditions: list, date: str | None = None, expires_s: float = 600, policy: bytes | None = None
+) -> list[tuple[str, str]]:
     """policy and x-amz-* fields of a signed form; their own conditions are added."""
     date = date or stamp()
     credential = f"{keys.access}/{keys.scope(date)}"
@@ -161,5 +185,10 @@ def form_fields(keys: Keys, conditions: list, date: str | None = None, expires_s
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + expires_s))
     document = policy if policy is not None else json.dumps({"expiration": until, "conditions": conditions + own}).encode()
     encoded = base64.b64encode(document).decode()
-    return [("policy", encoded), ("x-amz-algorithm", ALGORITHM), ("x-amz-credential", credential),
-            ("x-amz-date", date), ("x-amz-signature", keys.signature(date, encoded))]
+    return [
+        ("policy", encoded),
+        ("x-amz-algorithm", ALGORITHM),
+        ("x-amz-credential", credential),
+        ("x-amz-date", date),
+        ("x-amz-signature", keys.signature(date, encoded)),
+    ]

@@ -1,4 +1,5 @@
 """The five checksums of S3, in plain Python: slow and independent of everything the server uses."""
+
 from __future__ import annotations
 
 import base64

@@ -1,4 +1,5 @@
 """The five checksums: on store, full-object and composite, their conflicts, attributes and copies."""
+
 from __future__ import annotations
 
 import pytest
@@ -62,13 +63,19 @@ def test_two_at_once(s3, shelf, key):
 @pytest.mark.parametrize("header", ["x-amz-sdk-checksum-algorithm"])
 @pytest.mark.parametrize("case", ["none given", "another given", "unknown"])
 def test_algorithm_named(s3, shelf, key, header, case):
-    more = {"none given": [(header, "SHA256")], "another given": [(header, "SHA256"), (name_of("CRC32"), sums.value("CRC32", BODY))],
-            "unknown": [(header, "MD4"), (name_of("CRC32"), sums.value("CRC32", BODY))]}[case]
+    more = {
+        "none given": [(header, "SHA256")],
+        "another given": [(header, "SHA256"), (name_of("CRC32"), sums.value("CRC32", BODY))],
+        "unknown": [(header, "MD4"), (name_of("CRC32"), sums.value("CRC32", BODY))],
+    }[case]
     refused(s3.put(shelf, key, BODY, more), 400, "InvalidRequest")
     absent(s3, shelf, key)
 
 
-@pytest.mark.parametrize(("value", "code"), [(sums.md5(b"other"), "BadDigest"), ("!!", "InvalidDigest"), ("AAAA", "InvalidDigest"), ("", "InvalidDigest")])
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [(sums.md5(b"other"), "BadDigest"), ("!!", "InvalidDigest"), ("AAAA", "InvalidDigest"), ("", "InvalidDigest")],
+)
 def test_content_md5(s3, shelf, key, value, code):
     refused(s3.put(shelf, key, BODY, [("Content-MD5", value)]), 400, code)
     absent(s3, shelf, key)
@@ -88,9 +95,13 @@ XML_PUTS = ["versioning", "tagging", "cors", "ownership", "access block", "encry
 @pytest.mark.parametrize("fault", ["wrong md5", "bad md5", "wrong crc32"])
 def test_digest_of_a_document(s3, bucket, case, fault):
     from test_limits import document, send_document
+
     ok(s3.put(bucket, "none", b"keep"))
-    header, code = {"wrong md5": (("Content-MD5", sums.md5(b"x")), "BadDigest"), "bad md5": (("Content-MD5", "zz"), "InvalidDigest"),
-                    "wrong crc32": (("x-amz-checksum-crc32", sums.value("CRC32", b"x")), "BadDigest")}[fault]
+    header, code = {
+        "wrong md5": (("Content-MD5", sums.md5(b"x")), "BadDigest"),
+        "bad md5": (("Content-MD5", "zz"), "InvalidDigest"),
+        "wrong crc32": (("x-amz-checksum-crc32", sums.value("CRC32", b"x")), "BadDigest"),
+    }[fault]
     headers = [header] if fault != "wrong crc32" else [header, ("Content-MD5", sums.md5(document(case).encode()))]
     refused(send_document(s3, bucket, case, document(case), headers=headers), 400, code)
     present(s3, bucket, "none", b"keep")
@@ -98,6 +109,7 @@ def test_digest_of_a_document(s3, bucket, case, fault):
 
 
 # Uploads in parts.
+
 
 def begin(s3, bucket, key, algorithm, kind=None):
     headers = [("x-amz-checksum-algorithm", algorithm)] + ([("x-amz-checksum-type", kind)] if kind else [])
@@ -147,7 +159,11 @@ def test_full_object(s3, shelf, key, algorithm):
     assert (answer["x-amz-checksum-algorithm"], answer["x-amz-checksum-type"]) == (algorithm, "FULL_OBJECT")
     upload = answer.text("UploadId")
     parts = upload_parts(s3, shelf, key, upload, algorithm, [BODY])
-    answer = ok(s3.complete(shelf, key, upload, parts, [(name_of(algorithm), sums.value(algorithm, BODY)), ("x-amz-checksum-type", "FULL_OBJECT")]))
+    answer = ok(
+        s3.complete(
+            shelf, key, upload, parts, [(name_of(algorithm), sums.value(algorithm, BODY)), ("x-amz-checksum-type", "FULL_OBJECT")]
+        )
+    )
     assert answer.text(f"Checksum{algorithm}") == sums.value(algorithm, BODY)
     got = ok(s3.head(shelf, key, headers=MODE))
     assert got[name_of(algorithm)] == sums.value(algorithm, BODY) and got["x-amz-checksum-type"] == "FULL_OBJECT"
@@ -169,8 +185,10 @@ def test_crc64nvme_by_default_of_an_upload(s3, shelf, key):
     assert (got[name_of("CRC64NVME")], got["x-amz-checksum-type"]) == (sums.value("CRC64NVME", BODY), "FULL_OBJECT")
 
 
-@pytest.mark.parametrize(("algorithm", "kind"), [("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("MD4", None),
-                                                 ("CRC32", "HALF_OBJECT")])
+@pytest.mark.parametrize(
+    ("algorithm", "kind"),
+    [("SHA1", "FULL_OBJECT"), ("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("MD4", None), ("CRC32", "HALF_OBJECT")],
+)
 def test_impossible_kinds(s3, shelf, key, algorithm, kind):
     refused(begin(s3, shelf, key, algorithm, kind), 400, ("InvalidRequest", "InvalidArgument"))
 
@@ -210,12 +228,18 @@ def test_complete_names_a_wrong_part_checksum(s3, shelf, key, algorithm, kind):
 
 
 def test_complete_names_a_wrong_whole(s3, shelf, key):
-    refused(completing(s3, shelf, key, "CRC32", "FULL_OBJECT", headers=[(name_of("CRC32"), sums.value("CRC32", b"x"))]), 400, "BadDigest")
+    refused(
+        completing(s3, shelf, key, "CRC32", "FULL_OBJECT", headers=[(name_of("CRC32"), sums.value("CRC32", b"x"))]),
+        400,
+        "BadDigest",
+    )
     absent(s3, shelf, key)
 
 
 def test_complete_names_another_kind(s3, shelf, key):
-    refused(completing(s3, shelf, key, "CRC32", "COMPOSITE", headers=[("x-amz-checksum-type", "FULL_OBJECT")]), 400, "InvalidRequest")
+    refused(
+        completing(s3, shelf, key, "CRC32", "COMPOSITE", headers=[("x-amz-checksum-type", "FULL_OBJECT")]), 400, "InvalidRequest"
+    )
     absent(s3, shelf, key)
 
 
@@ -241,7 +265,11 @@ def attributes(s3, bucket, key, names=EVERYTHING, **headers):
 def test_attributes(s3, shelf, key):
     ok(s3.put(shelf, key, BODY, [(name_of("SHA1"), sums.value("SHA1", BODY))]))
     got = ok(attributes(s3, shelf, key))
-    assert (got.text("ETag"), got.text("ObjectSize"), got.text("StorageClass")) == (sums.etag(BODY).strip('"'), str(len(BODY)), "STANDARD")
+    assert (got.text("ETag"), got.text("ObjectSize"), got.text("StorageClass")) == (
+        sums.etag(BODY).strip('"'),
+        str(len(BODY)),
+        "STANDARD",
+    )
     assert (got.text("Checksum/ChecksumSHA1"), got.text("Checksum/ChecksumType")) == (sums.value("SHA1", BODY), "FULL_OBJECT")
     assert got.texts("ObjectParts") == [] and got["last-modified"]
     assert ok(attributes(s3, shelf, key, "ObjectSize")).text("ETag") is None
@@ -269,7 +297,13 @@ def test_attributes_of_parts_page_by_page(s3, shelf, of_three, size):
     for _ in range(5):
         got = ok(attributes(s3, shelf, name, "ObjectParts", x_amz_max_parts=str(size), x_amz_part_number_marker=marker))
         assert got.text("ObjectParts/PartsCount") == "3" or got.text("ObjectParts/TotalPartsCount") == "3"
-        here = list(zip(got.texts("ObjectParts/Part/PartNumber"), got.texts("ObjectParts/Part/Size"), got.texts("ObjectParts/Part/ChecksumSHA256")))
+        here = list(
+            zip(
+                got.texts("ObjectParts/Part/PartNumber"),
+                got.texts("ObjectParts/Part/Size"),
+                got.texts("ObjectParts/Part/ChecksumSHA256"),
+            )
+        )
         assert len(here) <= size
         found += here
         if got.text("ObjectParts/IsTruncated") == "false":
@@ -279,6 +313,7 @@ def test_attributes_of_parts_page_by_page(s3, shelf, of_three, size):
 
 
 # Copies.
+
 
 @pytest.mark.parametrize("algorithm", sums.ALGORITHMS)
 def test_copy_keeps_the_algorithm(s3, shelf, key, algorithm):

@@ -1,4 +1,5 @@
 """Conditions on reads, writes, deletes, copies and completes, alone and in races."""
+
 from __future__ import annotations
 
 import pytest
@@ -20,15 +21,24 @@ def there(s3, shelf):
 
 
 READS = {
-    "if-match same": ({"If-Match": ETAG}, 200), "if-match other": ({"If-Match": WRONG}, 412), "if-match any": ({"If-Match": "*"}, 200),
-    "if-match unquoted": ({"If-Match": BARE}, 200), "if-match list": ({"If-Match": f"{WRONG}, {ETAG}"}, 200),
-    "if-none-match same": ({"If-None-Match": ETAG}, 304), "if-none-match other": ({"If-None-Match": WRONG}, 200),
-    "if-none-match any": ({"If-None-Match": "*"}, 304), "if-none-match unquoted": ({"If-None-Match": BARE}, 304),
-    "if-none-match weak": ({"If-None-Match": f"W/{ETAG}"}, 304), "if-none-match list": ({"If-None-Match": f"{WRONG}, {ETAG}"}, 304),
-    "modified since past": ({"If-Modified-Since": PAST}, 200), "modified since itself": ({"If-Modified-Since": "LAST"}, 304),
-    "unmodified since past": ({"If-Unmodified-Since": PAST}, 412), "unmodified since itself": ({"If-Unmodified-Since": "LAST"}, 200),
+    "if-match same": ({"If-Match": ETAG}, 200),
+    "if-match other": ({"If-Match": WRONG}, 412),
+    "if-match any": ({"If-Match": "*"}, 200),
+    "if-match unquoted": ({"If-Match": BARE}, 200),
+    "if-match list": ({"If-Match": f"{WRONG}, {ETAG}"}, 200),
+    "if-none-match same": ({"If-None-Match": ETAG}, 304),
+    "if-none-match other": ({"If-None-Match": WRONG}, 200),
+    "if-none-match any": ({"If-None-Match": "*"}, 304),
+    "if-none-match unquoted": ({"If-None-Match": BARE}, 304),
+    "if-none-match weak": ({"If-None-Match": f"W/{ETAG}"}, 304),
+    "if-none-match list": ({"If-None-Match": f"{WRONG}, {ETAG}"}, 304),
+    "modified since past": ({"If-Modified-Since": PAST}, 200),
+    "modified since itself": ({"If-Modified-Since": "LAST"}, 304),
+    "unmodified since past": ({"If-Unmodified-Since": PAST}, 412),
+    "unmodified since itself": ({"If-Unmodified-Since": "LAST"}, 200),
     "unmodified since future": ({"If-Unmodified-Since": FUTURE}, 200),
-    "modified since nonsense": ({"If-Modified-Since": "yesterday"}, 200), "unmodified since nonsense": ({"If-Unmodified-Since": "x"}, 200),
+    "modified since nonsense": ({"If-Modified-Since": "yesterday"}, 200),
+    "unmodified since nonsense": ({"If-Unmodified-Since": "x"}, 200),
     # If-Match true beats If-Unmodified-Since false; If-None-Match false beats If-Modified-Since true.
     "match beats unmodified": ({"If-Match": ETAG, "If-Unmodified-Since": PAST}, 200),
     "no match in spite of unmodified": ({"If-Match": WRONG, "If-Unmodified-Since": FUTURE}, 412),
@@ -57,9 +67,12 @@ def test_read(s3, shelf, there, case, method):
 
 
 WRITES = {
-    "none-match any, absent": (None, {"If-None-Match": "*"}, 200, None), "none-match any, there": (BODY, {"If-None-Match": "*"}, 412, "PreconditionFailed"),
-    "match same": (BODY, {"If-Match": ETAG}, 200, None), "match unquoted": (BODY, {"If-Match": BARE}, 200, None),
-    "match other": (BODY, {"If-Match": WRONG}, 412, "PreconditionFailed"), "match, absent": (None, {"If-Match": ETAG}, 404, "NoSuchKey"),
+    "none-match any, absent": (None, {"If-None-Match": "*"}, 200, None),
+    "none-match any, there": (BODY, {"If-None-Match": "*"}, 412, "PreconditionFailed"),
+    "match same": (BODY, {"If-Match": ETAG}, 200, None),
+    "match unquoted": (BODY, {"If-Match": BARE}, 200, None),
+    "match other": (BODY, {"If-Match": WRONG}, 412, "PreconditionFailed"),
+    "match, absent": (None, {"If-Match": ETAG}, 404, "NoSuchKey"),
     # AWS has `*` alone and answers 501; a store that compares must then refuse as well.
     "none-match an etag": (BODY, {"If-None-Match": ETAG}, (412, 501), ("PreconditionFailed", "NotImplemented")),
 }
@@ -110,7 +123,13 @@ def test_delete_marker_is_nothing_to_a_write(s3, bucket):
     present(s3, bucket, "k", OTHER)
 
 
-DELETES = {"match": (BODY, ETAG, 204), "match unquoted": (BODY, BARE, 204), "other": (BODY, WRONG, 412), "any": (BODY, "*", 204), "absent": (None, ETAG, 404)}
+DELETES = {
+    "match": (BODY, ETAG, 204),
+    "match unquoted": (BODY, BARE, 204),
+    "other": (BODY, WRONG, 412),
+    "any": (BODY, "*", 204),
+    "absent": (None, ETAG, 404),
+}
 
 
 @pytest.mark.parametrize("case", DELETES)
@@ -139,10 +158,17 @@ def test_delete_of_a_versioned_key(s3, bucket):
 
 def test_delete_many_with_etags(s3, bucket):
     from s3 import XMLNS
+
     for name in ("a", "b"):
         ok(s3.put(bucket, name, BODY))
-    xml = (f"<Delete {XMLNS}><Object><Key>a</Key><ETag>{ETAG}</ETag></Object>"
-           f"<Object><Key>b</Key><ETag>{WRONG}</ETag></Object></Delete>").replace('"0', "&quot;0").replace('0"<', "0&quot;<")
+    xml = (
+        (
+            f"<Delete {XMLNS}><Object><Key>a</Key><ETag>{ETAG}</ETag></Object>"
+            f"<Object><Key>b</Key><ETag>{WRONG}</ETag></Object></Delete>"
+        )
+        .replace('"0', "&quot;0")
+        .replace('0"<', "0&quot;<")
+    )
     answer = ok(s3.document("POST", bucket, None, ["delete"], xml))
     assert answer.texts("Deleted/Key") == ["a"]
     assert (answer.texts("Error/Key"), answer.texts("Error/Code")) == (["b"], ["PreconditionFailed"])
@@ -150,9 +176,12 @@ def test_delete_many_with_etags(s3, bucket):
 
 
 SOURCES = {
-    "match": ({"x-amz-copy-source-if-match": ETAG}, 200), "match other": ({"x-amz-copy-source-if-match": WRONG}, 412),
-    "none-match": ({"x-amz-copy-source-if-none-match": ETAG}, 412), "none-match other": ({"x-amz-copy-source-if-none-match": WRONG}, 200),
-    "modified since past": ({"x-amz-copy-source-if-modified-since": PAST}, 200), "modified since itself": ({"x-amz-copy-source-if-modified-since": "LAST"}, 412),
+    "match": ({"x-amz-copy-source-if-match": ETAG}, 200),
+    "match other": ({"x-amz-copy-source-if-match": WRONG}, 412),
+    "none-match": ({"x-amz-copy-source-if-none-match": ETAG}, 412),
+    "none-match other": ({"x-amz-copy-source-if-none-match": WRONG}, 200),
+    "modified since past": ({"x-amz-copy-source-if-modified-since": PAST}, 200),
+    "modified since itself": ({"x-amz-copy-source-if-modified-since": "LAST"}, 412),
     "unmodified since past": ({"x-amz-copy-source-if-unmodified-since": PAST}, 412),
     "unmodified since future": ({"x-amz-copy-source-if-unmodified-since": FUTURE}, 200),
     "match beats unmodified": ({"x-amz-copy-source-if-match": ETAG, "x-amz-copy-source-if-unmodified-since": PAST}, 200),
@@ -228,5 +257,9 @@ def test_complete_after_a_put_that_came_between(s3, shelf, key):
     upload = s3.begin(shelf, key)
     etag = ok(s3.part(shelf, key, upload, 1, OTHER))["etag"]
     ok(s3.put(shelf, key, BODY))
-    refused(s3.complete(shelf, key, upload, [(1, etag)], [("If-None-Match", "*")]), (409, 412), ("PreconditionFailed", "ConditionalRequestConflict"))
+    refused(
+        s3.complete(shelf, key, upload, [(1, etag)], [("If-None-Match", "*")]),
+        (409, 412),
+        ("PreconditionFailed", "ConditionalRequestConflict"),
+    )
     present(s3, shelf, key, BODY)

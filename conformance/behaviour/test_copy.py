@@ -1,4 +1,5 @@
 """CopyObject: sources, directives, onto itself, and what does not come along."""
+
 from __future__ import annotations
 
 import pytest
@@ -18,7 +19,14 @@ def copy(s3, bucket, key, source, *more):
 
 @pytest.fixture
 def there(s3, shelf, key):
-    ok(s3.put(shelf, key, b"source", [("x-amz-meta-a", "1"), ("Content-Type", "text/x"), ("Cache-Control", "no-store"), ("x-amz-tagging", "t=1")]))
+    ok(
+        s3.put(
+            shelf,
+            key,
+            b"source",
+            [("x-amz-meta-a", "1"), ("Content-Type", "text/x"), ("Cache-Control", "no-store"), ("x-amz-tagging", "t=1")],
+        )
+    )
     return key
 
 
@@ -26,13 +34,23 @@ def test_plain(s3, shelf, there):
     answer = ok(copy(s3, shelf, there + "c", source_of(shelf, there)))
     assert answer.text("ETag") == sums.etag(b"source") and answer.text("LastModified")
     got = present(s3, shelf, there + "c", b"source")
-    assert (got["x-amz-meta-a"], got["content-type"], got["cache-control"], got["x-amz-tagging-count"]) == ("1", "text/x", "no-store", "1")
+    assert (got["x-amz-meta-a"], got["content-type"], got["cache-control"], got["x-amz-tagging-count"]) == (
+        "1",
+        "text/x",
+        "no-store",
+        "1",
+    )
 
 
 def test_metadata_replaced(s3, shelf, there):
     ok(copy(s3, shelf, there + "c", source_of(shelf, there), ("x-amz-metadata-directive", "REPLACE"), ("x-amz-meta-b", "2")))
     got = present(s3, shelf, there + "c", b"source")
-    assert (got["x-amz-meta-a"], got["x-amz-meta-b"], got["content-type"], got["cache-control"]) == (None, "2", "binary/octet-stream", None)
+    assert (got["x-amz-meta-a"], got["x-amz-meta-b"], got["content-type"], got["cache-control"]) == (
+        None,
+        "2",
+        "binary/octet-stream",
+        None,
+    )
     assert got["x-amz-tagging-count"] == "1"
 
 
@@ -42,8 +60,11 @@ def test_metadata_without_directive_is_ignored(s3, shelf, there):
     assert (got["x-amz-meta-a"], got["x-amz-meta-b"]) == ("1", None)
 
 
-@pytest.mark.parametrize(("directive", "tagging", "expected"), [
-    ("REPLACE", "u=2", {"u": "2"}), ("REPLACE", None, {}), ("COPY", None, {"t": "1"}), (None, "u=2", {"t": "1"})], ids=str)
+@pytest.mark.parametrize(
+    ("directive", "tagging", "expected"),
+    [("REPLACE", "u=2", {"u": "2"}), ("REPLACE", None, {}), ("COPY", None, {"t": "1"}), (None, "u=2", {"t": "1"})],
+    ids=str,
+)
 def test_tagging_directive(s3, shelf, there, directive, tagging, expected):
     more = [("x-amz-tagging-directive", directive)] if directive else []
     more += [("x-amz-tagging", tagging)] if tagging else []
@@ -87,12 +108,17 @@ def test_source_version(s3, bucket, how):
 
 @pytest.mark.parametrize("source", ["", "/", "noslash", "//", "bucket/", "%zz/k"])
 def test_malformed_source(s3, shelf, key, source):
-    refused(copy(s3, shelf, key, ("x-amz-copy-source", source)), (400, 404), ("InvalidArgument", "InvalidRequest", "NoSuchBucket", "NoSuchKey"))
+    refused(
+        copy(s3, shelf, key, ("x-amz-copy-source", source)),
+        (400, 404),
+        ("InvalidArgument", "InvalidRequest", "NoSuchBucket", "NoSuchKey"),
+    )
     absent(s3, shelf, key)
 
 
 def test_missing_source(s3, shelf, key):
     from conftest import fresh_name
+
     refused(copy(s3, shelf, key, source_of(shelf, key + "none")), 404, "NoSuchKey")
     refused(copy(s3, shelf, key, source_of(fresh_name(), "k")), 404, "NoSuchBucket")
     ok(s3.put(shelf, key + "s"))
@@ -123,8 +149,12 @@ def test_onto_itself_without_a_change(s3, bucket, state):
     assert len(s3.versions(bucket)) == 1
 
 
-CHANGES = {"metadata": ("x-amz-metadata-directive", "REPLACE"), "storage class": ("x-amz-storage-class", "GLACIER_IR"),
-           "redirect": ("x-amz-website-redirect-location", "/x"), "encryption": ("x-amz-server-side-encryption", "AES256")}
+CHANGES = {
+    "metadata": ("x-amz-metadata-directive", "REPLACE"),
+    "storage class": ("x-amz-storage-class", "GLACIER_IR"),
+    "redirect": ("x-amz-website-redirect-location", "/x"),
+    "encryption": ("x-amz-server-side-encryption", "AES256"),
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -177,7 +207,14 @@ def test_storage_class_does_not_come_along(s3, shelf, key):
 
 
 def test_encryption_does_not_come_along(s3, shelf, key):
-    ok(s3.put(shelf, key, b"v", [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "testkey-1")]))
+    ok(
+        s3.put(
+            shelf,
+            key,
+            b"v",
+            [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "testkey-1")],
+        )
+    )
     ok(copy(s3, shelf, key + "c", source_of(shelf, key)))
     assert ok(s3.head(shelf, key + "c"))["x-amz-server-side-encryption"] in (None, "AES256")
 

@@ -1,4 +1,5 @@
 """Cross-origin requests: preflights that pass and that do not, and what real answers carry."""
+
 from __future__ import annotations
 
 import pytest
@@ -20,14 +21,21 @@ def rule(origins=(ORIGIN,), methods=("GET", "PUT"), headers=(), expose=(), age=N
 @pytest.fixture
 def shared(s3, bucket):
     """A bucket with three rules."""
-    rules = [rule(headers=["x-amz-*", "content-type"], expose=["ETag", "x-amz-meta-a"], age=600),
-             rule(origins=["https://*.wild.com"], methods=["GET"]), rule(origins=["*"], methods=["HEAD"])]
+    rules = [
+        rule(headers=["x-amz-*", "content-type"], expose=["ETag", "x-amz-meta-a"], age=600),
+        rule(origins=["https://*.wild.com"], methods=["GET"]),
+        rule(origins=["*"], methods=["HEAD"]),
+    ]
     ok(s3.document("PUT", bucket, None, ["cors"], cors(*rules)))
     return bucket
 
 
 def preflight(anonymous, bucket, origin=ORIGIN, method="GET", headers=None, key="k"):
-    more = [(n, v) for n, v in (("Origin", origin), ("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", headers)) if v is not None]
+    more = [
+        (n, v)
+        for n, v in (("Origin", origin), ("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", headers))
+        if v is not None
+    ]
     return anonymous.request("OPTIONS", bucket, key, headers=more)
 
 
@@ -54,11 +62,18 @@ def test_preflight_of_a_wildcard(anonymous, shared):
 
 
 NEGATIVE = {
-    "another origin": {"origin": "https://evil.com"}, "origin that begins alike": {"origin": ORIGIN + ".evil.com"},
-    "another scheme": {"origin": "http://app.example.com"}, "another port": {"origin": ORIGIN + ":8443"}, "null": {"origin": "null"},
-    "another method": {"method": "DELETE"}, "another header": {"headers": "x-secret"}, "one header of two": {"headers": "content-type, x-secret"},
-    "wildcard without its dot": {"origin": "https://wild.com"}, "wildcard, another method": {"origin": "https://a.wild.com", "method": "PUT"},
-    "rule without headers": {"origin": "https://a.wild.com", "headers": "x-amz-date"}, "lower-case method": {"method": "get"},
+    "another origin": {"origin": "https://evil.com"},
+    "origin that begins alike": {"origin": ORIGIN + ".evil.com"},
+    "another scheme": {"origin": "http://app.example.com"},
+    "another port": {"origin": ORIGIN + ":8443"},
+    "null": {"origin": "null"},
+    "another method": {"method": "DELETE"},
+    "another header": {"headers": "x-secret"},
+    "one header of two": {"headers": "content-type, x-secret"},
+    "wildcard without its dot": {"origin": "https://wild.com"},
+    "wildcard, another method": {"origin": "https://a.wild.com", "method": "PUT"},
+    "rule without headers": {"origin": "https://a.wild.com", "headers": "x-amz-date"},
+    "lower-case method": {"method": "get"},
 }
 
 
@@ -81,6 +96,7 @@ def test_preflight_without_configuration(s3, anonymous, bucket):
 
 def test_preflight_of_a_missing_bucket(anonymous):
     from conftest import fresh_name
+
     refused(preflight(anonymous, fresh_name()), (403, 404), ("AccessForbidden", "AccessDenied", "NoSuchBucket"))
 
 
@@ -104,21 +120,38 @@ def test_real_answer_to_others(s3, shared, origin):
 
 
 def test_errors_carry_it_too(s3, anonymous, shared):
-    for answer in (s3.get(shared, "none", headers=[("Origin", ORIGIN)]), anonymous.get(shared, "none", headers=[("Origin", ORIGIN)])):
+    for answer in (
+        s3.get(shared, "none", headers=[("Origin", ORIGIN)]),
+        anonymous.get(shared, "none", headers=[("Origin", ORIGIN)]),
+    ):
         refused(answer, (403, 404))
         assert answer["access-control-allow-origin"] == ORIGIN
 
 
 def test_first_rule_that_fits(s3, anonymous, bucket):
-    ok(s3.document("PUT", bucket, None, ["cors"], cors(rule(methods=["PUT"], age=1), rule(methods=["GET"], age=2), rule(methods=["GET"], age=3))))
+    ok(
+        s3.document(
+            "PUT",
+            bucket,
+            None,
+            ["cors"],
+            cors(rule(methods=["PUT"], age=1), rule(methods=["GET"], age=2), rule(methods=["GET"], age=3)),
+        )
+    )
     assert preflight(anonymous, bucket)["access-control-max-age"] == "2"
 
 
 BAD = {
-    "no rules": cors(), "no origin": cors("<AllowedMethod>GET</AllowedMethod>"), "no method": cors("<AllowedOrigin>*</AllowedOrigin>"),
-    "unknown method": cors(rule(methods=["OPTIONS"])), "lower-case method": cors(rule(methods=["get"])), "two stars in an origin": cors(rule(origins=["https://*.a.*"])),
-    "two stars in a header": cors(rule(headers=["x-*-*"])), "star in an exposed header": cors(rule(expose=["x-*"])),
-    "101 rules": cors(*[rule()] * 101), "age is no number": cors(rule(age="soon")),
+    "no rules": cors(),
+    "no origin": cors("<AllowedMethod>GET</AllowedMethod>"),
+    "no method": cors("<AllowedOrigin>*</AllowedOrigin>"),
+    "unknown method": cors(rule(methods=["OPTIONS"])),
+    "lower-case method": cors(rule(methods=["get"])),
+    "two stars in an origin": cors(rule(origins=["https://*.a.*"])),
+    "two stars in a header": cors(rule(headers=["x-*-*"])),
+    "star in an exposed header": cors(rule(expose=["x-*"])),
+    "101 rules": cors(*[rule()] * 101),
+    "age is no number": cors(rule(age="soon")),
 }
 
 

@@ -1,4 +1,5 @@
 """Keys and bucket names: kept byte for byte, never normalised, never a path on a disk."""
+
 from __future__ import annotations
 
 from urllib.parse import unquote
@@ -8,18 +9,69 @@ from s3 import absent, ok, present, refused
 
 # id → key. Each is stored, read, listed and deleted, alone and beside look-alikes.
 KEYS = {
-    "dot": ".", "two dots": "..", "climbs": "a/../b", "climbs out": "../../etc/passwd", "stays": "a/./b", "leading slash": "/a",
-    "leading double slash": "//a", "double slash": "a//b", "triple slash": "a///b", "only slash": "/", "trailing slash": "a/",
-    "trailing double slash": "a//", "backslash": "a\\b", "backslash climb": "..\\..\\x", "drive": "C:\\x", "space": "a b",
-    "leading space": " a", "trailing space": "a ", "only space": " ", "plus": "a+b", "percent": "a%b", "percent literal": "a%2Fb",
-    "percent twice": "a%252Fb", "percent null": "a%00b", "query mark": "a?b", "sub-resource": "?acl", "acl": "acl", "uploads": "uploads",
-    "hash": "a#b", "ampersand": "a&b=c", "quote": "a\"b'c", "angle": "<a>&amp;</a>", "comma": "a,b;c", "colon": "a:b@c", "tilde": "~a",
-    "brackets": "a[b]{c}|^`", "emoji": "😀/👩‍👩‍👧", "cjk": "日本語", "rtl": "שלום", "nfc": "\u00e9", "nfd": "e\u0301", "bom": "\ufeffa",
-    "last plane": "\U0010fffd", "private": "\ue000", "soft hyphen": "a\u00adb", "no-break space": "a\u00a0b",
-    "line separator": "a\u2028b", "dash": "-", "double dash": "--help", "star": "*", "wildcard": "a*?b", "dollar": "${x}",
+    "dot": ".",
+    "two dots": "..",
+    "climbs": "a/../b",
+    "climbs out": "../../etc/passwd",
+    "stays": "a/./b",
+    "leading slash": "/a",
+    "leading double slash": "//a",
+    "double slash": "a//b",
+    "triple slash": "a///b",
+    "only slash": "/",
+    "trailing slash": "a/",
+    "trailing double slash": "a//",
+    "backslash": "a\\b",
+    "backslash climb": "..\\..\\x",
+    "drive": "C:\\x",
+    "space": "a b",
+    "leading space": " a",
+    "trailing space": "a ",
+    "only space": " ",
+    "plus": "a+b",
+    "percent": "a%b",
+    "percent literal": "a%2Fb",
+    "percent twice": "a%252Fb",
+    "percent null": "a%00b",
+    "query mark": "a?b",
+    "sub-resource": "?acl",
+    "acl": "acl",
+    "uploads": "uploads",
+    "hash": "a#b",
+    "ampersand": "a&b=c",
+    "quote": "a\"b'c",
+    "angle": "<a>&amp;</a>",
+    "comma": "a,b;c",
+    "colon": "a:b@c",
+    "tilde": "~a",
+    "brackets": "a[b]{c}|^`",
+    "emoji": "😀/👩‍👩‍👧",
+    "cjk": "日本語",
+    "rtl": "שלום",
+    "nfc": "\u00e9",
+    "nfd": "e\u0301",
+    "bom": "\ufeffa",
+    "last plane": "\U0010fffd",
+    "private": "\ue000",
+    "soft hyphen": "a\u00adb",
+    "no-break space": "a\u00a0b",
+    "line separator": "a\u2028b",
+    "dash": "-",
+    "double dash": "--help",
+    "star": "*",
+    "wildcard": "a*?b",
+    "dollar": "${x}",
 }
-CONTROLS = {"tab": "a\tb", "newline": "a\nb", "return": "a\rb", "one": "a\x01b", "escape": "a\x1bb", "delete": "a\x7fb", "c1": "a\x85b",
-            "last of the plane": "\uffff"}
+CONTROLS = {
+    "tab": "a\tb",
+    "newline": "a\nb",
+    "return": "a\rb",
+    "one": "a\x01b",
+    "escape": "a\x1bb",
+    "delete": "a\x7fb",
+    "c1": "a\x85b",
+    "last of the plane": "\uffff",
+}
 
 
 @pytest.mark.parametrize("case", KEYS)
@@ -63,8 +115,14 @@ def test_nul_is_kept_or_refused(s3, bucket):
     absent(s3, bucket, "a")
 
 
-BAD_UTF8 = {"lone continuation": b"a\x80", "surrogate": b"\xed\xa0\x80", "overlong slash": b"\xc0\xaf", "cut": b"\xe2\x82", "not utf-8": b"\xff\xfe",
-            "beyond unicode": b"\xf4\x90\x80\x80"}
+BAD_UTF8 = {
+    "lone continuation": b"a\x80",
+    "surrogate": b"\xed\xa0\x80",
+    "overlong slash": b"\xc0\xaf",
+    "cut": b"\xe2\x82",
+    "not utf-8": b"\xff\xfe",
+    "beyond unicode": b"\xf4\x90\x80\x80",
+}
 
 
 @pytest.mark.parametrize("case", BAD_UTF8)
@@ -82,7 +140,26 @@ def test_broken_percent_encoding(s3, bucket, path):
 
 
 def test_look_alikes_are_different(s3, bucket):
-    names = ["a", "A", "a/", "/a", "a//", "a/.", "a/..", "a b", "a+b", "a%20b", "\u00e9", "e\u0301", "é/", "a\\", "a ", "á", "./a", "../a"]
+    names = [
+        "a",
+        "A",
+        "a/",
+        "/a",
+        "a//",
+        "a/.",
+        "a/..",
+        "a b",
+        "a+b",
+        "a%20b",
+        "\u00e9",
+        "e\u0301",
+        "é/",
+        "a\\",
+        "a ",
+        "á",
+        "./a",
+        "../a",
+    ]
     for answer in s3.many([lambda n=n: s3.put(bucket, n, n.encode()) for n in names]):
         ok(answer)
     assert s3.keys_of(bucket) == sorted(names, key=str.encode)
@@ -126,8 +203,24 @@ def test_climbing_stays_in_the_bucket(s3, new_bucket):
         assert b"root:" not in s3.request("GET", path=path).body
 
 
-@pytest.mark.parametrize("name", ["buckets", "admin", "metrics", "console", "health", "api", "static", "minio", "favicon.ico", "index.html",
-                                  "robots.txt", "datamesh", "system"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "buckets",
+        "admin",
+        "metrics",
+        "console",
+        "health",
+        "api",
+        "static",
+        "minio",
+        "favicon.ico",
+        "index.html",
+        "robots.txt",
+        "datamesh",
+        "system",
+    ],
+)
 def test_bucket_with_a_path_of_ours(s3, anonymous, name):
     ok(s3.request("PUT", name))
     try:
@@ -139,8 +232,26 @@ def test_bucket_with_a_path_of_ours(s3, anonymous, name):
         s3.remove(name)
 
 
-BAD_BUCKETS = ["ab", "a" * 64, "Abc", "a_b_c", "a..b", "-abc", "abc-", ".abc", "abc.", "192.168.1.1", "xn--abc", "abc-s3alias", "abc--ol-s3",
-               "sthree-abc", "a b c", "a%b", "äöü", "abc--x-s3"]
+BAD_BUCKETS = [
+    "ab",
+    "a" * 64,
+    "Abc",
+    "a_b_c",
+    "a..b",
+    "-abc",
+    "abc-",
+    ".abc",
+    "abc.",
+    "192.168.1.1",
+    "xn--abc",
+    "abc-s3alias",
+    "abc--ol-s3",
+    "sthree-abc",
+    "a b c",
+    "a%b",
+    "äöü",
+    "abc--x-s3",
+]
 
 
 @pytest.mark.parametrize("name", BAD_BUCKETS)

@@ -1,4 +1,5 @@
 """Bodies that end early or late, and every size limit at its edge."""
+
 from __future__ import annotations
 
 import pytest
@@ -50,8 +51,10 @@ def test_put_without_length(s3, shelf, key):
 
 def test_put_in_http_chunks_without_decoded_length(s3, shelf, key):
     with s3.connect() as c:
-        c.send(s3.prepare("PUT", shelf, key, headers=[("Transfer-Encoding", "chunked")], payload=UNSIGNED, length=False),
-               b"4\r\ngood\r\n0\r\n\r\n")
+        c.send(
+            s3.prepare("PUT", shelf, key, headers=[("Transfer-Encoding", "chunked")], payload=UNSIGNED, length=False),
+            b"4\r\ngood\r\n0\r\n\r\n",
+        )
         refused(c.answer(), (411, 501), ("MissingContentLength", "NotImplemented"))
     absent(s3, shelf, key)
 
@@ -76,8 +79,13 @@ def test_five_gib_is_let_begin(s3, shelf, key):
     absent(s3, shelf, key)
 
 
-AT_LIMIT = {"ascii": "k" * KEY_BYTES_MAX, "two bytes": "ä" * (KEY_BYTES_MAX // 2), "four bytes": "😀" * (KEY_BYTES_MAX // 4),
-            "slashes": "/" * KEY_BYTES_MAX, "deep": "a/" * (KEY_BYTES_MAX // 2)}
+AT_LIMIT = {
+    "ascii": "k" * KEY_BYTES_MAX,
+    "two bytes": "ä" * (KEY_BYTES_MAX // 2),
+    "four bytes": "😀" * (KEY_BYTES_MAX // 4),
+    "slashes": "/" * KEY_BYTES_MAX,
+    "deep": "a/" * (KEY_BYTES_MAX // 2),
+}
 
 
 @pytest.mark.parametrize("case", AT_LIMIT)
@@ -142,18 +150,34 @@ def delete_xml(inner: str) -> str:
     return f"<Delete {XMLNS}>{inner}</Delete>"
 
 
-BOMB = ('<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa">'
-        + "".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(8)) + "]>")
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa">'
+    + "".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(8))
+    + "]>"
+)
 DOCUMENTS = {
     "versioning": ("PUT", ["versioning"], "VersioningConfiguration", "<Status>Enabled</Status>"),
     "tagging": ("PUT", ["tagging"], "Tagging", "<TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet>"),
-    "cors": ("PUT", ["cors"], "CORSConfiguration",
-             "<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule>"),
+    "cors": (
+        "PUT",
+        ["cors"],
+        "CORSConfiguration",
+        "<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule>",
+    ),
     "delete": ("POST", ["delete"], "Delete", "<Object><Key>none</Key></Object>"),
-    "ownership": ("PUT", ["ownershipControls"], "OwnershipControls", "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>"),
+    "ownership": (
+        "PUT",
+        ["ownershipControls"],
+        "OwnershipControls",
+        "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>",
+    ),
     "access block": ("PUT", ["publicAccessBlock"], "PublicAccessBlockConfiguration", "<BlockPublicAcls>false</BlockPublicAcls>"),
-    "encryption": ("PUT", ["encryption"], "ServerSideEncryptionConfiguration",
-                   "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>"),
+    "encryption": (
+        "PUT",
+        ["encryption"],
+        "ServerSideEncryptionConfiguration",
+        "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>",
+    ),
 }
 
 
@@ -179,7 +203,14 @@ def test_document_without_namespace(s3, bucket, case):
 
 @pytest.mark.parametrize("case", DOCUMENTS)
 def test_document_with_declaration_comment_and_space(s3, bucket, case):
-    ok(send_document(s3, bucket, case, '<?xml version="1.0" encoding="UTF-8"?>\n<!-- c -->\n' + document(case).replace("><", ">\n  <") + "\n"))
+    ok(
+        send_document(
+            s3,
+            bucket,
+            case,
+            '<?xml version="1.0" encoding="UTF-8"?>\n<!-- c -->\n' + document(case).replace("><", ">\n  <") + "\n",
+        )
+    )
 
 
 @pytest.mark.parametrize("case", DOCUMENTS)
@@ -209,8 +240,10 @@ def test_entity_bomb(s3, bucket, case):
 
 
 def test_external_entity_is_not_read(s3, bucket):
-    xml = ('<?xml version="1.0"?><!DOCTYPE t [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-           f"<Tagging {XMLNS}><TagSet><Tag><Key>a</Key><Value>&x;</Value></Tag></TagSet></Tagging>")
+    xml = (
+        '<?xml version="1.0"?><!DOCTYPE t [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+        f"<Tagging {XMLNS}><TagSet><Tag><Key>a</Key><Value>&x;</Value></Tag></TagSet></Tagging>"
+    )
     refused(send_document(s3, bucket, "tagging", xml), 400, "MalformedXML")
     refused(s3.get(bucket, query=["tagging"]), 404, "NoSuchTagSet")
 
@@ -252,10 +285,23 @@ def tags(pairs: list[tuple[str, str]]) -> str:
     return f"<Tagging {XMLNS}><TagSet>{inner}</TagSet></Tagging>"
 
 
-GOOD_TAGS = {"ten": [(f"k{i}", "v") for i in range(10)], "key of 128": [("k" * 128, "v")], "value of 256": [("k", "v" * 256)],
-             "empty value": [("k", "")], "none": [], "characters": [("a b+-=._:/@", "c d+-=._:/@")], "letters": [("ключ", "値")]}
-BAD_TAGS = {"eleven": [(f"k{i}", "v") for i in range(11)], "key of 129": [("k" * 129, "v")], "value of 257": [("k", "v" * 257)],
-            "empty key": [("", "v")], "twice": [("k", "1"), ("k", "2")], "aws:": [("aws:k", "v")]}
+GOOD_TAGS = {
+    "ten": [(f"k{i}", "v") for i in range(10)],
+    "key of 128": [("k" * 128, "v")],
+    "value of 256": [("k", "v" * 256)],
+    "empty value": [("k", "")],
+    "none": [],
+    "characters": [("a b+-=._:/@", "c d+-=._:/@")],
+    "letters": [("ключ", "値")],
+}
+BAD_TAGS = {
+    "eleven": [(f"k{i}", "v") for i in range(11)],
+    "key of 129": [("k" * 129, "v")],
+    "value of 257": [("k", "v" * 257)],
+    "empty key": [("", "v")],
+    "twice": [("k", "1"), ("k", "2")],
+    "aws:": [("aws:k", "v")],
+}
 
 
 @pytest.mark.parametrize("case", GOOD_TAGS)
@@ -276,5 +322,9 @@ def test_object_tags_beyond_limits(s3, shelf, key, case):
 
 def test_bucket_tags_at_and_beyond_the_limit(s3, bucket):
     ok(s3.document("PUT", bucket, None, ["tagging"], tags([(f"k{i}", "v") for i in range(50)])))
-    refused(s3.document("PUT", bucket, None, ["tagging"], tags([(f"k{i}", "v") for i in range(51)])), 400, ("BadRequest", "InvalidTag"))
+    refused(
+        s3.document("PUT", bucket, None, ["tagging"], tags([(f"k{i}", "v") for i in range(51)])),
+        400,
+        ("BadRequest", "InvalidTag"),
+    )
     assert len(ok(s3.get(bucket, query=["tagging"])).texts("TagSet/Tag")) == 50

@@ -1,4 +1,5 @@
 """Lists of objects, v1 and v2: pages, delimiters, markers, order, and while others write."""
+
 from __future__ import annotations
 
 import threading
@@ -18,6 +19,7 @@ def put_all(s3, bucket, names):
 @pytest.fixture(scope="module")
 def mixed(s3):
     from conftest import fresh_name
+
     name = fresh_name()
     ok(s3.request("PUT", name))
     put_all(s3, name, MIXED)
@@ -30,7 +32,7 @@ def rolled(names, prefix="", delimiter=""):
     out = []
     for name in sorted((n for n in names if n.startswith(prefix)), key=str.encode):
         cut = name.find(delimiter, len(prefix)) if delimiter else -1
-        entry = ("key", name) if cut < 0 else ("prefix", name[:cut + len(delimiter)])
+        entry = ("key", name) if cut < 0 else ("prefix", name[: cut + len(delimiter)])
         if entry not in out:
             out.append(entry)
     return out
@@ -63,8 +65,20 @@ def walk(s3, bucket, version, size, **query):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, len(MIXED), 1000])
-@pytest.mark.parametrize("query", [{}, {"delimiter": "/"}, {"prefix": "a"}, {"prefix": "a/", "delimiter": "/"}, {"prefix": "d/", "delimiter": "/"},
-                                   {"delimiter": "1"}, {"prefix": "zzz"}, {"delimiter": "zzz"}], ids=str)
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"delimiter": "/"},
+        {"prefix": "a"},
+        {"prefix": "a/", "delimiter": "/"},
+        {"prefix": "d/", "delimiter": "/"},
+        {"delimiter": "1"},
+        {"prefix": "zzz"},
+        {"delimiter": "zzz"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("version", LISTS)
 def test_walk(s3, mixed, version, query, size):
     """Each entry once, in order, whole pages until the last."""
@@ -79,12 +93,13 @@ BIG = ["a", *(f"big/{i:04}" for i in range(1050)), "c", "d/1", "d/2"]
 @pytest.fixture(scope="module")
 def big(s3):
     from conftest import fresh_name
+
     name = fresh_name()
     ok(s3.request("PUT", name))
     put_all(s3, name, BIG)
     yield name
     for at in range(0, len(BIG), 500):
-        ok(s3.delete_many(name, BIG[at:at + 500], quiet=True))
+        ok(s3.delete_many(name, BIG[at : at + 500], quiet=True))
     s3.remove(name)
 
 
@@ -130,8 +145,11 @@ def token_of(s3, bucket):
     return ok(s3.get(bucket, query=[("list-type", "2"), ("max-keys", "2")])).text("NextContinuationToken")
 
 
-@pytest.mark.parametrize("bend", [lambda t: t[:-2], lambda t: "x" + t, lambda t: "garbage", lambda t: "", lambda t: t[::-1]],
-                         ids=["cut", "longer", "garbage", "empty", "reversed"])
+@pytest.mark.parametrize(
+    "bend",
+    [lambda t: t[:-2], lambda t: "x" + t, lambda t: "garbage", lambda t: "", lambda t: t[::-1]],
+    ids=["cut", "longer", "garbage", "empty", "reversed"],
+)
 def test_tampered_token(s3, mixed, bend):
     refused(s3.get(mixed, query=[("list-type", "2"), ("continuation-token", bend(token_of(s3, mixed)))]), 400, "InvalidArgument")
 
@@ -145,8 +163,16 @@ def test_unknown_type(s3, mixed, name):
     refused(s3.get(mixed, query=[(name, "3")]), 400, "InvalidArgument")
 
 
-START = [("a", "", ["a-", "a/1", "a/2", "a/b/3", "a0"]), ("a/2", "", ["a/b/3", "a0", "b"]), ("", "", ["a", "a-"]), ("zzz", "", []), ("a", "/", ["a-", "a/", "a0"]),
-         ("a/", "/", ["a0", "b", "b/"]), ("a/2", "/", ["a/", "a0"]), ("a0", "/", ["b", "b/"])]
+START = [
+    ("a", "", ["a-", "a/1", "a/2", "a/b/3", "a0"]),
+    ("a/2", "", ["a/b/3", "a0", "b"]),
+    ("", "", ["a", "a-"]),
+    ("zzz", "", []),
+    ("a", "/", ["a-", "a/", "a0"]),
+    ("a/", "/", ["a0", "b", "b/"]),
+    ("a/2", "/", ["a/", "a0"]),
+    ("a0", "/", ["b", "b/"]),
+]
 
 
 @pytest.mark.parametrize("version", LISTS)
@@ -156,7 +182,7 @@ def test_start_after(s3, mixed, version, after, delimiter, first):
     name = "marker" if version == "v1" else "start-after"
     page = ok(s3.get(mixed, query=[*LISTS[version], (name, after), *([("delimiter", delimiter)] if delimiter else [])]))
     got = [e[1] for e in entries(page)]
-    assert got[:len(first)] == first and (first or not got)
+    assert got[: len(first)] == first and (first or not got)
     assert (page.text("Marker" if version == "v1" else "StartAfter") or "") == after
 
 
@@ -166,9 +192,19 @@ def test_token_beats_start_after(s3, mixed):
     assert page.texts("Contents/Key")[0] == "a/1"
 
 
-@pytest.mark.parametrize(("names", "prefix", "delimiter"), [
-    (["a--b", "a-b", "a--c", "b"], "", "--"), (["x/y/z", "x/y", "xx"], "", "/y"), (["aXXb", "aXb", "aXXXc"], "a", "XX"),
-    (["a/b", "a/ca/d", "a/a/e"], "a/", "a/"), (["äöä", "äöb", "ö"], "ä", "ö"), (["a%2Fb", "a/b"], "", "%2F"), (["a b c", "a c"], "", " ")], ids=str)
+@pytest.mark.parametrize(
+    ("names", "prefix", "delimiter"),
+    [
+        (["a--b", "a-b", "a--c", "b"], "", "--"),
+        (["x/y/z", "x/y", "xx"], "", "/y"),
+        (["aXXb", "aXb", "aXXXc"], "a", "XX"),
+        (["a/b", "a/ca/d", "a/a/e"], "a/", "a/"),
+        (["äöä", "äöb", "ö"], "ä", "ö"),
+        (["a%2Fb", "a/b"], "", "%2F"),
+        (["a b c", "a c"], "", " "),
+    ],
+    ids=str,
+)
 def test_odd_delimiters(s3, bucket, names, prefix, delimiter):
     put_all(s3, bucket, names)
     for version in LISTS:
@@ -177,7 +213,30 @@ def test_odd_delimiters(s3, bucket, names, prefix, delimiter):
 
 
 def test_order_is_of_bytes(s3, bucket):
-    names = ["A", "Z", "a", "a-", "a/", "a/b", "a0", "aa", "z", "~", "é", "e\u0301", "\u07ff", "\u0800", "\ufffd", "\U00010000", "😀", "_", "1", "10", "2", " "]
+    names = [
+        "A",
+        "Z",
+        "a",
+        "a-",
+        "a/",
+        "a/b",
+        "a0",
+        "aa",
+        "z",
+        "~",
+        "é",
+        "e\u0301",
+        "\u07ff",
+        "\u0800",
+        "\ufffd",
+        "\U00010000",
+        "😀",
+        "_",
+        "1",
+        "10",
+        "2",
+        " ",
+    ]
     put_all(s3, bucket, names)
     assert s3.keys_of(bucket) == sorted(names, key=str.encode)
     assert [k for _, k, _ in s3.versions(bucket)] == sorted(names, key=str.encode)
@@ -185,14 +244,26 @@ def test_order_is_of_bytes(s3, bucket):
 
 def test_url_encoding_of_everything(s3, bucket):
     put_all(s3, bucket, ["a b/c", "a+b", "ä/1", "x&y"])
-    page = ok(s3.get(bucket, query=[("list-type", "2"), ("encoding-type", "url"), ("delimiter", "/"), ("prefix", ""), ("start-after", " ")]))
+    page = ok(
+        s3.get(
+            bucket, query=[("list-type", "2"), ("encoding-type", "url"), ("delimiter", "/"), ("prefix", ""), ("start-after", " ")]
+        )
+    )
     assert page.texts("CommonPrefixes/Prefix") in (["a+b/", "%C3%A4/"], ["a%20b/", "%C3%A4/"])
     assert page.texts("Contents/Key") == ["a%2Bb", "x%26y"]
     assert page.text("EncodingType") == "url"
 
 
-@pytest.mark.parametrize(("query", "shown"), [([("list-type", "2")], False), ([("list-type", "2"), ("fetch-owner", "true")], True),
-                                             ([("list-type", "2"), ("fetch-owner", "false")], False), ([], True)], ids=str)
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ([("list-type", "2")], False),
+        ([("list-type", "2"), ("fetch-owner", "true")], True),
+        ([("list-type", "2"), ("fetch-owner", "false")], False),
+        ([], True),
+    ],
+    ids=str,
+)
 def test_owner(s3, accounts, mixed, query, shown):
     owner = ok(s3.get(mixed, query=query)).text("Contents/Owner/ID")
     assert owner == (accounts["main"]["canonical_id"] if shown else None)
@@ -223,6 +294,7 @@ def test_delete_markers_are_not_listed(s3, bucket):
 
 def test_missing_bucket(s3):
     from conftest import fresh_name
+
     for query in (*LISTS.values(), ["versions"], ["uploads"]):
         refused(s3.get(fresh_name(), query=query), 404, "NoSuchBucket")
 
@@ -248,6 +320,7 @@ def test_while_others_write_and_delete(s3, bucket):
             for answer in (s3.put(bucket, name, b"x"), s3.delete(bucket, name)):
                 if answer.status >= 300:
                     faults.append(answer)
+
     threads = [threading.Thread(target=churn) for _ in range(2)]
     for t in threads:
         t.start()

@@ -1,4 +1,5 @@
 """Lists of versions, uploads, parts and buckets: pages and markers."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,6 +10,7 @@ from s3 import ok, refused
 def versioned(s3):
     """Three keys and a folder, with versions and markers: [(kind, key, version id)] newest first."""
     from conftest import fresh_name
+
     name, made = fresh_name(), []
     ok(s3.request("PUT", name))
     ok(s3.versioning(name, "Enabled"))
@@ -24,8 +26,10 @@ def versioned(s3):
 
 def in_order(found, made):
     """Each once; versions among themselves, and markers among themselves, as they should be."""
+
     def of(kind, entries):
         return [e for e in entries if e[0] == kind]
+
     return all(of(kind, found) == of(kind, made) for kind in ("Version", "DeleteMarker"))
 
 
@@ -77,7 +81,7 @@ def test_version_marker_starts_after_that_version(s3, versioned):
     for at, (_, key, version) in enumerate(made):
         page = ok(s3.get(bucket, query=["versions", ("key-marker", key), ("version-id-marker", version)]))
         got = [(e.tag, e.findtext("Key"), e.findtext("VersionId")) for e in page.xml if e.tag in ("Version", "DeleteMarker")]
-        assert in_order(got, made[at + 1:])
+        assert in_order(got, made[at + 1 :])
 
 
 def test_key_marker_alone_skips_the_key(s3, versioned):
@@ -93,7 +97,9 @@ def test_version_marker_without_key_marker(s3, versioned):
 
 
 def test_version_marker_that_is_none(s3, versioned):
-    refused(s3.get(versioned[0], query=["versions", ("key-marker", "a"), ("version-id-marker", "garbage!")]), 400, "InvalidArgument")
+    refused(
+        s3.get(versioned[0], query=["versions", ("key-marker", "a"), ("version-id-marker", "garbage!")]), 400, "InvalidArgument"
+    )
 
 
 def test_is_latest(s3, versioned):
@@ -115,6 +121,7 @@ def test_versions_of_a_never_versioned_bucket(s3, bucket):
 def uploads(s3):
     """[(key, upload id)] in the order of a list: by key, then by when they were begun."""
     from conftest import fresh_name
+
     name = fresh_name()
     ok(s3.request("PUT", name))
     made = [(key, s3.begin(name, key)) for key in ("a", "a", "a", "b/1", "b/2", "c", "ü")]
@@ -181,6 +188,7 @@ def test_upload_says_who_and_what(s3, accounts, uploads):
 @pytest.fixture(scope="module")
 def parts(s3):
     from conftest import fresh_name
+
     name = fresh_name()
     ok(s3.request("PUT", name))
     upload = s3.begin(name, "k")
@@ -210,7 +218,9 @@ def test_parts_after_a_number(s3, parts):
     assert page.texts("Part/PartNumber") == ["5", "7", "10000"] and page.text("PartNumberMarker") == "3"
 
 
-@pytest.mark.parametrize(("name", "value"), [("max-parts", "-1"), ("max-parts", "abc"), ("part-number-marker", "-1"), ("part-number-marker", "abc")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("max-parts", "-1"), ("max-parts", "abc"), ("part-number-marker", "-1"), ("part-number-marker", "abc")]
+)
 def test_parts_by_no_count(s3, parts, name, value):
     bucket, upload, _ = parts
     refused(s3.get(bucket, "k", [("uploadId", upload), (name, value)]), 400, "InvalidArgument")

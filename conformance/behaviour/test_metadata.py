@@ -1,4 +1,5 @@
 """Headers that come back: user metadata, system metadata, storage class, tags."""
+
 from __future__ import annotations
 
 from email.header import decode_header, make_header
@@ -7,7 +8,9 @@ import pytest
 from s3 import absent, ok, present, refused
 
 
-@pytest.mark.parametrize("value", ["plain", "two words", "a,b;c=d", '"quoted"', "=?UTF-8?B?w6Q=?=", "%41+%2B", "x" * 1000, "0", "null"])
+@pytest.mark.parametrize(
+    "value", ["plain", "two words", "a,b;c=d", '"quoted"', "=?UTF-8?B?w6Q=?=", "%41+%2B", "x" * 1000, "0", "null"]
+)
 def test_value_is_kept(s3, shelf, key, value):
     ok(s3.put(shelf, key, b"v", [("x-amz-meta-a", value)]))
     assert ok(s3.head(shelf, key))["x-amz-meta-a"] == value
@@ -57,8 +60,12 @@ def test_metadata_is_replaced_whole(s3, shelf, key):
 
 
 SYSTEM = {
-    "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "max-age=60, public", "Content-Disposition": 'attachment; filename="a b"',
-    "Content-Encoding": "gzip", "Content-Language": "de, en", "Expires": "Thu, 01 Dec 2033 16:00:00 GMT",
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cache-Control": "max-age=60, public",
+    "Content-Disposition": 'attachment; filename="a b"',
+    "Content-Encoding": "gzip",
+    "Content-Language": "de, en",
+    "Expires": "Thu, 01 Dec 2033 16:00:00 GMT",
     "x-amz-website-redirect-location": "/elsewhere",
 }
 
@@ -71,7 +78,11 @@ def test_system_metadata(s3, shelf, key, name, how):
         ok(s3.put(shelf, key, b"v", headers))
     elif how == "copy":
         ok(s3.put(shelf, key + "s", b"v"))
-        ok(s3.put(shelf, key, headers=[*headers, ("x-amz-copy-source", f"{shelf}/{key}s"), ("x-amz-metadata-directive", "REPLACE")]))
+        ok(
+            s3.put(
+                shelf, key, headers=[*headers, ("x-amz-copy-source", f"{shelf}/{key}s"), ("x-amz-metadata-directive", "REPLACE")]
+            )
+        )
     else:
         s3.multipart(shelf, key, [b"v"], headers)
     assert ok(s3.head(shelf, key))[name] == SYSTEM[name]
@@ -148,7 +159,9 @@ def test_no_tagging_count_without_tags(s3, shelf, key):
     assert ok(s3.head(shelf, key))["x-amz-tagging-count"] is None
 
 
-@pytest.mark.parametrize("header", ["a=1&a=2", "&".join(f"k{i}=v" for i in range(11)), "k" * 129 + "=v", "k=" + "v" * 257, "aws:a=1", "=v"])
+@pytest.mark.parametrize(
+    "header", ["a=1&a=2", "&".join(f"k{i}=v" for i in range(11)), "k" * 129 + "=v", "k=" + "v" * 257, "aws:a=1", "=v"]
+)
 def test_bad_tagging_header(s3, shelf, key, header):
     refused(s3.put(shelf, key, headers=[("x-amz-tagging", header)]), 400, ("InvalidArgument", "InvalidTag", "BadRequest"))
     absent(s3, shelf, key)
@@ -164,15 +177,28 @@ def test_headers_of_every_object(s3, shelf, key):
 @pytest.mark.parametrize("header", ["x-amz-object-lock-legal-hold", "x-amz-object-lock-mode"])
 def test_guarantees_not_given_are_refused(s3, shelf, key, header):
     """Never ignored: a client that asks for a lock must not believe it has one."""
-    more = {"x-amz-object-lock-legal-hold": [(header, "ON")],
-            "x-amz-object-lock-mode": [(header, "GOVERNANCE"), ("x-amz-object-lock-retain-until-date", "2033-01-01T00:00:00Z")]}[header]
+    more = {
+        "x-amz-object-lock-legal-hold": [(header, "ON")],
+        "x-amz-object-lock-mode": [(header, "GOVERNANCE"), ("x-amz-object-lock-retain-until-date", "2033-01-01T00:00:00Z")],
+    }[header]
     refused(s3.put(shelf, key, headers=more), (400, 501), ("NotImplemented", "InvalidRequest"))
     refused(s3.request("POST", shelf, key, ["uploads"], more), (400, 501), ("NotImplemented", "InvalidRequest"))
     absent(s3, shelf, key)
 
 
-EXPECTED_OWNER = [("GET", None, []), ("PUT", "k", []), ("GET", "k", []), ("HEAD", "k", []), ("DELETE", "k", []), ("GET", None, ["versions"]),
-                  ("GET", None, ["versioning"]), ("POST", "k", ["uploads"]), ("DELETE", None, []), ("GET", None, ["uploads"]), ("GET", "k", ["tagging"])]
+EXPECTED_OWNER = [
+    ("GET", None, []),
+    ("PUT", "k", []),
+    ("GET", "k", []),
+    ("HEAD", "k", []),
+    ("DELETE", "k", []),
+    ("GET", None, ["versions"]),
+    ("GET", None, ["versioning"]),
+    ("POST", "k", ["uploads"]),
+    ("DELETE", None, []),
+    ("GET", None, ["uploads"]),
+    ("GET", "k", ["tagging"]),
+]
 
 
 @pytest.mark.parametrize(("method", "name", "query"), EXPECTED_OWNER)
@@ -186,6 +212,10 @@ def test_expected_bucket_owner(s3, accounts, bucket, method, name, query):
 def test_source_expected_bucket_owner(s3, accounts, shelf, key):
     ok(s3.put(shelf, key + "s", b"v"))
     copy = ("x-amz-copy-source", f"{shelf}/{key}s")
-    refused(s3.put(shelf, key, headers=[copy, ("x-amz-source-expected-bucket-owner", accounts["alt"]["canonical_id"])]), 403, "AccessDenied")
+    refused(
+        s3.put(shelf, key, headers=[copy, ("x-amz-source-expected-bucket-owner", accounts["alt"]["canonical_id"])]),
+        403,
+        "AccessDenied",
+    )
     absent(s3, shelf, key)
     ok(s3.put(shelf, key, headers=[copy, ("x-amz-source-expected-bucket-owner", accounts["main"]["canonical_id"])]))

@@ -1,4 +1,5 @@
 """DeleteObjects."""
+
 from __future__ import annotations
 
 import pytest
@@ -131,7 +132,9 @@ def test_checksum_in_place_of_md5(s3, bucket, algorithm, right):
         present(s3, bucket, "k", b"keep")
 
 
-@pytest.mark.parametrize("inner", ["<Object><Key></Key></Object>", "<Object></Object>", "<Object><VersionId>null</VersionId></Object>"])
+@pytest.mark.parametrize(
+    "inner", ["<Object><Key></Key></Object>", "<Object></Object>", "<Object><VersionId>null</VersionId></Object>"]
+)
 def test_objects_without_key(s3, bucket, inner):
     ok(s3.put(bucket, "k", b"keep"))
     answer = s3.document("POST", bucket, None, ["delete"], f"<Delete {XMLNS}><Object><Key>k</Key></Object>{inner}</Delete>")
@@ -156,4 +159,5 @@ def test_denied(s3, alt, anonymous, bucket):
 
 def test_missing_bucket(s3):
     from conftest import fresh_name
+
     refused(s3.delete_many(fresh_name(), ["k"]), 404, "NoSuchBucket")

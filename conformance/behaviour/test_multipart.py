@@ -1,4 +1,5 @@
 """Uploads in parts: order, replacement, what is refused, and calls that race."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +12,13 @@ BIG_ETAG = sums.etag(BIG)
 
 
 def uploads_of(s3, bucket, key):
-    return [i for k, i in zip(*(ok(s3.get(bucket, query=["uploads", ("prefix", key)])).texts(f"Upload/{w}") for w in ("Key", "UploadId"))) if k == key]
+    return [
+        i
+        for k, i in zip(
+            *(ok(s3.get(bucket, query=["uploads", ("prefix", key)])).texts(f"Upload/{w}") for w in ("Key", "UploadId"))
+        )
+        if k == key
+    ]
 
 
 def begun(s3, bucket, key, *parts):
@@ -28,7 +35,12 @@ def test_whole(s3, shelf, key):
     assert (answer.text("Bucket"), answer.text("Key"), answer.text("ETag")) == (shelf, key, sums.etag_of_parts(parts))
     assert answer.text("Location")
     got = present(s3, shelf, key, b"".join(parts))
-    assert (got["etag"], got["x-amz-meta-a"], got["content-type"], got["x-amz-tagging-count"]) == (sums.etag_of_parts(parts), "1", "text/x", "1")
+    assert (got["etag"], got["x-amz-meta-a"], got["content-type"], got["x-amz-tagging-count"]) == (
+        sums.etag_of_parts(parts),
+        "1",
+        "text/x",
+        "1",
+    )
     assert uploads_of(s3, shelf, key) == []
 
 
@@ -68,9 +80,12 @@ def test_order_of_arrival_does_not_matter(s3, shelf, key):
 
 
 BAD_COMPLETES = {
-    "wrong etag": (lambda e: [(1, '"00000000000000000000000000000000"')], "InvalidPart"), "unknown part": (lambda e: [(2, e)], "InvalidPart"),
-    "no parts": (lambda e: [], "MalformedXML"), "part zero": (lambda e: [(0, e)], ("InvalidArgument", "MalformedXML", "InvalidPart")),
-    "part beyond": (lambda e: [(10_001, e)], ("InvalidArgument", "MalformedXML", "InvalidPart")), "no number": (lambda e: [("x", e)], "MalformedXML"),
+    "wrong etag": (lambda e: [(1, '"00000000000000000000000000000000"')], "InvalidPart"),
+    "unknown part": (lambda e: [(2, e)], "InvalidPart"),
+    "no parts": (lambda e: [], "MalformedXML"),
+    "part zero": (lambda e: [(0, e)], ("InvalidArgument", "MalformedXML", "InvalidPart")),
+    "part beyond": (lambda e: [(10_001, e)], ("InvalidArgument", "MalformedXML", "InvalidPart")),
+    "no number": (lambda e: [("x", e)], "MalformedXML"),
     "empty etag": (lambda e: [(1, "")], ("InvalidPart", "MalformedXML")),
 }
 
@@ -146,7 +161,9 @@ def test_complete_and_abort_race(s3, bucket):
     for i in range(5):
         key = f"k{i}"
         upload, etags = begun(s3, bucket, key, b"either")
-        done, gone = s3.many([lambda: s3.complete(bucket, key, upload, etags), lambda: s3.delete(bucket, key, [("uploadId", upload)])])
+        done, gone = s3.many(
+            [lambda: s3.complete(bucket, key, upload, etags), lambda: s3.delete(bucket, key, [("uploadId", upload)])]
+        )
         assert {done.status, gone.status} <= {200, 204, 404}, (done, gone)
         if done.status == 200 and done.code is None:
             present(s3, bucket, key, b"either")
@@ -230,8 +247,18 @@ def test_read_by_part_number(s3, shelf, of_two, number, first, data, method):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(("name", "number", "status"), [("of two", "3", 416), ("of two", "10000", 416), ("plain", "2", 416), ("of two", "0", 400), ("of two", "-1", 400),
-                                                        ("of two", "10001", 400), ("of two", "x", 400)])
+@pytest.mark.parametrize(
+    ("name", "number", "status"),
+    [
+        ("of two", "3", 416),
+        ("of two", "10000", 416),
+        ("plain", "2", 416),
+        ("of two", "0", 400),
+        ("of two", "-1", 400),
+        ("of two", "10001", 400),
+        ("of two", "x", 400),
+    ],
+)
 def test_read_by_no_part_number(s3, shelf, of_two, name, number, status, method):
     code = {416: "InvalidPartNumber", 400: "InvalidArgument"}[status]
     refused(s3.request(method, shelf, name, [("partNumber", number)]), status, code if method == "GET" else None)
@@ -251,6 +278,7 @@ def test_bucket_goes_with_open_uploads(s3, new_bucket):
 
 def test_create_on_a_missing_bucket(s3):
     from conftest import fresh_name
+
     refused(s3.request("POST", fresh_name(), "k", ["uploads"]), 404, "NoSuchBucket")
 
 
@@ -264,6 +292,7 @@ def test_versioning_is_judged_at_complete(s3, bucket, key):
 
 def test_customer_key_must_be_the_same_for_every_part(s3, shelf, key):
     from test_sse import customer
+
     upload = s3.begin(shelf, key, customer(b"1" * 32))
     refused(s3.part(shelf, key, upload, 1, b"v", customer(b"2" * 32)), 400, ("InvalidRequest", "InvalidArgument"))
     refused(s3.part(shelf, key, upload, 1, b"v"), 400, ("InvalidRequest", "InvalidArgument"))
@@ -274,11 +303,13 @@ def test_customer_key_must_be_the_same_for_every_part(s3, shelf, key):
 
 def test_customer_key_for_parts_of_an_upload_without(s3, shelf, key):
     from test_sse import customer
+
     upload = s3.begin(shelf, key)
     refused(s3.part(shelf, key, upload, 1, b"v", customer(b"1" * 32)), 400, ("InvalidRequest", "InvalidArgument"))
 
 
 # Parts that are copied.
+
 
 @pytest.fixture(scope="module")
 def source(s3, shelf):
@@ -287,17 +318,23 @@ def source(s3, shelf):
     return data
 
 
-@pytest.mark.parametrize(("header", "first", "last"), [(None, 0, 99_999), ("bytes=0-0", 0, 0), ("bytes=5-99999", 5, 99_999), ("bytes=65519-65521", 65519, 65521)])
+@pytest.mark.parametrize(
+    ("header", "first", "last"),
+    [(None, 0, 99_999), ("bytes=0-0", 0, 0), ("bytes=5-99999", 5, 99_999), ("bytes=65519-65521", 65519, 65521)],
+)
 def test_part_copy(s3, shelf, key, source, header, first, last):
     upload = s3.begin(shelf, key)
     headers = [("x-amz-copy-source", f"/{shelf}/source"), *([("x-amz-copy-source-range", header)] if header else [])]
     etag = ok(s3.part(shelf, key, upload, 1, b"", headers)).text("ETag")
-    assert etag == sums.etag(source[first:last + 1])
+    assert etag == sums.etag(source[first : last + 1])
     ok(s3.complete(shelf, key, upload, [(1, etag)]))
-    present(s3, shelf, key, source[first:last + 1])
+    present(s3, shelf, key, source[first : last + 1])
 
 
-@pytest.mark.parametrize("header", ["bytes=0-", "bytes=-5", "0-5", "bytes=5-2", "bytes=0-100000", "bytes=100000-100001", "bytes=a-b", "bytes=0-1,2-3", ""])
+@pytest.mark.parametrize(
+    "header",
+    ["bytes=0-", "bytes=-5", "0-5", "bytes=5-2", "bytes=0-100000", "bytes=100000-100001", "bytes=a-b", "bytes=0-1,2-3", ""],
+)
 def test_part_copy_of_no_range(s3, shelf, key, source, header):
     upload = s3.begin(shelf, key)
     headers = [("x-amz-copy-source", f"{shelf}/source"), ("x-amz-copy-source-range", header)]
@@ -308,4 +345,6 @@ def test_part_copy_of_no_range(s3, shelf, key, source, header):
 def test_part_copy_from_nothing(s3, shelf, key):
     upload = s3.begin(shelf, key)
     refused(s3.part(shelf, key, upload, 1, b"", [("x-amz-copy-source", f"{shelf}/{key}none")]), 404, "NoSuchKey")
-    refused(s3.part(shelf, key, "none", 1, b"", [("x-amz-copy-source", f"{shelf}/{key}none")]), 404, ("NoSuchUpload", "NoSuchKey"))
+    refused(
+        s3.part(shelf, key, "none", 1, b"", [("x-amz-copy-source", f"{shelf}/{key}none")]), 404, ("NoSuchUpload", "NoSuchKey")
+    )

@@ -1,17 +1,28 @@
 """Configuration that cannot be set: reads say so, writes are refused, unknown things are named."""
+
 from __future__ import annotations
 
 import pytest
 from s3 import XMLNS, absent, ok, present, refused
 
 READS = {
-    "lifecycle": (404, "NoSuchLifecycleConfiguration"), "replication": (404, "ReplicationConfigurationNotFoundError"),
-    "website": (404, "NoSuchWebsiteConfiguration"), "object-lock": (404, "ObjectLockConfigurationNotFoundError"),
-    "tagging": (404, "NoSuchTagSet"), "cors": (404, "NoSuchCORSConfiguration"), "policy": (404, "NoSuchBucketPolicy"),
-    "logging": (200, "BucketLoggingStatus"), "notification": (200, "NotificationConfiguration"), "accelerate": (200, "AccelerateConfiguration"),
-    "requestPayment": (200, "RequestPaymentConfiguration"), "versioning": (200, "VersioningConfiguration"), "location": (200, "LocationConstraint"),
-    "inventory": (200, "ListInventoryConfigurationsResult"), "analytics": (200, "ListBucketAnalyticsConfigurationResult"),
-    "metrics": (200, "ListMetricsConfigurationsResult"), "intelligent-tiering": (200, "ListBucketIntelligentTieringConfigurationsOutput"),
+    "lifecycle": (404, "NoSuchLifecycleConfiguration"),
+    "replication": (404, "ReplicationConfigurationNotFoundError"),
+    "website": (404, "NoSuchWebsiteConfiguration"),
+    "object-lock": (404, "ObjectLockConfigurationNotFoundError"),
+    "tagging": (404, "NoSuchTagSet"),
+    "cors": (404, "NoSuchCORSConfiguration"),
+    "policy": (404, "NoSuchBucketPolicy"),
+    "logging": (200, "BucketLoggingStatus"),
+    "notification": (200, "NotificationConfiguration"),
+    "accelerate": (200, "AccelerateConfiguration"),
+    "requestPayment": (200, "RequestPaymentConfiguration"),
+    "versioning": (200, "VersioningConfiguration"),
+    "location": (200, "LocationConstraint"),
+    "inventory": (200, "ListInventoryConfigurationsResult"),
+    "analytics": (200, "ListBucketAnalyticsConfigurationResult"),
+    "metrics": (200, "ListMetricsConfigurationsResult"),
+    "intelligent-tiering": (200, "ListBucketIntelligentTieringConfigurationsOutput"),
 }
 
 
@@ -57,7 +68,9 @@ def test_write_is_refused_or_works(s3, bucket, name):
 
 @pytest.mark.parametrize("name", ["inventory", "analytics", "metrics", "intelligent-tiering"])
 def test_write_by_id_is_refused(s3, bucket, name):
-    refused(s3.document("PUT", bucket, None, [name, ("id", "x")], f"<X {XMLNS}/>"), (400, 501), ("NotImplemented", "MalformedXML"))
+    refused(
+        s3.document("PUT", bucket, None, [name, ("id", "x")], f"<X {XMLNS}/>"), (400, 501), ("NotImplemented", "MalformedXML")
+    )
 
 
 @pytest.mark.parametrize("name", ["lifecycle", "website", "replication", "cors", "tagging", "policy", "encryption"])
@@ -66,7 +79,10 @@ def test_deleting_what_is_not_there(s3, bucket, name):
     ok(s3.head(bucket))
 
 
-@pytest.mark.parametrize(("method", "query"), [("PUT", "retention"), ("PUT", "legal-hold"), ("POST", "restore"), ("POST", "select"), ("PUT", "torrent")])
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [("PUT", "retention"), ("PUT", "legal-hold"), ("POST", "restore"), ("POST", "select"), ("PUT", "torrent")],
+)
 def test_object_operations_not_built(s3, shelf, key, method, query):
     """Above all: never taken for a PUT of the object."""
     ok(s3.put(shelf, key, b"keep"))
@@ -78,6 +94,7 @@ def test_object_operations_not_built(s3, shelf, key, method, query):
 
 def test_locked_bucket_is_refused_or_made(s3):
     from conftest import fresh_name
+
     name = fresh_name()
     answer = s3.request("PUT", name, headers=[("x-amz-bucket-object-lock-enabled", "true")])
     if answer.status == 200:
@@ -114,11 +131,23 @@ def test_bucket_location(s3, shelf):
     assert (ok(s3.get(shelf, query=["location"])).xml.text or "") in ("", s3.keys.region)
 
 
-@pytest.mark.parametrize("xml", ["<CreateBucketConfiguration><LocationConstraint>mars-1</LocationConstraint></CreateBucketConfiguration>", "<Foo/>", "garbage"])
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<CreateBucketConfiguration><LocationConstraint>mars-1</LocationConstraint></CreateBucketConfiguration>",
+        "<Foo/>",
+        "garbage",
+    ],
+)
 def test_bucket_elsewhere(s3, xml):
     from conftest import fresh_name
+
     name = fresh_name()
-    refused(s3.request("PUT", name, body=xml.encode()), 400, ("InvalidLocationConstraint", "IllegalLocationConstraintException", "MalformedXML"))
+    refused(
+        s3.request("PUT", name, body=xml.encode()),
+        400,
+        ("InvalidLocationConstraint", "IllegalLocationConstraintException", "MalformedXML"),
+    )
     refused(s3.head(name), 404)
 
 
@@ -132,6 +161,7 @@ def test_bucket_of_another_is_taken(s3, alt, bucket):
 def test_buckets_made_at_once(s3, alt):
     """One name, two accounts, many tries: one owner."""
     from conftest import fresh_name
+
     name = fresh_name()
     answers = s3.many([lambda c=c: c.request("PUT", name) for c in (s3, alt) * 4])
     mine, theirs = ([a.status == 200 for a in answers[i::2]] for i in (0, 1))

@@ -1,4 +1,5 @@
 """Bucket policies, as far as they are built: where PutBucketPolicy is 501, that is all that is asked."""
+
 from __future__ import annotations
 
 import json
@@ -10,7 +11,13 @@ POLICY_BYTES_MAX = 20 << 10
 
 
 def statement(bucket, effect="Allow", action="s3:GetObject", principal="*", resource=None, **more):
-    return {"Effect": effect, "Principal": principal, "Action": action, "Resource": resource or f"arn:aws:s3:::{bucket}/*", **more}
+    return {
+        "Effect": effect,
+        "Principal": principal,
+        "Action": action,
+        "Resource": resource or f"arn:aws:s3:::{bucket}/*",
+        **more,
+    }
 
 
 def put_policy(s3, bucket, *statements, raw=None):
@@ -31,6 +38,7 @@ def ruled(s3, bucket):
             refused(s3.get(bucket, query=["policy"]), 404, "NoSuchBucketPolicy")
             pytest.skip("PutBucketPolicy is not built: 501 NotImplemented")
         return answer
+
     return bucket, rule
 
 
@@ -96,7 +104,10 @@ def test_not_principal(s3, alt, anonymous, accounts, ruled):
     ok(alt.get(bucket, "k"))
 
 
-@pytest.mark.parametrize(("resource", "allowed"), [("k", True), ("?", True), ("K", False), ("*", True), ("k?", False), ("d*", False), ("dir/../k", False), ("%6b", False)])
+@pytest.mark.parametrize(
+    ("resource", "allowed"),
+    [("k", True), ("?", True), ("K", False), ("*", True), ("k?", False), ("d*", False), ("dir/../k", False), ("%6b", False)],
+)
 def test_resources(s3, alt, ruled, resource, allowed):
     bucket, rule = ruled
     ok(rule(statement(bucket, resource=f"arn:aws:s3:::{bucket}/{resource}")))
@@ -104,15 +115,29 @@ def test_resources(s3, alt, ruled, resource, allowed):
     ok(answer) if allowed else refused(answer, 403, "AccessDenied")
 
 
-@pytest.mark.parametrize(("operator", "name", "value", "allowed"), [
-    ("IpAddress", "aws:SourceIp", "127.0.0.0/8", True), ("IpAddress", "aws:SourceIp", "10.0.0.0/8", False), ("NotIpAddress", "aws:SourceIp", "10.0.0.0/8", True),
-    ("Bool", "aws:SecureTransport", "false", True), ("Bool", "aws:SecureTransport", "true", False),
-    ("DateGreaterThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", True), ("DateLessThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", False),
-    ("StringLike", "aws:UserAgent", "agent/*", True), ("StringEquals", "aws:UserAgent", "agent", False), ("StringEqualsIgnoreCase", "aws:UserAgent", "AGENT/1", True),
-    ("StringEqualsIfExists", "aws:Referer", "http://x", True), ("StringEquals", "aws:Referer", "http://x", False), ("Null", "aws:Referer", "true", True),
-    ("Null", "aws:UserAgent", "true", False)])
+@pytest.mark.parametrize(
+    ("operator", "name", "value", "allowed"),
+    [
+        ("IpAddress", "aws:SourceIp", "127.0.0.0/8", True),
+        ("IpAddress", "aws:SourceIp", "10.0.0.0/8", False),
+        ("NotIpAddress", "aws:SourceIp", "10.0.0.0/8", True),
+        ("Bool", "aws:SecureTransport", "false", True),
+        ("Bool", "aws:SecureTransport", "true", False),
+        ("DateGreaterThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", True),
+        ("DateLessThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", False),
+        ("StringLike", "aws:UserAgent", "agent/*", True),
+        ("StringEquals", "aws:UserAgent", "agent", False),
+        ("StringEqualsIgnoreCase", "aws:UserAgent", "AGENT/1", True),
+        ("StringEqualsIfExists", "aws:Referer", "http://x", True),
+        ("StringEquals", "aws:Referer", "http://x", False),
+        ("Null", "aws:Referer", "true", True),
+        ("Null", "aws:UserAgent", "true", False),
+    ],
+)
 def test_conditions(s3, anonymous, ruled, operator, name, value, allowed):
     bucket, rule = ruled
+    if name == "aws:SecureTransport" and s3.secure:
+        allowed = not allowed
     ok(rule(statement(bucket, Condition={operator: {name: value}})))
     answer = anonymous.get(bucket, "k", headers=[("User-Agent", "agent/1"), ("X-Forwarded-For", "10.1.2.3")])
     ok(answer) if allowed else refused(answer, 403, "AccessDenied")
@@ -120,7 +145,16 @@ def test_conditions(s3, anonymous, ruled, operator, name, value, allowed):
 
 def test_prefix_of_a_list(s3, alt, ruled):
     bucket, rule = ruled
-    ok(rule(statement(bucket, action="s3:ListBucket", resource=f"arn:aws:s3:::{bucket}", Condition={"StringLike": {"s3:prefix": ["dir/*"]}})))
+    ok(
+        rule(
+            statement(
+                bucket,
+                action="s3:ListBucket",
+                resource=f"arn:aws:s3:::{bucket}",
+                Condition={"StringLike": {"s3:prefix": ["dir/*"]}},
+            )
+        )
+    )
     assert alt.keys_of(bucket, prefix="dir/") == ["dir/k"]
     for query in ([], [("prefix", "")], [("prefix", "k")], [("prefix", "di")]):
         refused(alt.get(bucket, query=query), 403, "AccessDenied")
@@ -138,8 +172,11 @@ def test_keys_are_not_normalised_past_a_deny(s3, alt, ruled):
     assert alt.request("GET", path=f"/{bucket}/x/../secret/k").status != 200
 
 
-@pytest.mark.parametrize(("header", "action"), [(("x-amz-acl", "public-read"), "s3:PutObjectAcl"), (("x-amz-tagging", "a=1"), "s3:PutObjectTagging")],
-                         ids=["acl", "tagging"])
+@pytest.mark.parametrize(
+    ("header", "action"),
+    [(("x-amz-acl", "public-read"), "s3:PutObjectAcl"), (("x-amz-tagging", "a=1"), "s3:PutObjectTagging")],
+    ids=["acl", "tagging"],
+)
 @pytest.mark.parametrize("how", ["put", "create upload", "copy"])
 def test_headers_that_ask_for_more(s3, alt, accounts, ruled, header, action, how):
     """PutObject alone is not PutObjectAcl, nor PutObjectTagging."""
@@ -150,6 +187,7 @@ def test_headers_that_ask_for_more(s3, alt, accounts, ruled, header, action, how
         if how == "copy":
             return alt.put(bucket, key, headers=[("x-amz-copy-source", f"{bucket}/k"), *headers])
         return alt.put(bucket, key, b"v", headers) if how == "put" else alt.request("POST", bucket, key, ["uploads"], headers)
+
     read = statement(bucket, action=["s3:GetObject", "s3:GetObjectTagging"], principal=principal)
     ok(rule(read, statement(bucket, action="s3:PutObject", principal=principal)))
     ok(write("plain"))
@@ -165,20 +203,42 @@ def test_encryption_asked_for_by_policy(s3, alt, ruled):
     ok(rule(statement(bucket, action="s3:PutObject"), statement(bucket, "Deny", action="s3:PutObject", Condition=deny)))
     for headers in ([], [("x-amz-server-side-encryption", "AES256")]):
         refused(alt.put(bucket, "sse", b"v", headers), 403, "AccessDenied")
-    ok(alt.put(bucket, "sse", b"v", [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "testkey-1")]))
+    ok(
+        alt.put(
+            bucket,
+            "sse",
+            b"v",
+            [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "testkey-1")],
+        )
+    )
 
 
 @pytest.mark.parametrize(("most", "asked", "allowed"), [("10", "10", True), ("10", "11", False), ("10", None, False)])
 def test_numbers(s3, alt, ruled, most, asked, allowed):
     bucket, rule = ruled
-    ok(rule(statement(bucket, action="s3:ListBucket", resource=f"arn:aws:s3:::{bucket}", Condition={"NumericLessThanEquals": {"s3:max-keys": most}})))
+    ok(
+        rule(
+            statement(
+                bucket,
+                action="s3:ListBucket",
+                resource=f"arn:aws:s3:::{bucket}",
+                Condition={"NumericLessThanEquals": {"s3:max-keys": most}},
+            )
+        )
+    )
     answer = alt.get(bucket, query=[("max-keys", asked)] if asked else [])
     ok(answer) if allowed else refused(answer, 403, "AccessDenied")
 
 
-@pytest.mark.parametrize(("operator", "tags", "allowed"), [
-    ("ForAllValues:StringEquals", "a=1&b=2", True), ("ForAllValues:StringEquals", "a=1&c=3", False), ("ForAnyValue:StringEquals", "a=1&c=3", True),
-    ("ForAnyValue:StringEquals", "c=3", False)])
+@pytest.mark.parametrize(
+    ("operator", "tags", "allowed"),
+    [
+        ("ForAllValues:StringEquals", "a=1&b=2", True),
+        ("ForAllValues:StringEquals", "a=1&c=3", False),
+        ("ForAnyValue:StringEquals", "a=1&c=3", True),
+        ("ForAnyValue:StringEquals", "c=3", False),
+    ],
+)
 def test_sets(s3, alt, ruled, operator, tags, allowed):
     bucket, rule = ruled
     condition = {operator: {"s3:RequestObjectTagKeys": ["a", "b"]}}
@@ -200,7 +260,11 @@ def test_multi_delete_is_judged_key_by_key(s3, alt, ruled):
     bucket, rule = ruled
     ok(rule(statement(bucket, action="s3:DeleteObject", resource=f"arn:aws:s3:::{bucket}/dir/*")))
     answer = ok(alt.delete_many(bucket, ["k", "dir/k"]))
-    assert (answer.texts("Deleted/Key"), answer.texts("Error/Key"), answer.texts("Error/Code")) == (["dir/k"], ["k"], ["AccessDenied"])
+    assert (answer.texts("Deleted/Key"), answer.texts("Error/Key"), answer.texts("Error/Code")) == (
+        ["dir/k"],
+        ["k"],
+        ["AccessDenied"],
+    )
     assert s3.keys_of(bucket) == ["k"]
 
 
@@ -213,10 +277,20 @@ def test_owner_cannot_lock_himself_out(s3, ruled):
 
 
 BAD = {
-    "no JSON": b"{", "empty": b"{}", "unknown effect": {"Effect": "Maybe"}, "no principal": {"Principal": None}, "no action": {"Action": None}, "no resource": {"Resource": None},
-    "unknown action": {"Action": "s3:Fly"}, "another service": {"Action": "ec2:RunInstances"}, "another bucket": {"Resource": "arn:aws:s3:::another/*"},
-    "no ARN": {"Resource": "k"}, "bucket action on objects": {"Action": "s3:ListBucket"}, "unknown operator": {"Condition": {"Foo": {"aws:SourceIp": "1.1.1.1"}}},
-    "bad address": {"Condition": {"IpAddress": {"aws:SourceIp": "300.1.1.1"}}}, "unknown member": {"Foo": "bar"},
+    "no JSON": b"{",
+    "empty": b"{}",
+    "unknown effect": {"Effect": "Maybe"},
+    "no principal": {"Principal": None},
+    "no action": {"Action": None},
+    "no resource": {"Resource": None},
+    "unknown action": {"Action": "s3:Fly"},
+    "another service": {"Action": "ec2:RunInstances"},
+    "another bucket": {"Resource": "arn:aws:s3:::another/*"},
+    "no ARN": {"Resource": "k"},
+    "bucket action on objects": {"Action": "s3:ListBucket"},
+    "unknown operator": {"Condition": {"Foo": {"aws:SourceIp": "1.1.1.1"}}},
+    "bad address": {"Condition": {"IpAddress": {"aws:SourceIp": "300.1.1.1"}}},
+    "unknown member": {"Foo": "bar"},
     "principal of nobody": {"Principal": {"AWS": "arn:aws:iam::999999999999:root"}},
 }
 

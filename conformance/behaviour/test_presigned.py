@@ -1,4 +1,5 @@
 """Signatures in the query: each parameter missing or wrong, expiry, overrides, what else was signed."""
+
 from __future__ import annotations
 
 import pytest
@@ -89,7 +90,9 @@ def test_old_but_not_expired(s3, shelf, there):
 
 
 def test_not_yet_valid(s3, shelf, there):
-    refused(fetch(s3, "GET", *url(s3, shelf, there, expires=7200, date=stamp(3600))), 403, ("AccessDenied", "RequestTimeTooSkewed"))
+    refused(
+        fetch(s3, "GET", *url(s3, shelf, there, expires=7200, date=stamp(3600))), 403, ("AccessDenied", "RequestTimeTooSkewed")
+    )
 
 
 def replaced(query, name, value):
@@ -101,10 +104,14 @@ def test_tampered_expiry(s3, shelf, there):
     refused(fetch(s3, "GET", path, replaced(query, "X-Amz-Expires", "301")), 403, "SignatureDoesNotMatch")
 
 
-@pytest.mark.parametrize("signature", ["0" * 64, "zz", "A" * 64])
+@pytest.mark.parametrize("signature", ["0" * 64, "zz", "A" * 64], ids=["another", "no hex", "upper case"])
 def test_tampered_signature(s3, shelf, there, signature):
     path, query = url(s3, shelf, there)
-    refused(fetch(s3, "GET", path, replaced(query, "X-Amz-Signature", signature)), 403, "SignatureDoesNotMatch")
+    answer = fetch(s3, "GET", path, replaced(query, "X-Amz-Signature", signature))
+    if signature == "0" * 64:
+        refused(answer, 403, "SignatureDoesNotMatch")
+    else:
+        refused(answer, (400, 403), ("SignatureDoesNotMatch", ERROR))
 
 
 def test_another_key_than_signed(s3, shelf, there, key):
@@ -119,7 +126,9 @@ def test_another_method_than_signed(s3, shelf, there):
     present(s3, shelf, there, b"by url")
 
 
-@pytest.mark.parametrize("more", [("versionId", "null"), ("response-content-type", "text/html"), ("partNumber", "1"), ("acl", "")])
+@pytest.mark.parametrize(
+    "more", [("versionId", "null"), ("response-content-type", "text/html"), ("partNumber", "1"), ("acl", "")]
+)
 def test_parameter_added_after_signing(s3, shelf, there, more):
     path, query = url(s3, shelf, there)
     refused(fetch(s3, "GET", path, [*query, more]), 403, "SignatureDoesNotMatch")
@@ -162,8 +171,12 @@ def test_both_kinds_of_signature(s3, shelf, there):
 
 
 OVERRIDES = {
-    "content-type": "text/x-over", "content-language": "tlh", "expires": "Thu, 01 Dec 2033 16:00:00 GMT",
-    "cache-control": "no-cache", "content-disposition": 'attachment; filename="a b.txt"', "content-encoding": "x-over",
+    "content-type": "text/x-over",
+    "content-language": "tlh",
+    "expires": "Thu, 01 Dec 2033 16:00:00 GMT",
+    "cache-control": "no-cache",
+    "content-disposition": 'attachment; filename="a b.txt"',
+    "content-encoding": "x-over",
 }
 
 

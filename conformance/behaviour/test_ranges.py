@@ -1,4 +1,5 @@
 """Ranges: what is one, what is none, and the edges of parts, frames and stripes."""
+
 from __future__ import annotations
 
 import random
@@ -7,8 +8,8 @@ import pytest
 import sums
 from s3 import MIB, PART_BYTES_MIN, ok, refused
 
-FRAME = 65_520              # plaintext bytes of a sealed frame
-STRIPE = 128 * FRAME        # plaintext bytes of a stripe
+FRAME = 65_520  # plaintext bytes of a sealed frame
+STRIPE = 128 * FRAME  # plaintext bytes of a stripe
 BODY = b"0123456789"
 
 
@@ -19,8 +20,18 @@ def ten(s3, shelf):
     return "ten"
 
 
-GOOD = [("bytes=0-0", 0, 0), ("bytes=0-", 0, 9), ("bytes=3-5", 3, 5), ("bytes=9-", 9, 9), ("bytes=5-100", 5, 9), ("bytes=-1", 9, 9), ("bytes=-10", 0, 9),
-        ("bytes=-100", 0, 9), ("bytes=0-99999999999999999", 0, 9), ("bytes=9-9", 9, 9)]
+GOOD = [
+    ("bytes=0-0", 0, 0),
+    ("bytes=0-", 0, 9),
+    ("bytes=3-5", 3, 5),
+    ("bytes=9-", 9, 9),
+    ("bytes=5-100", 5, 9),
+    ("bytes=-1", 9, 9),
+    ("bytes=-10", 0, 9),
+    ("bytes=-100", 0, 9),
+    ("bytes=0-99999999999999999", 0, 9),
+    ("bytes=9-9", 9, 9),
+]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -29,20 +40,37 @@ def test_range(s3, shelf, ten, header, first, last, method):
     answer = ok(s3.request(method, shelf, ten, headers=[("Range", header)]), 206)
     assert answer["content-range"] == f"bytes {first}-{last}/10"
     assert answer["content-length"] == str(last - first + 1)
-    assert answer.body == (BODY[first:last + 1] if method == "GET" else b"")
+    assert answer.body == (BODY[first : last + 1] if method == "GET" else b"")
     assert answer["etag"] == sums.etag(BODY)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("header", ["bytes=-0", "bytes=10-", "bytes=10-20", "bytes=100-200"])
 def test_unsatisfiable(s3, shelf, ten, header, method):
-    answer = refused(s3.request(method, shelf, ten, headers=[("Range", header)]), 416, "InvalidRange" if method == "GET" else None)
+    answer = refused(
+        s3.request(method, shelf, ten, headers=[("Range", header)]), 416, "InvalidRange" if method == "GET" else None
+    )
     if method == "GET":
         assert answer["content-range"] in (None, "bytes */10")
 
 
-@pytest.mark.parametrize("header", ["bytes=5-2", "bytes=a-b", "bytes=", "bytes", "lines=1-2", "bytes=1", "0-5", "bytes=--5", "bytes=1-2-3", "bytes 1-2", "",
-                                    "bytes=99999999999999999999999-"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=5-2",
+        "bytes=a-b",
+        "bytes=",
+        "bytes",
+        "lines=1-2",
+        "bytes=1",
+        "0-5",
+        "bytes=--5",
+        "bytes=1-2-3",
+        "bytes 1-2",
+        "",
+        "bytes=99999999999999999999999-",
+    ],
+)
 def test_malformed_is_ignored(s3, shelf, ten, header):
     answer = s3.get(shelf, ten, headers=[("Range", header)])
     if header.startswith("bytes=999"):
@@ -51,7 +79,9 @@ def test_malformed_is_ignored(s3, shelf, ten, header):
         assert ok(answer, 200).body == BODY
 
 
-@pytest.mark.parametrize("header", ["bytes=0-1,3-4", "bytes=0-0,-1", "bytes=0-1, 1-2, 2-3", "bytes=" + ",".join(f"{i}-{i}" for i in range(500))])
+@pytest.mark.parametrize(
+    "header", ["bytes=0-1,3-4", "bytes=0-0,-1", "bytes=0-1, 1-2, 2-3", "bytes=" + ",".join(f"{i}-{i}" for i in range(500))]
+)
 def test_many_ranges_are_the_whole(s3, shelf, ten, header):
     assert ok(s3.get(shelf, ten, headers=[("Range", header)]), 200).body == BODY
 
@@ -61,10 +91,18 @@ def test_empty_object_has_no_range(s3, shelf, ten, header):
     refused(s3.get(shelf, "empty", headers=[("Range", header)]), 416, "InvalidRange")
 
 
-@pytest.mark.parametrize(("condition", "status"), [("same", 206), ("other", 200), ("date after", 206), ("date before", 200), ("nonsense", 200)])
+@pytest.mark.parametrize(
+    ("condition", "status"), [("same", 206), ("other", 200), ("date after", 206), ("date before", 200), ("nonsense", 200)]
+)
 def test_if_range(s3, shelf, ten, condition, status):
     modified = ok(s3.head(shelf, ten))["last-modified"]
-    value = {"same": sums.etag(BODY), "other": '"0"', "date after": modified, "date before": "Mon, 01 Jan 2001 00:00:00 GMT", "nonsense": "x"}[condition]
+    value = {
+        "same": sums.etag(BODY),
+        "other": '"0"',
+        "date after": modified,
+        "date before": "Mon, 01 Jan 2001 00:00:00 GMT",
+        "nonsense": "x",
+    }[condition]
     answer = ok(s3.get(shelf, ten, headers=[("Range", "bytes=2-3"), ("If-Range", value)]), status)
     assert answer.body == (BODY[2:4] if status == 206 else BODY)
 
@@ -94,7 +132,7 @@ def check(s3, bucket, key, data, ranges, headers=()):
             c.send(s3.prepare("GET", bucket, key, headers=[("Range", f"bytes={first}-{last}"), *headers]))
             answer = ok(c.answer(), 206)
             assert answer["content-range"] == f"bytes {first}-{last}/{len(data)}"
-            assert answer.body == data[first:last + 1], f"{first}-{last}"
+            assert answer.body == data[first : last + 1], f"{first}-{last}"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +141,7 @@ def bytes_(s3):
 
 
 def test_frame_edges(s3, shelf, key, bytes_):
-    data = bytes_[:3 * FRAME + 100]
+    data = bytes_[: 3 * FRAME + 100]
     ok(s3.put(shelf, key, data))
     check(s3, shelf, key, data, edges(len(data), FRAME))
 
@@ -123,7 +161,7 @@ def test_stripe_edges(s3, shelf, key, bytes_):
 
 
 def test_part_edges(s3, shelf, key, bytes_):
-    parts = [bytes_[:PART_BYTES_MIN], bytes_[PART_BYTES_MIN:2 * PART_BYTES_MIN + 1], bytes_[-1000:]]
+    parts = [bytes_[:PART_BYTES_MIN], bytes_[PART_BYTES_MIN : 2 * PART_BYTES_MIN + 1], bytes_[-1000:]]
     s3.multipart(shelf, key, parts)
     data = b"".join(parts)
     first, second = len(parts[0]), len(parts[0]) + len(parts[1])
@@ -133,13 +171,14 @@ def test_part_edges(s3, shelf, key, bytes_):
 
 def test_edges_under_a_customers_key(s3, shelf, key, bytes_):
     from test_sse import customer
-    data, headers = bytes_[:2 * FRAME + 3], customer(b"k" * 32)
+
+    data, headers = bytes_[: 2 * FRAME + 3], customer(b"k" * 32)
     ok(s3.put(shelf, key, data, headers))
     check(s3, shelf, key, data, edges(len(data), FRAME), headers)
 
 
 def test_random_ranges(s3, shelf, key, bytes_):
-    data, dice = bytes_[:MIB + 17], random.Random(2)
+    data, dice = bytes_[: MIB + 17], random.Random(2)
     ok(s3.put(shelf, key, data))
     pairs = [sorted(dice.randrange(len(data)) for _ in range(2)) for _ in range(40)]
     check(s3, shelf, key, data, [(a, b) for a, b in pairs])

@@ -1,4 +1,5 @@
 """Our own signer and checksums, against botocore's and published values: needs no server."""
+
 from __future__ import annotations
 
 import base64
@@ -21,8 +22,12 @@ QUERIES = [[], [("uploads", None)], [("prefix", "a b+c=/~ä"), ("list-type", "2"
 @pytest.mark.parametrize("path", PATHS)
 def test_header_signature_is_botocores(path, query):
     words = "&".join(f"{quoted(n)}={quoted(v or '')}" for n, v in query)
-    request = AWSRequest("PUT", f"http://h:9000{path}" + (f"?{words}" if words else ""), data=b"body",
-                         headers={"x-amz-meta-a": "two  words", "content-type": "text/plain"})
+    request = AWSRequest(
+        "PUT",
+        f"http://h:9000{path}" + (f"?{words}" if words else ""),
+        data=b"body",
+        headers={"x-amz-meta-a": "two  words", "content-type": "text/plain"},
+    )
     auth = S3SigV4Auth(Credentials(KEYS.access, KEYS.secret), "s3", "us-east-1")
     auth.add_auth(request)
     headers = [("Host", "h:9000"), ("x-amz-meta-a", "two  words"), ("content-type", "text/plain")]
@@ -55,10 +60,15 @@ def test_signing_key_is_the_published_one():
     assert keys.signing_key("20150830T000000Z").hex() == "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"
 
 
-@pytest.mark.parametrize(("algorithm", "expected"), [
-    ("CRC32", "cbf43926"), ("CRC32C", "e3069283"), ("CRC64NVME", "ae8b14860a799888"),
-    ("SHA1", hashlib.sha1(b"123456789").hexdigest()), ("SHA256", hashlib.sha256(b"123456789").hexdigest())])
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("CRC32", "cbf43926"),
+        ("CRC32C", "e3069283"),
+        ("CRC64NVME", "ae8b14860a799888"),
+        ("SHA1", hashlib.sha1(b"123456789").hexdigest()),
+        ("SHA256", hashlib.sha256(b"123456789").hexdigest()),
+    ],
+)
 def test_check_values(algorithm, expected):
     assert sums.digest(algorithm, b"123456789").hex() == expected
-
-

@@ -1,4 +1,5 @@
 """Signatures in the Authorization header: what is malformed, wrong, late, unsigned or tampered with."""
+
 from __future__ import annotations
 
 import time
@@ -29,9 +30,11 @@ def put_with(s3, bucket, key, rewrite, keys=None, body=b"body", more=(), **signi
 
 def without(field):
     """The value, one of its comma-separated fields taken out."""
+
     def rewrite(value):
         scheme, rest = value.split(" ", 1)
         return f"{scheme} " + ", ".join(f for f in rest.split(", ") if not f.startswith(field))
+
     return rewrite
 
 
@@ -39,6 +42,7 @@ def setting(field, text):
     def rewrite(value):
         scheme, rest = value.split(" ", 1)
         return f"{scheme} " + ", ".join(f"{field}={text}" if f.startswith(field) else f for f in rest.split(", "))
+
     return rewrite
 
 
@@ -68,7 +72,9 @@ def test_malformed_header(s3, shelf, key, case):
 
 
 SCOPES = {
-    "region": {"region": "eu-central-1"}, "service": {"service": "ec2"}, "terminal": {"terminal": "aws5_request"},
+    "region": {"region": "eu-central-1"},
+    "service": {"service": "ec2"},
+    "terminal": {"terminal": "aws5_request"},
 }
 
 
@@ -84,6 +90,7 @@ def test_wrong_scope(s3, shelf, key, case):
 def test_wrong_date_format_in_scope(s3, shelf, key, date):
     def rewrite(value):
         return value.replace(f"{s3.keys.access}/{stamp()[:8]}", f"{s3.keys.access}/{date}")
+
     refused(put_with(s3, shelf, key, rewrite), 400, MALFORMED)
     absent(s3, shelf, key)
 
@@ -91,6 +98,7 @@ def test_wrong_date_format_in_scope(s3, shelf, key, date):
 def test_scope_of_another_day_than_the_date(s3, shelf, key):
     def rewrite(value):
         return value.replace(f"{s3.keys.access}/{stamp()[:8]}", f"{s3.keys.access}/20200101")
+
     refused(put_with(s3, shelf, key, rewrite), 400, MALFORMED)
 
 
@@ -254,16 +262,26 @@ def test_head_is_refused_without_a_body(s3, shelf, key):
 
 
 def test_every_answer_has_a_request_id(s3, shelf, key):
-    ids = [ok(s3.put(shelf, key))["x-amz-request-id"], ok(s3.get(shelf, key))["x-amz-request-id"],
-           s3.get(shelf, key + "none")["x-amz-request-id"]]
+    ids = [
+        ok(s3.put(shelf, key))["x-amz-request-id"],
+        ok(s3.get(shelf, key))["x-amz-request-id"],
+        s3.get(shelf, key + "none")["x-amz-request-id"],
+    ]
     assert all(ids) and len(set(ids)) == 3
 
 
 # Each encoding of a path names the same key, and the signature is over the decoded one.
 SAME = {
-    "%2F is a slash": ("a%2Fb", "a/b"), "needlessly encoded": ("%61%62", "ab"), "encoded tilde": ("a%7Eb", "a~b"),
-    "raw tilde": ("a~b", "a~b"), "raw plus": ("a+b", "a+b"), "encoded plus": ("a%2Bb", "a+b"), "raw equals": ("a=b", "a=b"),
-    "lower-case hex": ("%c3%a4", "ä"), "raw sub-delimiters": ("a!$&'()*,;:@b", "a!$&'()*,;:@b"), "double slash": ("a//b", "a//b"),
+    "%2F is a slash": ("a%2Fb", "a/b"),
+    "needlessly encoded": ("%61%62", "ab"),
+    "encoded tilde": ("a%7Eb", "a~b"),
+    "raw tilde": ("a~b", "a~b"),
+    "raw plus": ("a+b", "a+b"),
+    "encoded plus": ("a%2Bb", "a+b"),
+    "raw equals": ("a=b", "a=b"),
+    "lower-case hex": ("%c3%a4", "ä"),
+    "raw sub-delimiters": ("a!$&'()*,;:@b", "a!$&'()*,;:@b"),
+    "double slash": ("a//b", "a//b"),
     "percent": ("a%2541", "a%41"),
 }
 
@@ -277,7 +295,9 @@ def test_path_canonicalisation(s3, bucket, case):
     assert ok(s3.get("", path=f"/{bucket}/{sent_as}", presign=True)).body == b"v"
 
 
-@pytest.mark.parametrize("prefix", ["a b", "a+b", "a=b", "a~b", "a/b", "a%2Fb", "a&b", "ä", "a;b", "a'()*!b", "a\"<>b", "", "//", "."])
+@pytest.mark.parametrize(
+    "prefix", ["a b", "a+b", "a=b", "a~b", "a/b", "a%2Fb", "a&b", "ä", "a;b", "a'()*!b", 'a"<>b', "", "//", "."]
+)
 def test_query_canonicalisation(s3, shelf, prefix):
     page = ok(s3.get(shelf, query=[("list-type", "2"), ("prefix", prefix), ("max-keys", "1")]))
     assert (page.text("Prefix") or "") == prefix

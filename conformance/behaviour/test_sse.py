@@ -1,4 +1,5 @@
 """Encryption as asked for by header: AES256, named keys, customers' keys, a bucket's default."""
+
 from __future__ import annotations
 
 import base64
@@ -19,7 +20,11 @@ KMS = [(SSE, "aws:kms"), (KMS_ID, "testkey-1")]
 
 def customer(key: bytes, source: bool = False) -> list[tuple[str, str]]:
     prefix = "x-amz-copy-source-server-side-encryption-customer" if source else "x-amz-server-side-encryption-customer"
-    return [(f"{prefix}-algorithm", "AES256"), (f"{prefix}-key", base64.b64encode(key).decode()), (f"{prefix}-key-md5", sums.md5(key))]
+    return [
+        (f"{prefix}-algorithm", "AES256"),
+        (f"{prefix}-key", base64.b64encode(key).decode()),
+        (f"{prefix}-key-md5", sums.md5(key)),
+    ]
 
 
 ONE, TWO = customer(b"1" * KEY_BYTES), customer(b"2" * KEY_BYTES)
@@ -61,9 +66,14 @@ def test_unknown_kms_key(s3, shelf, key, how):
 
 
 BAD = {
-    "unknown algorithm": [(SSE, "AES512")], "empty algorithm": [(SSE, "")], "key without kms": [(SSE, "AES256"), (KMS_ID, "testkey-1")],
-    "key alone": [(KMS_ID, "testkey-1")], "both": [(SSE, "AES256"), *ONE], "kms and customer": [*KMS, *ONE],
-    "context is no base64": [*KMS, (CONTEXT, "!!")], "context is no JSON": [*KMS, (CONTEXT, base64.b64encode(b"x").decode())],
+    "unknown algorithm": [(SSE, "AES512")],
+    "empty algorithm": [(SSE, "")],
+    "key without kms": [(SSE, "AES256"), (KMS_ID, "testkey-1")],
+    "key alone": [(KMS_ID, "testkey-1")],
+    "both": [(SSE, "AES256"), *ONE],
+    "kms and customer": [*KMS, *ONE],
+    "context is no base64": [*KMS, (CONTEXT, "!!")],
+    "context is no JSON": [*KMS, (CONTEXT, base64.b64encode(b"x").decode())],
     "context is a list": [*KMS, (CONTEXT, base64.b64encode(b'["a"]').decode())],
     "context of numbers": [*KMS, (CONTEXT, base64.b64encode(b'{"a":1}').decode())],
 }
@@ -99,8 +109,13 @@ def test_customer_key(s3, shelf, key, size):
     assert ok(s3.head(shelf, key, headers=ONE))["content-length"] == str(size)
 
 
-READS = {"get": ("GET", [], []), "head": ("HEAD", [], []), "range": ("GET", [], [("Range", "bytes=0-1")]), "part": ("GET", [("partNumber", "1")], []),
-         "attributes": ("GET", ["attributes"], [("x-amz-object-attributes", "ETag")])}
+READS = {
+    "get": ("GET", [], []),
+    "head": ("HEAD", [], []),
+    "range": ("GET", [], [("Range", "bytes=0-1")]),
+    "part": ("GET", [("partNumber", "1")], []),
+    "attributes": ("GET", ["attributes"], [("x-amz-object-attributes", "ETag")]),
+}
 
 
 @pytest.mark.parametrize("case", READS)
@@ -122,9 +137,16 @@ def test_customer_key_for_an_object_without(s3, shelf, key):
 
 P = "x-amz-server-side-encryption-customer"
 BAD_CUSTOMER = {
-    "no algorithm": ONE[1:], "no key": [ONE[0], ONE[2]], "no md5": ONE[:2], "another algorithm": [(f"{P}-algorithm", "AES128"), *ONE[1:]],
-    "short key": customer(b"short"), "long key": customer(b"k" * 33), "key is no base64": [ONE[0], (f"{P}-key", "!!"), ONE[2]],
-    "md5 of another": [*ONE[:2], TWO[2]], "md5 is no base64": [*ONE[:2], (f"{P}-key-md5", "!!")], "empty key": [ONE[0], (f"{P}-key", ""), ONE[2]],
+    "no algorithm": ONE[1:],
+    "no key": [ONE[0], ONE[2]],
+    "no md5": ONE[:2],
+    "another algorithm": [(f"{P}-algorithm", "AES128"), *ONE[1:]],
+    "short key": customer(b"short"),
+    "long key": customer(b"k" * 33),
+    "key is no base64": [ONE[0], (f"{P}-key", "!!"), ONE[2]],
+    "md5 of another": [*ONE[:2], TWO[2]],
+    "md5 is no base64": [*ONE[:2], (f"{P}-key-md5", "!!")],
+    "empty key": [ONE[0], (f"{P}-key", ""), ONE[2]],
 }
 
 
@@ -137,7 +159,11 @@ def test_bad_customer_headers(s3, shelf, key, case, how):
         refused(s3.get(shelf, key, headers=BAD_CUSTOMER[case]), 400, codes)
         return
     query = ["uploads"] if how == "create upload" else []
-    refused(s3.request("PUT" if how == "put" else "POST", shelf, key, query, BAD_CUSTOMER[case], b"v" if how == "put" else b""), 400, codes)
+    refused(
+        s3.request("PUT" if how == "put" else "POST", shelf, key, query, BAD_CUSTOMER[case], b"v" if how == "put" else b""),
+        400,
+        codes,
+    )
     absent(s3, shelf, key)
 
 
@@ -146,24 +172,35 @@ def test_range_in_parts_under_a_customers_key(s3, shelf, key):
     s3.multipart(shelf, key, parts, ONE, ONE)
     data = b"".join(parts)
     for first, last in ((0, 10), (len(data) - 6, len(data) - 1), (65_519, 65_521), (PART_BYTES_MIN - 1, PART_BYTES_MIN)):
-        assert ok(s3.get(shelf, key, headers=[("Range", f"bytes={first}-{last}"), *ONE]), 206).body == data[first:last + 1]
+        assert ok(s3.get(shelf, key, headers=[("Range", f"bytes={first}-{last}"), *ONE]), 206).body == data[first : last + 1]
 
 
 def default(inner: str) -> str:
-    return (f"<ServerSideEncryptionConfiguration {XMLNS}><Rule><ApplyServerSideEncryptionByDefault>{inner}"
-            "</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>")
+    return (
+        f"<ServerSideEncryptionConfiguration {XMLNS}><Rule><ApplyServerSideEncryptionByDefault>{inner}"
+        "</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"
+    )
 
 
 @pytest.mark.parametrize("how", ["put", "multipart", "copy", "form"])
 def test_default_of_the_bucket(s3, bucket, how):
     ok(s3.put(bucket, "s", b"v"))
-    ok(s3.document("PUT", bucket, None, ["encryption"], default("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>testkey-2</KMSMasterKeyID>")))
+    ok(
+        s3.document(
+            "PUT",
+            bucket,
+            None,
+            ["encryption"],
+            default("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>testkey-2</KMSMasterKeyID>"),
+        )
+    )
     if how == "put":
         ok(s3.put(bucket, "k", b"v"))
     elif how == "copy":
         ok(s3.put(bucket, "k", headers=[("x-amz-copy-source", f"{bucket}/s")]))
     elif how == "form":
         from test_post import post
+
         ok(post(s3, bucket, {"key": "k"}, b"v"))
     else:
         s3.multipart(bucket, "k", [b"v"])
@@ -175,6 +212,7 @@ def test_default_of_the_bucket(s3, bucket, how):
 
 def test_default_that_is_always_there(s3, bucket):
     path = "Rule/ApplyServerSideEncryptionByDefault/SSEAlgorithm"
+
     def stands():
         """AWS says AES256 since 2023, and said 404 before."""
         answer = s3.get(bucket, query=["encryption"])
@@ -182,17 +220,37 @@ def test_default_that_is_always_there(s3, bucket):
             assert answer.text(path) == "AES256"
         else:
             refused(answer, 404, "ServerSideEncryptionConfigurationNotFoundError")
+
     stands()
-    ok(s3.document("PUT", bucket, None, ["encryption"], default("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>testkey-1</KMSMasterKeyID>")))
+    ok(
+        s3.document(
+            "PUT",
+            bucket,
+            None,
+            ["encryption"],
+            default("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>testkey-1</KMSMasterKeyID>"),
+        )
+    )
     assert ok(s3.get(bucket, query=["encryption"])).text(path) == "aws:kms"
     ok(s3.delete(bucket, query=["encryption"]), 204)
     stands()
 
 
-@pytest.mark.parametrize("inner", ["<SSEAlgorithm>AES512</SSEAlgorithm>", "", "<KMSMasterKeyID>testkey-1</KMSMasterKeyID>",
-                                   "<SSEAlgorithm>AES256</SSEAlgorithm><KMSMasterKeyID>testkey-1</KMSMasterKeyID>"])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<SSEAlgorithm>AES512</SSEAlgorithm>",
+        "",
+        "<KMSMasterKeyID>testkey-1</KMSMasterKeyID>",
+        "<SSEAlgorithm>AES256</SSEAlgorithm><KMSMasterKeyID>testkey-1</KMSMasterKeyID>",
+    ],
+)
 def test_bad_default(s3, bucket, inner):
-    refused(s3.document("PUT", bucket, None, ["encryption"], default(inner)), 400, ("MalformedXML", "InvalidArgument", "InvalidRequest"))
+    refused(
+        s3.document("PUT", bucket, None, ["encryption"], default(inner)),
+        400,
+        ("MalformedXML", "InvalidArgument", "InvalidRequest"),
+    )
 
 
 HOLE_BYTES = 1 << 20

@@ -1,4 +1,5 @@
 """aws-chunked bodies, signed and not, with and without trailers."""
+
 from __future__ import annotations
 
 import pytest
@@ -13,14 +14,24 @@ KINDS = [STREAM_TRAILER, UNSIGNED_TRAILER]
 
 
 def pieces(body: bytes, size: int = CHUNK_BYTES) -> list[bytes]:
-    return [body[i:i + size] for i in range(0, len(body), size)]
+    return [body[i : i + size] for i in range(0, len(body), size)]
 
 
 class Upload:
     """One aws-chunked request; every step can be bent by the test."""
 
-    def __init__(self, s3: Client, bucket: str, key: str, kind: str, decoded: int | str | None, headers=(),
-                 query=(), method: str = "PUT", trailer: str | None = None) -> None:
+    def __init__(
+        self,
+        s3: Client,
+        bucket: str,
+        key: str,
+        kind: str,
+        decoded: int | str | None,
+        headers=(),
+        query=(),
+        method: str = "PUT",
+        trailer: str | None = None,
+    ) -> None:
         self.s3, self.method, self.kind = s3, method, kind
         self.path, self.query = path_of(bucket, key), list(query)
         self.date = stamp()
@@ -78,8 +89,10 @@ def test_signed_chunks(s3, shelf, key, size, http_chunked):
     assert got["content-encoding"] is None
 
 
-@pytest.mark.parametrize(("sent", "stored"), [("aws-chunked,gzip", "gzip"), ("gzip,aws-chunked", "gzip"), ("aws-chunked", None),
-                                              ("aws-chunked, br", "br")])
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [("aws-chunked,gzip", "gzip"), ("gzip,aws-chunked", "gzip"), ("aws-chunked", None), ("aws-chunked, br", "br")],
+)
 def test_encoding_is_kept_without_aws_chunked(s3, shelf, key, sent, stored):
     ok(whole(Upload(s3, shelf, key, STREAM, 4, [("Content-Encoding", sent)]), b"data"))
     assert ok(s3.head(shelf, key))["content-encoding"] == stored
@@ -137,9 +150,12 @@ def test_cut_off_by_the_client(s3, shelf, key):
 
 
 GARBAGE = {
-    "no hex": b"zz;chunk-signature=" + b"0" * 64 + b"\r\nxx\r\n", "no signature": b"64\r\n" + bytes(100) + b"\r\n",
-    "negative": b"-5;chunk-signature=" + b"0" * 64 + b"\r\n", "huge": b"fffffffffffffffff;chunk-signature=" + b"0" * 64 + b"\r\n",
-    "endless line": b"6" * 5000, "not chunked": b"plain bytes that nobody framed, as many as were announced",
+    "no hex": b"zz;chunk-signature=" + b"0" * 64 + b"\r\nxx\r\n",
+    "no signature": b"64\r\n" + bytes(100) + b"\r\n",
+    "negative": b"-5;chunk-signature=" + b"0" * 64 + b"\r\n",
+    "huge": b"fffffffffffffffff;chunk-signature=" + b"0" * 64 + b"\r\n",
+    "endless line": b"6" * 5000,
+    "not chunked": b"plain bytes that nobody framed, as many as were announced",
 }
 
 
@@ -170,8 +186,11 @@ def test_decoded_length_is_another(s3, shelf, key, announced):
 @pytest.mark.parametrize("kind", [STREAM, *KINDS])
 def test_no_decoded_length(s3, shelf, key, kind):
     up = Upload(s3, shelf, key, kind, None, trailer="x-amz-checksum-crc32" if kind != STREAM else None)
-    refused(whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))] if kind != STREAM else None),
-            411, "MissingContentLength")
+    refused(
+        whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))] if kind != STREAM else None),
+        411,
+        "MissingContentLength",
+    )
     absent(s3, shelf, key)
 
 
@@ -196,8 +215,14 @@ def test_trailer(s3, shelf, key, kind, algorithm, size):
 def test_trailer_over_https(s3, tls, shelf, key, algorithm):
     """As SDKs send it there: unsigned, in HTTP chunks, without Content-Length."""
     data, name = bytes(i % 251 for i in range(100_000)), f"x-amz-checksum-{algorithm.lower()}"
-    ok(whole(Upload(tls, shelf, key, UNSIGNED_TRAILER, len(data), trailer=name), data, [(name, sums.value(algorithm, data))],
-             http_chunked=True))
+    ok(
+        whole(
+            Upload(tls, shelf, key, UNSIGNED_TRAILER, len(data), trailer=name),
+            data,
+            [(name, sums.value(algorithm, data))],
+            http_chunked=True,
+        )
+    )
     present(s3, shelf, key, data)
 
 
@@ -213,14 +238,21 @@ def test_wrong_trailer(s3, shelf, key, kind, algorithm):
 def test_bad_trailer_signature(s3, shelf, key):
     name = "x-amz-checksum-crc32"
     up = Upload(s3, shelf, key, STREAM_TRAILER, 100, trailer=name)
-    tail = [up.chunks.chunk(bytes(100)), up.chunks.chunk(b""), up.chunks.trailer([(name, sums.value("CRC32", bytes(100)))], "0" * 64)]
+    tail = [
+        up.chunks.chunk(bytes(100)),
+        up.chunks.chunk(b""),
+        up.chunks.trailer([(name, sums.value("CRC32", bytes(100)))], "0" * 64),
+    ]
     refused(up.send(*tail), 403, "SignatureDoesNotMatch")
     absent(s3, shelf, key)
 
 
 MALFORMED_TRAILERS = {
-    "no colon": b"x-amz-checksum-crc32\r\n\r\n", "another name": b"x-amz-checksum-sha1:AAAA\r\n\r\n", "none at all": b"\r\n",
-    "not ASCII": b"x-amz-checksum-crc32:\xff\xfe\r\n\r\n", "bare words": b"hello world\r\n\r\n",
+    "no colon": b"x-amz-checksum-crc32\r\n\r\n",
+    "another name": b"x-amz-checksum-sha1:AAAA\r\n\r\n",
+    "none at all": b"\r\n",
+    "not ASCII": b"x-amz-checksum-crc32:\xff\xfe\r\n\r\n",
+    "bare words": b"hello world\r\n\r\n",
     "twice": b"x-amz-checksum-crc32:%b\r\nx-amz-checksum-crc32:%b\r\n\r\n" % ((sums.value("CRC32", bytes(100)).encode(),) * 2),
     "one too many": b"x-amz-checksum-crc32:%b\r\nx-amz-meta-a:1\r\n\r\n" % sums.value("CRC32", bytes(100)).encode(),
 }
@@ -235,7 +267,11 @@ def test_malformed_trailer(s3, shelf, key, case):
 
 def test_undeclared_trailer(s3, shelf, key):
     up = Upload(s3, shelf, key, UNSIGNED_TRAILER, 100)
-    refused(whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))]), 400, ("MalformedTrailerError", "InvalidRequest"))
+    refused(
+        whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))]),
+        400,
+        ("MalformedTrailerError", "InvalidRequest"),
+    )
     absent(s3, shelf, key)
 
 
@@ -261,7 +297,9 @@ def test_trailer_that_is_no_checksum(s3, shelf, key):
 
 
 def test_algorithm_named_is_another(s3, shelf, key):
-    up = Upload(s3, shelf, key, UNSIGNED_TRAILER, 100, [("x-amz-sdk-checksum-algorithm", "SHA256")], trailer="x-amz-checksum-crc32")
+    up = Upload(
+        s3, shelf, key, UNSIGNED_TRAILER, 100, [("x-amz-sdk-checksum-algorithm", "SHA256")], trailer="x-amz-checksum-crc32"
+    )
     refused(whole(up, bytes(100), [("x-amz-checksum-crc32", sums.value("CRC32", bytes(100)))]), 400, "InvalidRequest")
     absent(s3, shelf, key)
 
@@ -287,7 +325,9 @@ def test_part(s3, shelf, key, kind):
 @pytest.mark.parametrize("kind", [STREAM, *KINDS])
 def test_bad_part_is_no_part(s3, shelf, key, kind):
     upload, name = s3.begin(shelf, key), "x-amz-checksum-crc32"
-    up = Upload(s3, shelf, key, kind, 100, query=[("partNumber", "1"), ("uploadId", upload)], trailer=None if kind == STREAM else name)
+    up = Upload(
+        s3, shelf, key, kind, 100, query=[("partNumber", "1"), ("uploadId", upload)], trailer=None if kind == STREAM else name
+    )
     if kind == STREAM:
         refused(up.send(up.chunks.chunk(bytes(100), "0" * 64), up.chunks.chunk(b""), b"\r\n"), 403, "SignatureDoesNotMatch")
     else:
@@ -315,5 +355,8 @@ def test_anonymous_unsigned_trailer(s3, anonymous, new_bucket, key):
 def test_anonymous_cannot_sign_chunks(s3, anonymous, new_bucket, key):
     bucket = new_bucket(headers=[("x-amz-acl", "public-read-write")])
     up = Upload(anonymous, bucket, key, STREAM, 100)
-    refused(up.send(b"64;chunk-signature=" + b"0" * 64 + b"\r\n" + bytes(100) + b"\r\n0;chunk-signature=" + b"0" * 64 + b"\r\n\r\n"), (400, 403))
+    refused(
+        up.send(b"64;chunk-signature=" + b"0" * 64 + b"\r\n" + bytes(100) + b"\r\n0;chunk-signature=" + b"0" * 64 + b"\r\n\r\n"),
+        (400, 403),
+    )
     absent(s3, bucket, key)

@@ -1,4 +1,5 @@
 """Versions: ids that are none, markers, null, suspension, and what belongs to a version alone."""
+
 from __future__ import annotations
 
 import pytest
@@ -156,7 +157,11 @@ def test_enabled_again_keeps_null(s3, bucket):
 def test_other_writers_make_versions(s3, versioned, how):
     one = put(s3, versioned, b"1")
     ok(s3.put(versioned, "s", b"2"))
-    answer = s3.multipart(versioned, "k", [b"2"]) if how == "multipart" else ok(s3.put(versioned, "k", headers=[("x-amz-copy-source", f"{versioned}/s")]))
+    answer = (
+        s3.multipart(versioned, "k", [b"2"])
+        if how == "multipart"
+        else ok(s3.put(versioned, "k", headers=[("x-amz-copy-source", f"{versioned}/s")]))
+    )
     two = answer["x-amz-version-id"]
     assert s3.versions(versioned)[:2] == [("Version", "k", two), ("Version", "k", one)]
 

@@ -4,6 +4,7 @@ No library of the trade can send a wrong Content-Length, two Host lines or half 
 are written here and only answers are parsed. Every socket has a deadline: a server that hangs
 fails the test instead of holding the run.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -17,6 +18,7 @@ from typing import Iterable, Sequence
 DEADLINE_S = 30.0
 READ_BYTES = 1 << 16
 HEAD_BYTES_MAX = 1 << 18
+GONE = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 Headers = Sequence[tuple[str, str | bytes]]
 
 
@@ -70,8 +72,10 @@ class Answer:
 
 def head(method: str, target: str | bytes, headers: Headers, version: str = "HTTP/1.1") -> bytes:
     """A request's head as bytes; text is written as UTF-8."""
+
     def raw(text: str | bytes) -> bytes:
         return text if isinstance(text, bytes) else text.encode()
+
     lines = [raw(method) + b" " + raw(target) + b" " + raw(version)]
     lines += [raw(n) + b": " + raw(v) for n, v in headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -80,8 +84,7 @@ def head(method: str, target: str | bytes, headers: Headers, version: str = "HTT
 class Connection:
     """A socket that answers are read from. Context manager."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None = None,
-                 deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None = None, deadline_s: float = DEADLINE_S) -> None:
         self.deadline = time.monotonic() + deadline_s
         self.socket = socket.create_connection((host, port), timeout=deadline_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -116,7 +119,7 @@ class Connection:
             for piece in pieces:
                 self._patience()
                 self.socket.sendall(piece)
-        except (BrokenPipeError, ConnectionResetError):
+        except GONE:
             pass
 
     def finish_sending(self) -> None:
@@ -130,7 +133,7 @@ class Connection:
         self._patience()
         try:
             got = self.socket.recv(READ_BYTES)
-        except ConnectionResetError:
+        except GONE:
             got = b""
         self.ended = not got
         self.unread += got

@@ -86,17 +86,17 @@ fn stored_encoding(value: &str) -> Option<String> {
 impl Asked {
     /// System metadata by lower-case header name.
     pub(crate) fn headers(&self) -> S3Result<Vec<(String, String)>> {
-        if let Some(to) = &self.website_redirect_location {
-            if !["/", "http://", "https://"]
+        let good = |to: &String| {
+            ["/", "http://", "https://"]
                 .iter()
-                .any(|start| to.starts_with(start))
-            {
-                return Err(crate::error::custom(
-                    "InvalidRedirectLocation",
-                    http::StatusCode::BAD_REQUEST,
-                    "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
-                ));
-            }
+                .any(|s| to.starts_with(s))
+        };
+        if !self.website_redirect_location.iter().all(good) {
+            return Err(crate::error::custom(
+                "InvalidRedirectLocation",
+                http::StatusCode::BAD_REQUEST,
+                "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+            ));
         }
         let encoding = self.content_encoding.as_deref().and_then(stored_encoding);
         let all = [

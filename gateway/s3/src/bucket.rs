@@ -111,7 +111,7 @@ pub(crate) async fn create(
     }
     let asked = configuration
         .and_then(|c| c.location_constraint.as_ref())
-        .map(|l| l.as_str());
+        .map(BucketLocationConstraint::as_str);
     let location = location_of(asked, &gateway.options.region)?;
     let acl = AclAsked {
         canned: input.acl.as_ref().map(|a| a.as_str().to_owned()),
@@ -121,7 +121,10 @@ pub(crate) async fn create(
         write: input.grant_write.clone(),
         write_acp: input.grant_write_acp.clone(),
     };
-    let ownership = input.object_ownership.as_ref().map(|o| o.as_str());
+    let ownership = input
+        .object_ownership
+        .as_ref()
+        .map(s3s::dto::ObjectOwnership::as_str);
     let mut documents = documents_for_new_bucket(gateway, owner, &acl, ownership).await?;
     documents.push((BucketDocument::Location, location.into_bytes()));
     let made = gateway

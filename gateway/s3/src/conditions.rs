@@ -45,6 +45,7 @@ pub(crate) fn write(
 
 /// A read's conditions, also those on a copy's source.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "they are the headers' names")]
 pub(crate) struct Read {
     pub(crate) if_match: Option<ETagCondition>,
     pub(crate) if_none_match: Option<ETagCondition>,

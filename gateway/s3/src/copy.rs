@@ -278,11 +278,17 @@ pub(crate) async fn copy(
     let mut asked = attributes_asked!(input);
     let directives = Directives {
         metadata: replaces(
-            input.metadata_directive.as_ref().map(|d| d.as_str()),
+            input
+                .metadata_directive
+                .as_ref()
+                .map(MetadataDirective::as_str),
             "metadata",
         )?,
         tags: replaces(
-            input.tagging_directive.as_ref().map(|d| d.as_str()),
+            input
+                .tagging_directive
+                .as_ref()
+                .map(TaggingDirective::as_str),
             "tagging",
         )?,
     };

@@ -128,7 +128,7 @@ impl S3Front {
         let expects = head.headers.contains_key(header::EXPECT);
         let version = head.version;
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
-        let mut response = match self.admit(&mut head, target, length) {
+        let mut response = match Self::admit(&mut head, target, length) {
             Ok(Route::S3) if target == Target::Form => {
                 head.extensions.insert(Arc::clone(&state));
                 self.form(head, body, (bucket, key)).await
@@ -160,13 +160,13 @@ impl S3Front {
     }
 
     /// Checks the head and says where it goes.
-    fn admit(&self, head: &mut Parts, target: Target, length: Option<u64>) -> S3Result<Route> {
+    fn admit(head: &mut Parts, target: Target, length: Option<u64>) -> S3Result<Route> {
         precheck::check(head, target, length)?;
         // An empty Authorization header is none.
         if head
             .headers
             .get(header::AUTHORIZATION)
-            .is_some_and(http::HeaderValue::is_empty)
+            .is_some_and(HeaderValue::is_empty)
         {
             head.headers.remove(header::AUTHORIZATION);
         }
@@ -260,18 +260,14 @@ impl S3Front {
     /// The bucket a request names, and whether it names a key.
     fn names(&self, head: &Parts) -> (Option<String>, bool) {
         let host = head.headers.get(header::HOST).and_then(|h| h.to_str().ok());
-        let host = host.or_else(|| head.uri.authority().map(|a| a.as_str()));
+        let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
         let path = head.uri.path().strip_prefix('/').unwrap_or_default();
-        match host.and_then(|host| self.hosts.bucket(host)) {
-            Some(bucket) => (Some(bucket.to_owned()), !path.is_empty()),
-            None => {
-                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-                (
-                    (!bucket.is_empty()).then(|| bucket.to_owned()),
-                    !key.is_empty(),
-                )
-            }
+        if let Some(bucket) = host.and_then(|host| self.hosts.bucket(host)) {
+            return (Some(bucket.to_owned()), !path.is_empty());
         }
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        let bucket = (!bucket.is_empty()).then(|| bucket.to_owned());
+        (bucket, !key.is_empty())
     }
 }
 

@@ -4,6 +4,18 @@
 //! `auth`, `access` (who may) → `service` (operation → file) → one file a verb. `error` is the one
 //! place where an engine's refusal becomes an S3 code. Only this crate knows s3s.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::doc_markdown,
+    reason = "S3's operations and header fields read as words"
+)]
+// (Clippy does not look for them in test builds.)
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::wildcard_imports,
+        reason = "s3s::dto is an operation's input, output and their parts: listing them says nothing"
+    )
+)]
 
 pub mod front;
 mod options;

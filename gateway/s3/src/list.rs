@@ -9,6 +9,7 @@ use engine_types::{AccountId, Checksum, ObjectKey};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Most entries of a page.
 pub(crate) const PAGE_MAX: i32 = 1000;
@@ -80,8 +81,8 @@ impl Gateway {
     pub(crate) async fn owners(&self, ids: impl Iterator<Item = AccountId>) -> S3Result<Owners> {
         let mut owners = Owners::new();
         for id in ids {
-            if !owners.contains_key(&id) {
-                owners.insert(id, self.owner(id).await?);
+            if let Entry::Vacant(unknown) = owners.entry(id) {
+                unknown.insert(self.owner(id).await?);
             }
         }
         Ok(owners)

@@ -85,8 +85,14 @@ pub(crate) async fn create(
     let input = request.input;
     refuse_object_lock!(input);
     let key = object_key(&input.key)?;
-    let algorithm = input.checksum_algorithm.as_ref().map(|a| a.as_str());
-    let checksum = checksum_of(algorithm, input.checksum_type.as_ref().map(|t| t.as_str()))?;
+    let algorithm = input
+        .checksum_algorithm
+        .as_ref()
+        .map(ChecksumAlgorithm::as_str);
+    let checksum = checksum_of(
+        algorithm,
+        input.checksum_type.as_ref().map(ChecksumType::as_str),
+    )?;
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
@@ -293,7 +299,7 @@ fn all_chosen(upload: Option<&CompletedMultipartUpload>) -> S3Result<Vec<Chosen>
 }
 
 fn asked_kind(kind: Option<&ChecksumType>) -> S3Result<Option<Kind>> {
-    match kind.map(|k| k.as_str()) {
+    match kind.map(ChecksumType::as_str) {
         None => Ok(None),
         Some("FULL_OBJECT") => Ok(Some(Kind::FullObject)),
         Some("COMPOSITE") => Ok(Some(Kind::Composite)),

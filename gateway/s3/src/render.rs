@@ -30,10 +30,9 @@ pub(crate) fn finish(
     region: &str,
 ) {
     // s3s gives operations no say in the status, and knows a partial GET only.
-    if *method == Method::HEAD && response.headers().contains_key(header::CONTENT_RANGE) {
-        if response.status() == StatusCode::OK {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
+    let partial = response.headers().contains_key(header::CONTENT_RANGE);
+    if partial && *method == Method::HEAD && response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
@@ -69,7 +68,7 @@ fn document(
 ) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
     let mut element = |name: &str, text: &str| {
-        let _infallible = write!(xml, "<{name}>{}</{name}>", escape(&printable(text)));
+        let _infallible = write!(xml, "<{name}>{}</{name}>", escape(printable(text)));
     };
     element("Code", code);
     element("Message", message);

@@ -118,15 +118,15 @@ impl RequestState {
 
 /// The nearest address that is not a trusted proxy's own.
 fn outermost(list: &str, options: &FrontOptions) -> Option<IpAddr> {
-    let mut last = None;
+    let mut nearest = None;
     for hop in list.rsplit(',') {
         let address: IpAddr = hop.trim().parse().ok()?;
-        last = Some(address);
+        nearest = Some(address);
         if !options.trusted_proxies.iter().any(|p| p.contains(address)) {
             break;
         }
     }
-    last
+    nearest
 }
 
 /// 16 hex digits, unique in this process and hard to confuse with another's; the long one beside.

@@ -201,12 +201,11 @@ impl Gateway {
             });
         }
         let mut asked = asked.clone();
-        if asked.algorithm.is_none() && asked.kms_key.is_none() {
-            if let Some(default) = default_encryption(bucket)? {
-                asked.algorithm = Some(default.algorithm);
-                asked.kms_key = default.kms_key;
-                asked.bucket_key = asked.bucket_key.or(Some(default.bucket_key));
-            }
+        let silent = asked.algorithm.is_none() && asked.kms_key.is_none();
+        if silent && let Some(default) = default_encryption(bucket)? {
+            asked.algorithm = Some(default.algorithm);
+            asked.kms_key = default.kms_key;
+            asked.bucket_key = asked.bucket_key.or(Some(default.bucket_key));
         }
         let encryption = self.managed_encryption(&asked).await?;
         Ok(ForWrite {
@@ -217,15 +216,13 @@ impl Gateway {
 
     async fn managed_encryption(&self, asked: &Asked) -> S3Result<Encryption> {
         match asked.algorithm.as_deref() {
-            None if asked.kms_key.is_some() || asked.context.is_some() => Err(invalid(
-                "Server Side Encryption with AWS KMS managed key requires HTTP header \
+            None | Some("AES256") if asked.kms_key.is_some() || asked.context.is_some() => {
+                Err(invalid(
+                    "Server Side Encryption with AWS KMS managed key requires HTTP header \
                  x-amz-server-side-encryption : aws:kms",
-            )),
+                ))
+            }
             None => Ok(Encryption::Tenant),
-            Some("AES256") if asked.kms_key.is_some() || asked.context.is_some() => Err(invalid(
-                "Server Side Encryption with AWS KMS managed key requires HTTP header \
-                 x-amz-server-side-encryption : aws:kms",
-            )),
             Some("AES256") => Ok(Encryption::S3),
             Some("aws:kms") => self.kms(asked).await,
             Some("aws:kms:dsse" | "aws:fsx" | "aws:backup") => Err(s3_error!(

@@ -39,15 +39,15 @@ fn no_object_lock() -> S3Error {
 }
 
 answers! {
-    accelerate: GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput, Ok(Default::default());
+    accelerate: GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput, Ok(GetBucketAccelerateConfigurationOutput::default());
     analytics: GetBucketAnalyticsConfigurationInput => GetBucketAnalyticsConfigurationOutput, Err(no_such_configuration());
     tiering: GetBucketIntelligentTieringConfigurationInput => GetBucketIntelligentTieringConfigurationOutput, Err(no_such_configuration());
     inventory: GetBucketInventoryConfigurationInput => GetBucketInventoryConfigurationOutput, Err(no_such_configuration());
     lifecycle: GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput,
         Err(s3_error!(NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"));
-    logging: GetBucketLoggingInput => GetBucketLoggingOutput, Ok(Default::default());
+    logging: GetBucketLoggingInput => GetBucketLoggingOutput, Ok(GetBucketLoggingOutput::default());
     metrics: GetBucketMetricsConfigurationInput => GetBucketMetricsConfigurationOutput, Err(no_such_configuration());
-    notification: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, Ok(Default::default());
+    notification: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, Ok(GetBucketNotificationConfigurationOutput::default());
     replication: GetBucketReplicationInput => GetBucketReplicationOutput,
         Err(s3_error!(ReplicationConfigurationNotFoundError, "The replication configuration was not found"));
     request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
@@ -58,11 +58,11 @@ answers! {
     retention: GetObjectRetentionInput => GetObjectRetentionOutput, Err(no_object_lock());
     object_lock: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
         Err(s3_error!(ObjectLockConfigurationNotFoundError, "Object Lock configuration does not exist for this bucket"));
-    list_analytics: ListBucketAnalyticsConfigurationsInput => ListBucketAnalyticsConfigurationsOutput, Ok(Default::default());
-    list_tiering: ListBucketIntelligentTieringConfigurationsInput => ListBucketIntelligentTieringConfigurationsOutput, Ok(Default::default());
-    list_inventory: ListBucketInventoryConfigurationsInput => ListBucketInventoryConfigurationsOutput, Ok(Default::default());
-    list_metrics: ListBucketMetricsConfigurationsInput => ListBucketMetricsConfigurationsOutput, Ok(Default::default());
-    delete_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, Ok(Default::default());
-    delete_replication: DeleteBucketReplicationInput => DeleteBucketReplicationOutput, Ok(Default::default());
-    delete_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, Ok(Default::default());
+    list_analytics: ListBucketAnalyticsConfigurationsInput => ListBucketAnalyticsConfigurationsOutput, Ok(ListBucketAnalyticsConfigurationsOutput::default());
+    list_tiering: ListBucketIntelligentTieringConfigurationsInput => ListBucketIntelligentTieringConfigurationsOutput, Ok(ListBucketIntelligentTieringConfigurationsOutput::default());
+    list_inventory: ListBucketInventoryConfigurationsInput => ListBucketInventoryConfigurationsOutput, Ok(ListBucketInventoryConfigurationsOutput::default());
+    list_metrics: ListBucketMetricsConfigurationsInput => ListBucketMetricsConfigurationsOutput, Ok(ListBucketMetricsConfigurationsOutput::default());
+    delete_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, Ok(DeleteBucketLifecycleOutput::default());
+    delete_replication: DeleteBucketReplicationInput => DeleteBucketReplicationOutput, Ok(DeleteBucketReplicationOutput::default());
+    delete_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, Ok(DeleteBucketWebsiteOutput::default());
 }

@@ -16,7 +16,11 @@ fn asked(configuration: &VersioningConfiguration) -> S3Result<Versioning> {
     {
         return Err(s3_error!(NotImplemented, "MFA delete is not built"));
     }
-    match configuration.status.as_ref().map(|s| s.as_str()) {
+    match configuration
+        .status
+        .as_ref()
+        .map(BucketVersioningStatus::as_str)
+    {
         Some("Enabled") => Ok(Versioning::Enabled),
         Some("Suspended") => Ok(Versioning::Suspended),
         Some(_) => Err(s3_error!(MalformedXML)),
@@ -79,7 +83,6 @@ mod tests {
             asked(&VersioningConfiguration {
                 status: status.map(|s| s.to_owned().into()),
                 mfa_delete: mfa.map(|m| m.to_owned().into()),
-                ..Default::default()
             })
         };
         assert_eq!(of(Some("Enabled"), None).ok(), Some(Versioning::Enabled));

@@ -110,7 +110,8 @@ async fn a_full_drive_is_left_out_without_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_drive_is_taken_out_and_raced() {
-    let cluster = Cluster::new(6).await;
+    let silence = Duration::from_secs(1);
+    let cluster = Cluster::with(6, EngineOptions { silence, ..quick() }).await;
     let sent = bytes(300_000, 5);
     cluster.put("before", &sent).await.unwrap();
     cluster.drives[1].store.set_silent(true);
@@ -126,6 +127,7 @@ async fn a_silent_drive_is_taken_out_and_raced() {
 async fn a_drive_comes_back_when_it_answers() {
     let options = EngineOptions {
         background: true,
+        silence: Duration::from_secs(1),
         probe_period: Duration::from_millis(10),
         ..quick()
     };

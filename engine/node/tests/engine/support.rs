@@ -89,9 +89,8 @@ pub(crate) fn drive(n: u32) -> TestDrive {
 /// Short patience, no background work.
 pub(crate) fn quick() -> EngineOptions {
     EngineOptions {
-        silence: Duration::from_millis(100),
         hedge_after: Duration::from_millis(40),
-        grant_wait: Duration::from_secs(20),
+        grant_wait: Duration::from_secs(60),
         proposal_patience: Duration::from_secs(2),
         background: false,
         ..EngineOptions::default()
@@ -197,7 +196,7 @@ impl Cluster {
 
     /// Waits until `condition` holds.
     pub(crate) async fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !condition(self) {
             assert!(Instant::now() < deadline, "{what}");
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -12,7 +12,7 @@ use jiff::tz::Offset;
 use ring::{digest, hmac};
 
 /// What the credential scope names.
-pub(super) const SERVICE: &str = "datamesh";
+pub(crate) const SERVICE: &str = "datamesh";
 /// A request's date may differ from our clock by so much.
 pub(super) const SKEW_S_MAX: i64 = 15 * 60;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -229,26 +229,33 @@ fn query(head: &Parts) -> Result<String, AuthError> {
 /// Percent-encoded as SigV4 does, whatever way it was encoded before.
 fn encoded(text: &str) -> Result<String, AuthError> {
     let malformed = || AuthError::Malformed("the query is not percent-encoded");
-    let mut out = String::new();
+    let mut plain = Vec::new();
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
-        let byte = match byte {
+        match byte {
             b'+' => return Err(malformed()),
             b'%' => {
                 let pair = [bytes.next().ok_or_else(malformed)?, bytes.next().ok_or_else(malformed)?];
                 let mut one = [0];
                 hex::decode_to_slice(pair, &mut one).map_err(|_e| malformed())?;
-                one[0]
+                plain.push(one[0]);
             }
-            other => other,
-        };
-        if unreserved(byte) {
-            out.push(char::from(byte));
+            other => plain.push(other),
+        }
+    }
+    Ok(percent(&plain))
+}
+
+/// Percent-encodes all but unreserved bytes.
+pub(crate) fn percent(plain: &[u8]) -> String {
+    plain.iter().fold(String::new(), |mut out, byte| {
+        if unreserved(*byte) {
+            out.push(char::from(*byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
         }
-    }
-    Ok(out)
+        out
+    })
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub(super) async fn add(
     }
     let _one_at_a_time = running.layout.lock().await;
     let layout = read_layout(running).await?;
+    // The settings may name it already: the keeper must not try it while it is formed.
+    running.shelf.forget(&path);
     let (drive, store) = form(running, &layout, path.clone()).await?;
     let new = row(&drive, &store, &running.config.zone);
     if let Err(error) = enlist(running, &drive, layout, new.clone()).await {
@@ -104,6 +106,7 @@ async fn form(
         let store = SegmentStore::open(drive.files().clone(), options);
         if store.is_err() {
             erase(&drive);
+            drive.release();
         }
         let (store, _) = store.map_err(|e| AdminError::conflict("DriveRefused", format!("{}: {e}", path.display())))?;
         Ok::<_, AdminError>((Arc::new(drive), Arc::new(store)))
@@ -138,7 +141,12 @@ async fn undo(running: &Running, drive: &Arc<Drive>, store: Arc<SegmentStore>) {
     }
     engine_core::ports::ShardStore::close(store.as_ref()).await;
     let drive = Arc::clone(drive);
-    if let Err(error) = tokio::task::spawn_blocking(move || erase(&drive)).await {
+    if let Err(error) = tokio::task::spawn_blocking(move || {
+        erase(&drive);
+        drive.release();
+    })
+    .await
+    {
         tracing::warn!(%error, "drive not erased");
     }
 }

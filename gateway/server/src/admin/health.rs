@@ -42,7 +42,7 @@ impl Health {
 
     /// What `/health/ready` says.
     pub(super) fn readiness(&self, running: Option<&Running>) -> Readiness {
-        let (phase, mut missing) = self.0.lock().clone();
+        let (phase, missing) = self.0.lock().clone();
         let state = |state: &str, reason: Option<String>, missing| Readiness { state: state.into(), reason, missing };
         match (phase, running) {
             (Phase::Starting { doing }, _) => state("starting", Some(doing), missing),
@@ -50,6 +50,7 @@ impl Health {
             (Phase::Ready, None) => state("ready", None, missing),
             (Phase::Ready, Some(running)) => {
                 let drives = running.engine.drives().status();
+                let mut missing = running.shelf.missing();
                 missing.extend(drives.iter().filter_map(out));
                 let reason = too_few(&drives).or_else(|| leaderless(running));
                 state(if reason.is_some() { "failing" } else { "ready" }, reason, missing)

@@ -4,7 +4,6 @@
 use super::{Running, status};
 use engine_node::Service;
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Requests of the admin API, by `status`.
 pub(super) const ADMIN_REQUESTS: &str = "datamesh_admin_requests_total";
@@ -23,7 +22,6 @@ const RESIDENT: &str = "datamesh_process_resident_bytes";
 const HANDLES: &str = "datamesh_process_open_files";
 const UPTIME: &str = "datamesh_process_uptime_seconds";
 const BUILD: &str = "datamesh_build_info";
-const CLOCK: &str = "datamesh_process_clock_seconds";
 
 /// A drive is in one of these.
 const STATES: [&str; 4] = ["up", "full", "read-only", "out"];
@@ -46,7 +44,6 @@ pub(super) fn describe() {
     describe_gauge!(HANDLES, "open file handles");
     describe_gauge!(UPTIME, Unit::Seconds, "since the process was ready");
     describe_gauge!(BUILD, "1, by version");
-    describe_gauge!(CLOCK, Unit::Seconds, "the machine's clock, Unix time");
     describe_counter!("datamesh_s3_requests_total", "requests that ended, by operation and status");
     ::metrics::describe_histogram!("datamesh_s3_request_seconds", Unit::Seconds, "from head to last byte");
     describe_counter!("datamesh_s3_received_bytes_total", Unit::Bytes, "request bodies");
@@ -62,9 +59,6 @@ pub(super) fn refresh(running: Option<&Running>) {
     }
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
         gauge!(HANDLES).set(entries.count() as f64);
-    }
-    if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
-        gauge!(CLOCK).set(now.as_secs_f64());
     }
     let Some(running) = running else { return };
     gauge!(UPTIME).set(running.since.elapsed().as_secs_f64());

@@ -28,6 +28,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
+pub(crate) use auth::{SERVICE, percent};
 pub(crate) use error::ErrorBody;
 pub(crate) use health::{Health, Phase};
 
@@ -42,7 +43,6 @@ pub(crate) struct Running {
     metadata: Replicated,
     shelf: Arc<Shelf>,
     boot: BootId,
-    left_out: Vec<String>,
     /// Without the accounts: their secrets have no business here.
     config: Config,
     since: Instant,
@@ -72,13 +72,20 @@ impl Admin {
             metadata: store.metadata.clone(),
             shelf: Arc::clone(&store.shelf),
             boot: store.boot,
-            left_out: store.left_out.clone(),
             config: Config { accounts: Vec::new(), ..config.clone() },
             since: Instant::now(),
             layout: tokio::sync::Mutex::default(),
         };
         // Once a process; a second call would change nothing.
         let _first = self.running.set(running);
+        let running = Arc::clone(&self.running);
+        tokio::spawn(async move {
+            if let Some(running) = running.get()
+                && let Err(error) = drives::adopt(running).await
+            {
+                tracing::warn!(?error, "drives that were being added are not in the layout yet");
+            }
+        });
     }
 
     /// Serves until `ending` begins. Up before the engine, so that readiness can say what is missing.

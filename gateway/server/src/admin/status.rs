@@ -33,7 +33,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, A
         readiness: admin.health.readiness(Some(running)),
         geometry,
         drives,
-        left_out: running.left_out.clone(),
+        left_out: running.shelf.missing(),
         partitions: partitions(running),
         work: work::all(running).await,
     }))

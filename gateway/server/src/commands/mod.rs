@@ -1,7 +1,17 @@
 //! The command line, one file per noun.
 
+mod bench;
 mod config;
+mod drive;
+mod key;
+mod keyring;
+mod object;
+mod remote;
+mod render;
+mod secret;
 mod serve;
+mod status;
+mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -21,6 +31,24 @@ enum Command {
     Serve(serve::Serve),
     /// Look at the settings.
     Config(config::Config),
+    /// Cluster, drives, replicas and background work at a glance.
+    Status(status::Status),
+    /// Look at drives, and change them.
+    Drive(drive::Drive),
+    /// Read every shard and repair what is damaged (not built yet: answers 501).
+    Scrub(work::Scrub),
+    /// What waits to be freed; it is freed by itself, every 10 s.
+    Gc(work::Work),
+    /// What waits to be repaired; it is repaired by itself, every 10 s.
+    Repair(work::Work),
+    /// Look at where an object's bytes are.
+    Object(object::Object),
+    /// Keys that seal objects.
+    Keyring(keyring::Keyring),
+    /// Access keys of the accounts.
+    Key(key::Key),
+    /// Put and get objects for a few seconds and say how fast that was.
+    Bench(bench::Bench),
     /// Print a completion script for a shell.
     Completion {
         /// bash, zsh, fish, elvish or powershell.
@@ -39,6 +67,11 @@ impl Failed {
     pub(crate) fn because(error: impl std::fmt::Display) -> Self {
         Self { code: 1, message: error.to_string() }
     }
+
+    /// Wrong words or settings.
+    pub(crate) fn wrong(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
 }
 
 impl From<crate::config::ConfigError> for Failed {
@@ -53,6 +86,15 @@ impl CommandLine {
         let result = match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Config(config) => config.run(),
+            Command::Status(status) => status.run(),
+            Command::Drive(drive) => drive.run(),
+            Command::Scrub(scrub) => scrub.run(),
+            Command::Gc(work) => work.run("gc"),
+            Command::Repair(work) => work.run("repair"),
+            Command::Object(object) => object.run(),
+            Command::Keyring(keyring) => keyring.run(),
+            Command::Key(key) => key.run(),
+            Command::Bench(bench) => bench.run(),
             Command::Completion { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "datamesh", &mut script);

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 /// Variables that are no settings: secrets of the first start, and what picks the file.
 const OTHER_VARIABLES: &[&str] = &[
     "DATAMESH_CONFIG",
+    "DATAMESH_ADMIN",
     "DATAMESH_ROOT_ACCESS_KEY",
     "DATAMESH_ROOT_SECRET_KEY",
     "DATAMESH_PASSPHRASE",
