@@ -75,7 +75,7 @@ pub enum Payload {
 pub struct Client {
     target: Target,
     service: &'static str,
-    identity: aws_credential_types::Credentials,
+    identity: Credentials,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 

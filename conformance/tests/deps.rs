@@ -53,6 +53,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conformance", &[]),
     ("bench", &[]),
     ("recorder", &[]),
+    (
+        "fuzz",
+        &[
+            "engine-types",
+            "engine-core",
+            "engine-disk",
+            "engine-meta",
+            "engine-node",
+            "engine-sim",
+            "gateway-policy",
+            "gateway-s3",
+        ],
+    ),
     ("powercut", &["bench", "recorder"]),
 ];
 

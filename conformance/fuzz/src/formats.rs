@@ -8,6 +8,7 @@ use engine_core::ports::{Clock, DriveFiles, Entropy};
 use engine_core::stripes::shard_length;
 use engine_disk::mark::FEATURE_LEVEL;
 use engine_disk::{DriveState, Mark};
+use engine_node::keyring::KEYRING_FILE;
 use engine_node::{Keyring, KeyringLock};
 use engine_sim::FakeDrive;
 use engine_types::{
@@ -155,9 +156,9 @@ pub(crate) fn keyrings() -> Vec<Vec<u8>> {
     runtime.block_on(async {
         let made = Keyring::create(holders, lock(), Arc::new(Fixed), Arc::new(Fixed)).await;
         let Ok(keyring) = made else { return Vec::new() };
-        let empty = drive.read("keyring");
+        let empty = drive.read(KEYRING_FILE);
         let owner = engine_node::keyring::KeyOwner::Account(AccountId(3));
-        let filled = keyring.new_version(&owner).await.ok().and_then(|_| drive.read("keyring").ok());
+        let filled = keyring.new_version(&owner).await.ok().and_then(|_| drive.read(KEYRING_FILE).ok());
         empty.ok().into_iter().chain(filled).collect()
     })
 }

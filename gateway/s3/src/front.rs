@@ -296,3 +296,54 @@ fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {
     config.allow_post_signature = false;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_expectation_closes_and_a_kept_one_does_not() {
+        for (status, closes) in [
+            (100, false),
+            (200, false),
+            (304, false),
+            (404, true),
+            (503, true),
+        ] {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).expect("status");
+            refuse_expectation(&mut response);
+            assert_eq!(
+                response.headers().contains_key(header::CONNECTION),
+                closes,
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_config_binds_region_and_service_and_bounds_what_is_held() {
+        let options = FrontOptions {
+            region: "here".into(),
+            ..FrontOptions::default()
+        };
+        let config = config(&options).expect("config");
+        assert_eq!(
+            config.expected_region.as_ref().map(Region::as_str),
+            Some("here")
+        );
+        assert_eq!(config.sig_v4_allowed_services, ["s3"]);
+        assert_eq!(
+            config.aws_chunked_stream_max_chunk_size,
+            SIGNED_CHUNK_BYTES_MAX
+        );
+        assert_eq!(config.xml_max_body_size, DOCUMENT_BYTES_MAX);
+        assert!(!config.enable_sig_v2);
+        assert!(config.unsigned_amz_header_allowlist.is_empty());
+        let wrong = FrontOptions {
+            region: "no region".into(),
+            ..FrontOptions::default()
+        };
+        assert!(super::config(&wrong).is_err());
+    }
+}

@@ -70,5 +70,8 @@ mod sse;
 mod token;
 mod translate;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use front::{ConnectionInfo, S3Front};
 pub use options::{FrontOptions, ObjectOwnership, Proxy, ProxyParseError};

@@ -65,10 +65,13 @@ impl Keeper {
             return;
         }
         let why = served.drive.files().failure().unwrap_or_else(|| "gone".into());
-        self.metadata.node().drive_out(served.id(), &why).await;
+        let id = served.id();
+        self.metadata.node().drive_out(id, &why).await;
+        // Whoever still holds the old store keeps its index open, and the drive could not be reopened.
+        self.engine.drives().remove(id);
         served.store.close().await;
         served.drive.release();
-        self.shelf.set(path, Some(served.id()), Err(why));
+        self.shelf.set(path, Some(id), Err(why));
     }
 
     async fn try_back(&self, place: &Place, why: &str) {

@@ -12,6 +12,7 @@ use engine_core::ports::{Clock, DriveFiles, Entropy, ShardStore};
 use engine_core::stripes::Geometry;
 use engine_disk::drives::{NewDrive, first_boot};
 use engine_disk::{Drive, DriveState, Opened, SegmentStore, open_drives};
+use engine_meta::log::LogOptions;
 use engine_meta::metadata::Replicated;
 use engine_meta::service::MetaOptions;
 use engine_node::{
@@ -49,8 +50,6 @@ pub(crate) struct Store {
     pub(crate) shelf: Arc<Shelf>,
     /// This start's number.
     pub(crate) boot: BootId,
-    /// Paths of the settings that are not in use, and why.
-    pub(crate) left_out: Vec<String>,
     /// Root's keys, on the first start only: shown once.
     pub(crate) first: Option<Credentials>,
 }
@@ -88,7 +87,12 @@ impl Store {
         let lock = keyring_lock(config, opening.first.is_some())?;
         let files: Vec<Arc<dyn DriveFiles>> =
             opening.drives.iter().map(|d| Arc::new(d.files().clone()) as Arc<dyn DriveFiles>).collect();
-        let options = MetaOptions { node: NODE.0.into(), voters: voters(config.drives.len()), ..MetaOptions::default() };
+        let options = MetaOptions {
+            node: NODE.0.into(),
+            voters: voters(config.drives.len()),
+            log: LogOptions { boot: opening.boot.0, ..LogOptions::default() },
+            ..MetaOptions::default()
+        };
         let metadata =
             Replicated::open(files.clone(), options, Arc::clone(&clock), Arc::clone(&entropy)).await.map_err(StoreError::because)?;
         if opening.forming() {
@@ -113,7 +117,7 @@ impl Store {
             }
         }
         opening.out.into_iter().for_each(|(path, why)| shelf.set(&path, None, Err(why)));
-        let store = Self { engine, metadata, shelf, boot: opening.boot, left_out, first: opening.first };
+        let store = Self { engine, metadata, shelf, boot: opening.boot, first: opening.first };
         store.settle(&config.credentials_file).await?;
         Ok(store)
     }

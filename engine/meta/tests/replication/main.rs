@@ -9,4 +9,5 @@ mod fjall_promises;
 mod log;
 mod node;
 mod openraft_promises;
+#[cfg(slow)]
 mod throughput;

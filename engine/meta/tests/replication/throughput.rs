@@ -1,5 +1,5 @@
 //! How many commits a second, on real files with real fdatasync. Run by hand:
-//! `cargo test -p engine-meta --release --test replication throughput -- --ignored --nocapture`
+//! `RUSTFLAGS="--cfg slow" cargo test -p engine-meta --release --test replication throughput -- --nocapture`
 
 use super::common::{Counter, RealClock, Toy, put};
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
@@ -197,7 +197,6 @@ async fn measure(drives: u32, voters: usize, proposers: u32, bytes: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, run by hand"]
 async fn commits_a_second() {
     for proposers in [1, 16, 64, 256] {
         measure(1, 1, proposers, 4096).await;

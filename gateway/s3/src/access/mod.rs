@@ -38,6 +38,12 @@ use table::{ASKED_BY_HEADER, On, PUT_ACL, Rule, WRITERS};
 /// Times a request is judged anew because the bucket's configuration moved under it.
 const REJUDGED_MAX: usize = 3;
 
+/// Reads all that a head says of access, for fuzzing; whether its copy source could be read.
+pub(crate) fn parse_head(uri: &http::Uri, headers: &http::HeaderMap) -> bool {
+    let _pairs = circumstances::of_head(uri, headers, None, Signed::Header);
+    source::named(headers).is_ok()
+}
+
 /// The access check.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 type Named = (Box<str>, Box<str>, Option<Box<str>>);
 
 /// The one source a request names. Nothing passes that this cannot read: the handler might.
-fn named(headers: &HeaderMap) -> S3Result<Named> {
+pub(super) fn named(headers: &HeaderMap) -> S3Result<Named> {
     let malformed = || s3_error!(InvalidArgument, "Invalid copy source object key");
     let mut values = headers.get_all("x-amz-copy-source").iter();
     let (Some(value), None) = (values.next(), values.next()) else {

@@ -10,7 +10,7 @@ mod render;
 
 pub(crate) use assign::{asks_nothing_new, check_public, for_new_object, lists_are_off};
 pub(crate) use canned::canned;
-pub(crate) use parse::{AclRequest, from_policy, requested};
+pub(crate) use parse::{AclRequest, from_policy, grantees, requested};
 pub(crate) use render::{grants_dto, owner_dto};
 
 use engine_core::meta::{decode, encode};

@@ -134,7 +134,7 @@ fn bounded(acl: Acl) -> S3Result<Acl> {
 }
 
 /// `id="…", emailAddress="…", uri="…"` into kinds and values.
-fn grantees(value: &str) -> S3Result<Vec<(&str, String)>> {
+pub(crate) fn grantees(value: &str) -> S3Result<Vec<(&str, String)>> {
     let mut found = Vec::new();
     for one in value.split(',').map(str::trim).filter(|t| !t.is_empty()) {
         let (kind, who) = one

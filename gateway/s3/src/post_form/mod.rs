@@ -10,6 +10,8 @@
 
 mod answer;
 mod file;
+#[doc(hidden)]
+pub(crate) mod fuzzing;
 mod multipart;
 mod policy;
 mod signature;

@@ -34,9 +34,7 @@ pub(super) async fn create(
     State(admin): State<Admin>,
     Given(new): Given<NewKey>,
 ) -> Result<(StatusCode, Json<KeyMade>), AdminError> {
-    if new.description.len() > DESCRIPTION_BYTES_MAX {
-        return Err(AdminError::invalid(format!("description: at most {DESCRIPTION_BYTES_MAX} bytes")));
-    }
+    check_description(&new.description)?;
     let running = admin.running()?;
     let account = running.account(new.account.as_deref()).await?;
     let (access_key, secret) = crate::credentials::generated_pair().map_err(AdminError::internal)?;
@@ -71,6 +69,13 @@ pub(super) async fn delete(
     }
     engine.set_access_key(&key, None).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn check_description(text: &str) -> Result<(), AdminError> {
+    if text.len() > DESCRIPTION_BYTES_MAX {
+        return Err(AdminError::invalid(format!("description: at most {DESCRIPTION_BYTES_MAX} bytes")));
+    }
+    Ok(())
 }
 
 /// The key that signs stays: so root always has one that works.
@@ -113,5 +118,23 @@ impl Running {
             0 => Err(AdminError::missing("no such account; accounts beside root come from the settings")),
             _ => Err(AdminError::invalid("several accounts have this name: use the canonical id")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_at_the_limit_and_one_past_it() {
+        assert!(check_description(&"d".repeat(DESCRIPTION_BYTES_MAX)).is_ok());
+        assert!(check_description(&"d".repeat(DESCRIPTION_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn the_key_that_signs_cannot_end_itself() {
+        let signer = Signer("ROOT".into());
+        assert!(not_own(&signer, "ROOT").is_err());
+        assert!(not_own(&signer, "OTHER").is_ok());
     }
 }

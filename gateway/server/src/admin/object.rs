@@ -46,14 +46,14 @@ pub(super) async fn explain(
         Lookup::Missing(refusal) => return Err(AdminError::missing(refusal.to_string())),
     };
     let partition = found.bucket.reference.partition;
-    let mut explainer = Explainer { running, found: &found, verify: ask.verify, left: STRIPES_MAX };
+    let mut explainer = Explainer { running, found: &found, verify: ask.verify, left: Budget(STRIPES_MAX) };
     let mut parts = Vec::new();
     let mut truncated = false;
     for (number, data) in explainer.parts().await? {
         if ask.part.is_some_and(|wanted| wanted != number) {
             continue;
         }
-        if explainer.left == 0 {
+        if explainer.left.0 == 0 {
             truncated = true;
             break;
         }
@@ -92,13 +92,24 @@ fn less(present: usize, needed: usize) -> i32 {
     narrow(present) - narrow(needed)
 }
 
+/// What may still be told.
+struct Budget(usize);
+
+impl Budget {
+    fn take(&mut self) -> bool {
+        let left = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        left
+    }
+}
+
 struct Explainer<'a> {
     running: &'a Running,
     /// Its pin keeps what is told alive while it is told.
     found: &'a Found,
     verify: bool,
     /// Stripes that may still be told.
-    left: usize,
+    left: Budget,
 }
 
 impl Explainer<'_> {
@@ -130,15 +141,14 @@ impl Explainer<'_> {
                 Place::Stripes(count) => ("stripes".to_owned(), count as usize),
             };
             for stripe in &part.stripes {
-                if self.left == 0 || stripes.len() >= count {
+                if stripes.len() >= count || !self.left.take() {
                     break;
                 }
-                self.left -= 1;
                 let index = u32::try_from(stripes.len()).unwrap_or(u32::MAX);
                 stripes.push(self.stripe(index, stripe).await);
             }
             let whole = stripes.len() >= count;
-            if whole || self.left == 0 || part.stripes.is_empty() {
+            if whole || self.left.0 == 0 || part.stripes.is_empty() {
                 let info = PartInfo { number, data: data.to_string(), size_bytes: part.row.size, place, stripes };
                 return Ok((info, !whole));
             }
@@ -194,6 +204,13 @@ fn told(good: &'static str, read: Result<(), DriveError>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stripes_are_told_up_to_the_limit_and_not_one_past_it() {
+        let mut left = Budget(STRIPES_MAX);
+        assert!((0..STRIPES_MAX).all(|_| left.take()));
+        assert!(!left.take());
+    }
 
     #[test]
     fn what_is_left_is_told_below_zero_too() {

@@ -3,8 +3,7 @@
 use super::auth::{AuthError, Claim};
 use super::error::AdminError;
 use super::{Admin, Running, drives, keyring, keys, metrics, object, shapes, status, work};
-use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::StatusCode;
@@ -12,7 +11,7 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::Router;
+use axum::{Json, Router};
 use engine_core::meta::AccessKeyState;
 use engine_node::keyring::KEYRING_BYTES_MAX;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -139,11 +138,30 @@ async fn believe(State(admin): State<Admin>, request: Request, next: Next) -> Re
 async fn judged(admin: &Admin, request: Request) -> Result<(Request, Signer), AdminError> {
     let (mut head, body) = request.into_parts();
     let (claim, signer) = admin.signer(&head).await?;
-    let limit = if head.uri.path() == IMPORT { IMPORT_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
-    let body = axum::body::to_bytes(body, limit).await.map_err(|_e| {
-        AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", format!("at most {limit} bytes"))
-    })?;
+    let body = whole(head.uri.path(), body).await?;
     claim.covers_body(&body)?;
     head.extensions.insert(signer.clone());
     Ok((Request::from_parts(head, Body::from(body)), signer))
+}
+
+/// A body, if it is not too long for its path.
+async fn whole(path: &str, body: Body) -> Result<Bytes, AdminError> {
+    let limit = if path == IMPORT { IMPORT_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    axum::body::to_bytes(body, limit).await.map_err(|_e| {
+        AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", format!("at most {limit} bytes"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_at_the_limit_and_one_past_it() {
+        for (path, limit) in [("/v1/keys", BODY_BYTES_MAX), (IMPORT, IMPORT_BODY_BYTES_MAX)] {
+            assert_eq!(whole(path, Body::from(vec![0; limit])).await.expect("fits").len(), limit);
+            let refused = whole(path, Body::from(vec![0; limit + 1])).await.expect_err("too long");
+            assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        }
+    }
 }

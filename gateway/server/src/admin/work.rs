@@ -60,14 +60,17 @@ async fn count(running: &Running, kind: Kind) -> Work {
         Work { name: name.into(), what: what.into(), waiting: 0, more: false, problem: None };
     for counted in counts {
         match counted {
-            Ok(found) => {
-                work.waiting += found;
-                work.more |= found >= u64::from(COUNTED_MAX);
-            }
+            Ok(found) => add(&mut work, found),
             Err(problem) => work.problem = Some(problem),
         }
     }
     work
+}
+
+/// What one partition counted. At the limit there may be more.
+fn add(work: &mut Work, found: u64) {
+    work.waiting += found;
+    work.more |= found >= u64::from(COUNTED_MAX);
 }
 
 async fn waiting(running: &Running, partition: PartitionId, kind: Kind) -> Result<u64, String> {
@@ -81,5 +84,20 @@ async fn waiting(running: &Running, partition: PartitionId, kind: Kind) -> Resul
         Reply::Repairs(rows) => Ok(rows.len() as u64),
         Reply::Dead(rows) => Ok(rows.len() as u64),
         _ => Err(told(&"unexpected answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_at_the_limit_says_that_more_may_wait() {
+        let mut work = Work { name: String::new(), what: String::new(), waiting: 0, more: false, problem: None };
+        add(&mut work, u64::from(COUNTED_MAX) - 1);
+        assert!(!work.more);
+        add(&mut work, u64::from(COUNTED_MAX));
+        assert!(work.more);
+        assert_eq!(work.waiting, 2 * u64::from(COUNTED_MAX) - 1);
     }
 }

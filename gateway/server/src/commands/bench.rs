@@ -158,3 +158,18 @@ fn outcome_table(outcomes: &[Outcome]) -> String {
     });
     table(&["load", "size", "connections", "requests", "errors", "per s", "MB/s", "p50 ms", "p99 ms"], rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::CommandLine;
+    use super::{CONNECTIONS_MAX, SIZE_BYTES_MAX, TIME_S_MAX};
+    use clap::Parser;
+
+    #[test]
+    fn a_self_test_is_bounded() {
+        for (flag, limit) in [("--time", TIME_S_MAX), ("--size", SIZE_BYTES_MAX), ("--connections", CONNECTIONS_MAX)] {
+            let parsed = |n: u64| CommandLine::try_parse_from(["datamesh", "bench", flag, &n.to_string()]).is_ok();
+            assert!(parsed(limit) && !parsed(limit + 1) && !parsed(0), "{flag}");
+        }
+    }
+}
