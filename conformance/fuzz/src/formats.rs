@@ -152,7 +152,7 @@ impl Clock for Fixed {
 pub(crate) fn keyrings() -> Vec<Vec<u8>> {
     let drive = FakeDrive::new(DriveId(1), DriveUuid([1; 16]));
     let holders: Vec<Arc<dyn DriveFiles>> = vec![Arc::new(drive.clone())];
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return Vec::new() };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return Vec::new() };
     runtime.block_on(async {
         let made = Keyring::create(holders, lock(), Arc::new(Fixed), Arc::new(Fixed)).await;
         let Ok(keyring) = made else { return Vec::new() };

@@ -1,11 +1,9 @@
-//! libFuzzer over one target, named by `FUZZ_TARGET`; `FUZZ_SEEDS=DIR` writes the seeds and ends.
+//! libFuzzer over one target, named by `FUZZ_TARGET`.
 #![no_main]
-#![expect(unsafe_code, reason = "libfuzzer-sys exports C functions")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a tool of tests: it may end at once")]
 
-use fuzz::{INPUT_BYTES_MAX, TARGETS, Target, find};
+use fuzz::{INPUT_BYTES_MAX, Target, find};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use std::path::Path;
 use std::sync::OnceLock;
 
 /// One mutation in so many keeps its wrong sums: that they are checked must be seen too.
@@ -14,23 +12,9 @@ const UNMENDED_ONE_IN: u32 = 8;
 fn chosen() -> &'static Target {
     static CHOSEN: OnceLock<&Target> = OnceLock::new();
     CHOSEN.get_or_init(|| {
-        if let Ok(folder) = std::env::var("FUZZ_SEEDS") {
-            write_seeds(Path::new(&folder));
-            std::process::exit(0);
-        }
         let name = std::env::var("FUZZ_TARGET").expect("FUZZ_TARGET names a target");
         find(&name).unwrap_or_else(|| panic!("no target {name}"))
     })
-}
-
-fn write_seeds(folder: &Path) {
-    for target in TARGETS {
-        let folder = folder.join(target.name);
-        std::fs::create_dir_all(&folder).expect("folder");
-        for (number, seed) in (target.seeds)().iter().enumerate() {
-            std::fs::write(folder.join(format!("seed-{number}")), seed).expect("seed");
-        }
-    }
 }
 
 fuzz_target!(|bytes: &[u8]| {

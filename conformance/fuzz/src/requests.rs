@@ -110,7 +110,7 @@ pub(crate) fn value_seeds() -> Vec<Vec<u8>> {
         (10, "fd00::1"),
         (11, "CRC32C"),
         (11, "SHA256"),
-        (12, "AES256\nMDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\ndnF9WB+GjEbkrzNHv9Gylw=="),
+        (12, "AES256\nMDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\nKYvwGXoFFJ42a2u2GDWhwQ=="),
     ];
     seeds.iter().map(|(kind, text)| [&[*kind], text.as_bytes()].concat()).collect()
 }

@@ -205,7 +205,13 @@ pub fn write(
     let mut foot = count.to_le_bytes().to_vec();
     foot.extend_from_slice(&sink.total().to_le_bytes());
     sink.block(FOOT, &foot)?;
-    sink.file.sync()?;
+    #[cfg(sabotage)]
+    let skip = engine_types::sabotage("skip-snapshot-fsync");
+    #[cfg(not(sabotage))]
+    let skip = false;
+    if !skip {
+        sink.file.sync()?;
+    }
     files.rename(&aside, &name)?;
     Ok(SnapshotFile {
         files: Arc::clone(files),

@@ -56,6 +56,10 @@ impl Drop for Close {
             ("status", status.to_string()),
         ];
         metrics::counter!("datamesh_s3_requests_total", &labels).increment(1);
+        #[cfg(sabotage)]
+        if engine_types::sabotage("close-twice") {
+            metrics::counter!("datamesh_s3_requests_total", &labels).increment(1);
+        }
         metrics::histogram!("datamesh_s3_request_seconds", "operation" => operation.clone())
             .record(seconds);
         metrics::counter!("datamesh_s3_received_bytes_total", "operation" => operation.clone())

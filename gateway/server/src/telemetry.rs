@@ -7,8 +7,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Libraries that log what their caller has handled: s3s logs every refused request as an error,
-/// openraft every election.
-const SILENCED: &str = "s3s=off,openraft=error,lsm_tree=warn,fjall=warn,hyper=warn,h2=warn";
+/// openraft every election and every message to a replica that is being stopped; what matters of it
+/// our own supervisor says.
+const SILENCED: &str = "s3s=off,openraft=off,lsm_tree=warn,fjall=warn,hyper=warn,h2=warn";
 
 /// Starts logging to standard error. `level` is a level or a whole tracing filter.
 pub(crate) fn start_logging(format: LogFormat, level: &str) -> Result<(), String> {

@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_datamesh");
@@ -18,10 +19,11 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("address").port()
 }
 
-/// No settings or keys of whoever runs the tests.
+/// No settings or keys of whoever runs the tests; a chosen sabotage is meant for the server too.
 fn command(words: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DATAMESH_") || name.starts_with("AWS_")) {
+    let theirs = |name: &str| name.starts_with("DATAMESH_") && name != "DATAMESH_SABOTAGE" || name.starts_with("AWS_");
+    for (name, _) in std::env::vars().filter(|(name, _)| theirs(name)) {
         command.env_remove(name);
     }
     command.args(words).stdin(Stdio::null());
@@ -32,7 +34,11 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// One server at a time: several at once on a small machine are slow enough to be out of service.
+static TURN: Mutex<()> = Mutex::new(());
+
 struct Server {
+    _turn: MutexGuard<'static, ()>,
     folder: tempfile::TempDir,
     drives: usize,
     s3: u16,
@@ -53,7 +59,8 @@ impl Drop for Server {
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
-        let mut server = Self { folder, drives: 3, s3: free_port(), admin: free_port(), child: None };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut server = Self { _turn: turn, folder, drives: 3, s3: free_port(), admin: free_port(), child: None };
         server.launch();
         server
     }
@@ -67,7 +74,8 @@ impl Server {
         while !self.open("/health/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             let ended = self.child.as_mut().expect("child").try_wait().expect("waited");
             assert!(ended.is_none() && Instant::now() < deadline, "not ready: {}", self.log());
-            std::thread::yield_now();
+            // Looked at again soon; spinning would starve the server.
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 

@@ -27,7 +27,7 @@ mod writer;
 pub use drive_log::{DriveLog, LogOptions};
 pub use store::GroupLog;
 
-use crate::raft::codec::CodecError;
+use crate::raft::codec::{COUNT_MAX, CodecError};
 use engine_core::ports::DriveError;
 
 /// Where the files lie on the drive.
@@ -77,5 +77,6 @@ fn file_name(number: u64) -> String {
 }
 
 fn file_number(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_suffix(".log")?, 16).ok()
+    let number = u64::from_str_radix(name.strip_suffix(".log")?, 16).ok();
+    number.filter(|number| *number <= COUNT_MAX)
 }

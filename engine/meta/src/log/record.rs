@@ -15,6 +15,7 @@
 //! - `group sequence` counts the records of one group, so that after damage the groups that lost
 //!   nothing are known to have lost nothing.
 
+use crate::raft::codec::COUNT_MAX;
 use crc_fast::{CrcAlgorithm, checksum};
 use engine_types::DriveUuid;
 
@@ -174,6 +175,10 @@ pub fn parse(bytes: &[u8], salt: u32) -> Option<Record<'_>> {
         kind: Kind::from_byte(head[44])?,
         group_sequence: long(48)?,
     };
+    let counts = [header.sequence, header.durable, header.boot, header.group_sequence];
+    if counts.iter().any(|count| *count > COUNT_MAX) {
+        return None;
+    }
     let payload = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
     Some(Record {
         header,
@@ -216,6 +221,16 @@ mod tests {
             );
             assert_eq!(record.span, bytes.len());
             assert_eq!(bytes.len() % ALIGN, 0);
+        }
+    }
+
+    #[test]
+    fn counts_nobody_reached_are_no_record() {
+        let (_, header) = sample(b"");
+        for (sequence, good) in [(COUNT_MAX, true), (COUNT_MAX + 1, false)] {
+            let mut bytes = Vec::new();
+            put(&mut bytes, 1, 77, &Header { sequence, ..header }, |_| {});
+            assert_eq!(parse(&bytes, 1).is_some(), good);
         }
     }
 

@@ -242,6 +242,12 @@ pub(crate) fn judge(
     if condition.unchanged.is_some() && condition.unchanged != object.map(|row| row.order) {
         return Err(Refusal::Changed);
     }
+    #[cfg(sabotage)]
+    let condition = &Condition {
+        if_match: (condition.if_match.clone())
+            .filter(|_| !engine_types::sabotage("drop-if-match")),
+        ..condition.clone()
+    };
     match (&condition.if_match, object) {
         (Some(tags), Some(row)) if !matches(tags, &row.etag) => {
             return Err(Refusal::PreconditionFailed);
