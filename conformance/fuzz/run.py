@@ -32,25 +32,24 @@ def built() -> Path:
     if not any(shutil.which(c) for c in ("c++", "g++", "clang++")):
         raise Failed("a C++ compiler is needed for libFuzzer: apt-get install g++")
     env = {**os.environ, "RUSTC_WORKSPACE_WRAPPER": str(HERE / "rustc.sh")}
-    line = ["cargo", "build", "-p", "fuzz", "--features", "libfuzzer", "--bins", "--ignore-rust-version",
+    line = ["cargo", "build", "-p", "fuzz", "--features", "libfuzzer", "--bin", "fuzz", "--ignore-rust-version",
             "--message-format=json-render-diagnostics"]
     done = subprocess.run(line, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           timeout=BUILD_S_MAX, text=True)
     made = [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
     programs = {m["target"]["name"]: m["executable"] for m in made if m.get("executable")}
-    if done.returncode or not {"fuzz", "fuzz-seeds"} <= programs.keys():
+    if done.returncode or "fuzz" not in programs:
         raise Failed("the build of the fuzzer failed")
     # Copied: another build may put its own there while we run.
     HOME.mkdir(parents=True, exist_ok=True)
-    shutil.copy(programs["fuzz-seeds"], HOME / "fuzz-seeds")
     return Path(shutil.copy(programs["fuzz"], HOME / "fuzz"))
 
 
-def seeds() -> list[str]:
+def seeds(program: Path) -> list[str]:
     """Writes the seeds; the targets' names."""
     folder = HOME / "seeds"
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([HOME / "fuzz-seeds", folder], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([program], env={**os.environ, "FUZZ_SEEDS": str(folder)}, check=True, stdin=subprocess.DEVNULL)
     return sorted(p.name for p in folder.iterdir())
 
 
@@ -84,7 +83,7 @@ def main() -> int:
     line: dict = {"target": "fuzz", "ok": False, "inputs": 0, "crashes": 0, "seed": seed, "seconds": seconds}
     try:
         program = built()
-        every = seeds()
+        every = seeds(program)
         names = [n for n in os.environ.get("FUZZ_ONLY", "").split(",") if n] or every
         say(f"-- fuzz: {len(names)} targets, {seconds} s each, {jobs} at a time, seed {seed}")
         with ThreadPoolExecutor(jobs) as pool:

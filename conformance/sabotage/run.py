@@ -16,8 +16,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,7 @@ TEST_S_MAX = 300
 EXPLORE_S_MAX = 1200
 BREAKS_MIN = 20
 JOBS = int(os.environ.get("SABOTAGE_JOBS") or min(os.cpu_count() or 1, 4))
+SUITE = threading.Lock()
 NAME = re.compile(r'sabotage\(\s*"([a-z0-9-]+)"')
 # A break whose name is a value: `match … { A => "skip-a", B => "skip-b" }` behind `sabotage(match`.
 NAMES_OF_MATCH = re.compile(r'sabotage\(match [^{]*\{(.*?)\}\)', re.S)
@@ -40,13 +43,17 @@ NAMES_OF_MATCH = re.compile(r'sabotage\(match [^{]*\{(.*?)\}\)', re.S)
 
 @dataclass(frozen=True)
 class Named:
-    """`CRATE/TARGET::path::of::test` (TARGET `lib`, `bin`, or a file in tests/), or `script:FILE`."""
+    """`CRATE/TARGET::path::of::test` (TARGET `lib`, `bin`, or a file in tests/), `behaviour:FILE::test`,
+    or `script:FILE`."""
 
     text: str
 
     def command(self, built: dict) -> tuple[list[str], Path]:
         if self.text.startswith("script:"):
             return [sys.executable, str(HERE / self.text.removeprefix("script:"))], ROOT
+        if self.text.startswith("behaviour:"):
+            suite = ROOT / "conformance" / "behaviour"
+            return [sys.executable, str(suite / "run.py"), str(suite / self.text.removeprefix("behaviour:"))], ROOT
         target, _, path = self.text.partition("::")
         if target not in built:
             raise Failed(f"{self.text}: there are no tests {target}; there are {', '.join(sorted(built))}")
@@ -58,23 +65,38 @@ class Named:
         command, folder = self.command(built)
         env = {k: v for k, v in os.environ.items() if not k.startswith("DATAMESH_")}
         env.update(CARGO_MANIFEST_DIR=str(folder), CARGO_TARGET_DIR=str(TARGET), RUST_BACKTRACE="0",
-                   CONFORMANCE_BIN=str(TARGET / "debug" / "datamesh"), PYTHONDONTWRITEBYTECODE="1")
+                   CONFORMANCE_BIN=str(TARGET / "debug" / "datamesh"), BEHAVIOUR_WORKERS="0",
+                   PYTHONDONTWRITEBYTECODE="1")
         if chosen:
             env["DATAMESH_SABOTAGE"] = chosen
         try:
-            done = subprocess.run(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, timeout=TEST_S_MAX)
+            # The behaviour suite has one report file: one of its runs at a time.
+            with SUITE if self.text.startswith("behaviour:") else nullcontext():
+                done = subprocess.run(command, env=env, cwd=folder, stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TEST_S_MAX)
         except subprocess.TimeoutExpired as late:
             return f"no end after {TEST_S_MAX} s", (late.stdout or b"").decode(errors="replace")
         text = done.stdout.decode(errors="replace")
         if self.text.startswith("script:"):
             # A script says so itself: 0 the promise holds, 3 it is broken; all else is a mishap.
             return {0: "green", 3: "red"}.get(done.returncode, f"exit code {done.returncode}"), text
+        if self.text.startswith("behaviour:"):
+            return behaviour_colour(text), text
         if " 1 passed;" in text and done.returncode == 0:
             return "green", text
         if " 1 failed;" in text or done.returncode < 0:
             return "red", text
         return "not run (renamed?)", text
+
+
+def behaviour_colour(text: str) -> str:
+    try:
+        figures = json.loads(text.splitlines()[-1])
+    except (ValueError, IndexError):
+        return "no verdict"
+    if figures.get("failed"):
+        return "red"
+    return "green" if figures.get("ok") and figures.get("passed") else "not run (renamed?)"
 
 
 def build() -> dict:

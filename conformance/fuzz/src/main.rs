@@ -1,9 +1,10 @@
-//! libFuzzer over one target, named by `FUZZ_TARGET`.
+//! libFuzzer over one target, named by `FUZZ_TARGET`; `FUZZ_SEEDS=DIR` writes all seeds and ends.
 #![no_main]
 #![expect(clippy::expect_used, clippy::panic, reason = "a tool of tests: it may end at once")]
 
-use fuzz::{INPUT_BYTES_MAX, Target, find};
+use fuzz::{INPUT_BYTES_MAX, TARGETS, Target, find};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// One mutation in so many keeps its wrong sums: that they are checked must be seen too.
@@ -17,7 +18,20 @@ fn chosen() -> &'static Target {
     })
 }
 
-fuzz_target!(|bytes: &[u8]| {
+/// Before libFuzzer has begun, which takes an exit for a finding.
+fn seeds_if_asked() {
+    let Ok(folder) = std::env::var("FUZZ_SEEDS") else { return };
+    for target in TARGETS {
+        let folder = Path::new(&folder).join(target.name);
+        std::fs::create_dir_all(&folder).expect("folder");
+        for (number, seed) in (target.seeds)().iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number}")), seed).expect("seed");
+        }
+    }
+    std::process::exit(0);
+}
+
+fuzz_target!(init: seeds_if_asked(), |bytes: &[u8]| {
     let _accepted = (chosen().run)(bytes);
 });
 

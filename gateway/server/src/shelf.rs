@@ -56,7 +56,11 @@ impl Shelf {
                 place.drive = drive.or(place.drive);
                 place.state = state;
             }
-            None => places.push(Place { path: path.to_owned(), drive, state }),
+            None => places.push(Place {
+                path: path.to_owned(),
+                drive,
+                state,
+            }),
         }
     }
 
@@ -72,7 +76,10 @@ impl Shelf {
 
     /// Drives in service.
     pub(crate) fn all(&self) -> Vec<Shelved> {
-        self.places().into_iter().filter_map(|p| p.state.ok()).collect()
+        self.places()
+            .into_iter()
+            .filter_map(|p| p.state.ok())
+            .collect()
     }
 
     pub(crate) fn get(&self, id: DriveId) -> Option<Shelved> {
@@ -86,11 +93,5 @@ impl Shelf {
     /// Files of all in service: who holds the keyring.
     pub(crate) fn files(&self) -> Vec<Arc<dyn DriveFiles>> {
         self.all().iter().map(Shelved::files).collect()
-    }
-
-    /// Paths that are not in service, each with the reason.
-    pub(crate) fn missing(&self) -> Vec<String> {
-        let said = |p: Place| p.state.err().map(|why| format!("{}: {why}", p.path.display()));
-        self.places().into_iter().filter_map(said).collect()
     }
 }

@@ -9,5 +9,6 @@ mod fjall_promises;
 mod log;
 mod node;
 mod openraft_promises;
+mod snapshots;
 #[cfg(slow)]
 mod throughput;

@@ -29,7 +29,11 @@ pub(crate) struct ErrorBody {
 
 impl AdminError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
     /// 400.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
@@ -53,7 +57,11 @@ impl AdminError {
     }
     /// 500: a human must look.
     pub(super) fn internal(error: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal", error.to_string())
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal",
+            error.to_string(),
+        )
     }
     pub(super) fn status(&self) -> StatusCode {
         self.status
@@ -65,7 +73,10 @@ impl IntoResponse for AdminError {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(message = self.message, "admin request failed");
         }
-        let body = ErrorBody { code: self.code.into(), message: self.message };
+        let body = ErrorBody {
+            code: self.code.into(),
+            message: self.message,
+        };
         (self.status, Json(body)).into_response()
     }
 }
@@ -101,7 +112,11 @@ impl From<EngineError> for AdminError {
             EngineError::Refused(_) => Self::conflict("Refused", text),
             EngineError::Unavailable(_) => Self::unavailable(text),
             EngineError::SlowDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", text),
-            EngineError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", text),
+            EngineError::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "InsufficientStorage",
+                text,
+            ),
             _ => Self::internal(text),
         }
     }
@@ -121,7 +136,9 @@ impl From<KeyringError> for AdminError {
             KeyringError::WrongLock | KeyringError::LockKind { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "WrongPassphrase", text)
             }
-            KeyringError::Damaged(_) | KeyringError::Forged | KeyringError::Newer(_) => Self::invalid(text),
+            KeyringError::Damaged(_) | KeyringError::Forged | KeyringError::Newer(_) => {
+                Self::invalid(text)
+            }
             _ => Self::internal(text),
         }
     }

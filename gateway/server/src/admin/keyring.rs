@@ -18,10 +18,20 @@ pub(super) const KEY_NAME_BYTES_MAX: usize = 256;
 /// Shortest passphrase of an export.
 pub(super) const PASSPHRASE_BYTES_MIN: usize = 12;
 
-pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<KeyVersionInfo>>, AdminError> {
+pub(super) async fn list(
+    State(admin): State<Admin>,
+) -> Result<Json<Vec<KeyVersionInfo>>, AdminError> {
     let running = admin.running()?;
     let accounts = running.engine.accounts().await?;
-    Ok(Json(running.engine.keyring().list().iter().map(|version| info(version, &accounts)).collect()))
+    Ok(Json(
+        running
+            .engine
+            .keyring()
+            .list()
+            .iter()
+            .map(|version| info(version, &accounts))
+            .collect(),
+    ))
 }
 
 pub(super) async fn create(
@@ -31,7 +41,10 @@ pub(super) async fn create(
     check_name(&name)?;
     let running = admin.running()?;
     if running.engine.kms_key(&name).await?.is_some() {
-        return Err(AdminError::conflict("KeyExists", format!("there is a key {name} already; rotate it for a new version")));
+        return Err(AdminError::conflict(
+            "KeyExists",
+            format!("there is a key {name} already; rotate it for a new version"),
+        ));
     }
     running.engine.create_kms_key(&name).await?;
     let made = newest(running, &KeyOwner::Kms(name), &[])?;
@@ -57,10 +70,15 @@ pub(super) async fn export(
 ) -> Result<Json<Sealed>, AdminError> {
     let passphrase = Zeroizing::new(sealed.passphrase);
     if passphrase.len() < PASSPHRASE_BYTES_MIN {
-        return Err(AdminError::invalid(format!("passphrase: at least {PASSPHRASE_BYTES_MIN} bytes")));
+        return Err(AdminError::invalid(format!(
+            "passphrase: at least {PASSPHRASE_BYTES_MIN} bytes"
+        )));
     }
     let bytes = admin.running()?.engine.keyring().export(passphrase).await?;
-    Ok(Json(Sealed { keyring: STANDARD.encode(bytes), ..Sealed::default() }))
+    Ok(Json(Sealed {
+        keyring: STANDARD.encode(bytes),
+        ..Sealed::default()
+    }))
 }
 
 pub(super) async fn import(
@@ -68,7 +86,9 @@ pub(super) async fn import(
     Given(sealed): Given<Sealed>,
 ) -> Result<Json<Imported>, AdminError> {
     let passphrase = Zeroizing::new(sealed.passphrase);
-    let bytes = STANDARD.decode(&sealed.keyring).map_err(|e| AdminError::invalid(format!("keyring: {e}")))?;
+    let bytes = STANDARD
+        .decode(&sealed.keyring)
+        .map_err(|e| AdminError::invalid(format!("keyring: {e}")))?;
     let running = admin.running()?;
     let new = running.engine.keyring().import(bytes, passphrase).await?;
     Ok(Json(Imported { new }))
@@ -80,16 +100,27 @@ pub(super) async fn destroy(
 ) -> Result<Json<Destroyed>, AdminError> {
     let running = admin.running()?;
     let owner = owner(running, whose).await?;
-    if !running.engine.keyring().list().iter().any(|v| v.owner == owner && v.state != KeyState::Destroyed) {
+    if !running
+        .engine
+        .keyring()
+        .list()
+        .iter()
+        .any(|v| v.owner == owner && v.state != KeyState::Destroyed)
+    {
         return Err(AdminError::missing("there is no key of it to destroy"));
     }
-    tracing::warn!(?owner, "key destroyed: what it sealed can never be read again");
+    tracing::warn!(
+        ?owner,
+        "key destroyed: what it sealed can never be read again"
+    );
     let everywhere = running.engine.keyring().destroy(&owner).await?;
     Ok(Json(Destroyed { everywhere }))
 }
 
 fn check_name(name: &str) -> Result<(), AdminError> {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/.:".contains(&b));
+    let plain = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_/.:".contains(&b));
     if name.is_empty() || name.len() > KEY_NAME_BYTES_MAX || !plain {
         let text = format!("name: 1-{KEY_NAME_BYTES_MAX} of A-Z a-z 0-9 - _ / . :");
         return Err(AdminError::invalid(text));
@@ -105,10 +136,18 @@ async fn owner(running: &Running, whose: KeyOf) -> Result<KeyOwner, AdminError> 
     }
 }
 
-fn newest(running: &Running, owner: &KeyOwner, accounts: &[AccountRow]) -> Result<Json<KeyVersionInfo>, AdminError> {
+fn newest(
+    running: &Running,
+    owner: &KeyOwner,
+    accounts: &[AccountRow],
+) -> Result<Json<KeyVersionInfo>, AdminError> {
     let versions = running.engine.keyring().list();
-    let found = versions.iter().find(|v| v.owner == *owner && v.state == KeyState::Current);
-    found.map(|v| Json(info(v, accounts))).ok_or_else(|| AdminError::internal("the new version is not in the keyring"))
+    let found = versions
+        .iter()
+        .find(|v| v.owner == *owner && v.state == KeyState::Current);
+    found
+        .map(|v| Json(info(v, accounts)))
+        .ok_or_else(|| AdminError::internal("the new version is not in the keyring"))
 }
 
 fn info(version: &KeyVersion, accounts: &[AccountRow]) -> KeyVersionInfo {
@@ -118,7 +157,10 @@ fn info(version: &KeyVersion, accounts: &[AccountRow]) -> KeyVersionInfo {
             KeyOwner::System => "system".into(),
             KeyOwner::Kms(name) => format!("name {name}"),
             KeyOwner::Account(id) => {
-                let name = accounts.iter().find(|a| a.id == *id).map(|a| a.name.clone());
+                let name = accounts
+                    .iter()
+                    .find(|a| a.id == *id)
+                    .map(|a| a.name.clone());
                 format!("account {}", name.unwrap_or_else(|| id.0.to_string()))
             }
         },

@@ -2,8 +2,8 @@
 //! asked for. Names are API; docs/METRICS.md lists all.
 
 use super::{Running, status};
-use engine_node::Service;
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use engine_node::Service;
 
 /// Requests of the admin API, by `status`.
 pub(super) const ADMIN_REQUESTS: &str = "datamesh_admin_requests_total";
@@ -30,24 +30,47 @@ const STATES: [&str; 4] = ["up", "full", "read-only", "out"];
 pub(super) fn describe() {
     describe_counter!(ADMIN_REQUESTS, "requests of the admin API");
     describe_gauge!(DRIVE_STATE, "1 for the state the drive is in");
-    describe_gauge!(DRIVE_CAPACITY, Unit::Bytes, "size of the drive's file system");
+    describe_gauge!(
+        DRIVE_CAPACITY,
+        Unit::Bytes,
+        "size of the drive's file system"
+    );
     describe_gauge!(DRIVE_AVAILABLE, Unit::Bytes, "room for shards");
     describe_gauge!(DRIVE_LIVE, Unit::Bytes, "live shards");
     describe_gauge!(DRIVE_WRITTEN, Unit::Bytes, "written in segments");
     describe_counter!(LOG_SYNCS, "syncs of the drive's metadata log");
     describe_gauge!(RAFT_APPLIED, "last index applied");
     describe_gauge!(RAFT_LAG, "entries behind the leader's log");
-    describe_gauge!(RAFT_LOG_BYTES, Unit::Bytes, "log not yet covered by snapshots");
+    describe_gauge!(
+        RAFT_LOG_BYTES,
+        Unit::Bytes,
+        "log not yet covered by snapshots"
+    );
     describe_gauge!(RAFT_LEADER, "1 where the replica leads");
     describe_gauge!(RAFT_TERM, "raised by every election");
     describe_gauge!(RESIDENT, Unit::Bytes, "resident memory");
     describe_gauge!(HANDLES, "open file handles");
     describe_gauge!(UPTIME, Unit::Seconds, "since the process was ready");
     describe_gauge!(BUILD, "1, by version");
-    describe_counter!("datamesh_s3_requests_total", "requests that ended, by operation and status");
-    ::metrics::describe_histogram!("datamesh_s3_request_seconds", Unit::Seconds, "from head to last byte");
-    describe_counter!("datamesh_s3_received_bytes_total", Unit::Bytes, "request bodies");
-    describe_counter!("datamesh_s3_sent_bytes_total", Unit::Bytes, "answers' bodies");
+    describe_counter!(
+        "datamesh_s3_requests_total",
+        "requests that ended, by operation and status"
+    );
+    ::metrics::describe_histogram!(
+        "datamesh_s3_request_seconds",
+        Unit::Seconds,
+        "from head to last byte"
+    );
+    describe_counter!(
+        "datamesh_s3_received_bytes_total",
+        Unit::Bytes,
+        "request bodies"
+    );
+    describe_counter!(
+        "datamesh_s3_sent_bytes_total",
+        Unit::Bytes,
+        "answers' bodies"
+    );
 }
 
 /// Takes all gauges.
@@ -66,7 +89,8 @@ pub(super) fn refresh(running: Option<&Running>) {
         let id = drive.row.id.to_string();
         let (state, _) = status::named(&drive.service);
         for one in STATES {
-            gauge!(DRIVE_STATE, "drive" => id.clone(), "state" => one).set(f64::from(u8::from(one == state)));
+            gauge!(DRIVE_STATE, "drive" => id.clone(), "state" => one)
+                .set(f64::from(u8::from(one == state)));
         }
         if matches!(drive.service, Service::Out(_)) && drive.usage.capacity == 0 {
             continue;
@@ -93,7 +117,10 @@ fn replicas(running: &Running) {
         let id = partition.id.to_string();
         gauge!(RAFT_TERM, "partition" => id.clone()).set(partition.term as f64);
         for replica in partition.replicas {
-            let labels = [("partition", id.clone()), ("drive", replica.drive.to_string())];
+            let labels = [
+                ("partition", id.clone()),
+                ("drive", replica.drive.to_string()),
+            ];
             gauge!(RAFT_APPLIED, &labels).set(replica.applied as f64);
             gauge!(RAFT_LAG, &labels).set(replica.lag as f64);
             gauge!(RAFT_LOG_BYTES, &labels).set(replica.log_bytes as f64);
@@ -105,7 +132,12 @@ fn replicas(running: &Running) {
 fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    line.trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 #[cfg(test)]

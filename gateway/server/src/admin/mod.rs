@@ -21,7 +21,7 @@ use crate::shelf::Shelf;
 use crate::shutdown::Ending;
 use crate::store::Store;
 use engine_meta::metadata::Replicated;
-use engine_node::Engine;
+use engine_node::{Credential, Engine};
 use engine_types::BootId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::{Arc, OnceLock};
@@ -46,6 +46,8 @@ pub(crate) struct Running {
     /// Without the accounts: their secrets have no business here.
     config: Config,
     since: Instant,
+    /// Who signed last, for when control cannot be read.
+    signer: parking_lot::Mutex<Option<(Instant, Arc<Credential>)>>,
     /// Who changes the layout holds it.
     layout: tokio::sync::Mutex<()>,
 }
@@ -62,7 +64,12 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) fn new(health: Arc<Health>, metrics: PrometheusHandle, region: &str) -> Self {
         metrics::describe();
-        Self { health, metrics, region: region.into(), running: Arc::default() }
+        Self {
+            health,
+            metrics,
+            region: region.into(),
+            running: Arc::default(),
+        }
     }
 
     /// The store is open: from now on signed requests are answered.
@@ -72,8 +79,12 @@ impl Admin {
             metadata: store.metadata.clone(),
             shelf: Arc::clone(&store.shelf),
             boot: store.boot,
-            config: Config { accounts: Vec::new(), ..config.clone() },
+            config: Config {
+                accounts: Vec::new(),
+                ..config.clone()
+            },
             since: Instant::now(),
+            signer: parking_lot::Mutex::default(),
             layout: tokio::sync::Mutex::default(),
         };
         // Once a process; a second call would change nothing.
@@ -83,7 +94,10 @@ impl Admin {
             if let Some(running) = running.get()
                 && let Err(error) = drives::adopt(running).await
             {
-                tracing::warn!(?error, "drives that were being added are not in the layout yet");
+                tracing::warn!(
+                    ?error,
+                    "drives that were being added are not in the layout yet"
+                );
             }
         });
     }

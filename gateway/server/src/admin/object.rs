@@ -37,16 +37,29 @@ pub(super) async fn explain(
     let UriQuery(ask) = ask.map_err(|error| AdminError::invalid(error.body_text()))?;
     let running = admin.running()?;
     let key = ObjectKey::parse(&ask.key).map_err(|e| AdminError::invalid(format!("key: {e}")))?;
-    let version = ask.version.as_deref().map(str::parse::<VersionId>).transpose();
+    let version = ask
+        .version
+        .as_deref()
+        .map(str::parse::<VersionId>)
+        .transpose();
     let version = version.map_err(|e| AdminError::invalid(format!("version: {e}")))?;
     let bucket = running.engine.bucket(&ask.bucket).await?;
     let found = match running.engine.find(&bucket, &key, version, true).await? {
         Lookup::Found(found) => found,
-        Lookup::Marker(id, _) => return Err(AdminError::missing(format!("a delete marker stands there: version {id}"))),
+        Lookup::Marker(id, _) => {
+            return Err(AdminError::missing(format!(
+                "a delete marker stands there: version {id}"
+            )));
+        }
         Lookup::Missing(refusal) => return Err(AdminError::missing(refusal.to_string())),
     };
     let partition = found.bucket.reference.partition;
-    let mut explainer = Explainer { running, found: &found, verify: ask.verify, left: Budget(STRIPES_MAX) };
+    let mut explainer = Explainer {
+        running,
+        found: &found,
+        verify: ask.verify,
+        left: Budget(STRIPES_MAX),
+    };
     let mut parts = Vec::new();
     let mut truncated = false;
     for (number, data) in explainer.parts().await? {
@@ -61,7 +74,10 @@ pub(super) async fn explain(
         parts.push(part);
         truncated |= cut;
     }
-    let stripes = parts.iter().flat_map(|part| &part.stripes).map(|stripe| stripe.losses_tolerated);
+    let stripes = parts
+        .iter()
+        .flat_map(|part| &part.stripes)
+        .map(|stripe| stripe.losses_tolerated);
     let row = &found.found.row;
     Ok(Json(Explained {
         bucket: ask.bucket,
@@ -73,7 +89,10 @@ pub(super) async fn explain(
         modified_ms: row.order.stamp.0,
         storage_class: row.attributes.class.as_str().to_owned(),
         partition: partition.0,
-        losses_tolerated: stripes.chain([rows_tolerate(running, partition)]).min().unwrap_or(0),
+        losses_tolerated: stripes
+            .chain([rows_tolerate(running, partition)])
+            .min()
+            .unwrap_or(0),
         parts,
         truncated,
     }))
@@ -82,8 +101,14 @@ pub(super) async fn explain(
 /// Drives that may go before the partition has no majority: the object's rows, and inline bytes.
 fn rows_tolerate(running: &Running, partition: PartitionId) -> i32 {
     let partitions = status::partitions(running);
-    let Some(partition) = partitions.iter().find(|p| p.id == partition.0) else { return -1 };
-    let alive = partition.replicas.iter().filter(|r| r.stopped.is_none()).count();
+    let Some(partition) = partitions.iter().find(|p| p.id == partition.0) else {
+        return -1;
+    };
+    let alive = partition
+        .replicas
+        .iter()
+        .filter(|r| r.stopped.is_none())
+        .count();
     less(alive, partition.voters as usize / 2 + 1)
 }
 
@@ -118,8 +143,15 @@ impl Explainer<'_> {
             None => Ok(Vec::new()),
             Some(BodyStart::Part(part)) => Ok(vec![(1, part.data)]),
             Some(BodyStart::Manifest(_)) => {
-                let (entries, _) = self.running.engine.object_parts(self.found, 0, PARTS_MAX.into()).await?;
-                Ok(entries.iter().map(|entry| (entry.number, entry.data)).collect())
+                let (entries, _) = self
+                    .running
+                    .engine
+                    .object_parts(self.found, 0, PARTS_MAX.into())
+                    .await?;
+                Ok(entries
+                    .iter()
+                    .map(|entry| (entry.number, entry.data))
+                    .collect())
             }
         }
     }
@@ -130,10 +162,21 @@ impl Explainer<'_> {
         loop {
             let first = u32::try_from(stripes.len()).unwrap_or(u32::MAX);
             let bucket = self.found.bucket.row.id;
-            let query = Query::Part { bucket, key: self.found.key.clone(), data, first };
-            let reply = self.running.metadata.read(self.found.bucket.reference.partition, query).await?;
+            let query = Query::Part {
+                bucket,
+                key: self.found.key.clone(),
+                data,
+                first,
+            };
+            let reply = self
+                .running
+                .metadata
+                .read(self.found.bucket.reference.partition, query)
+                .await?;
             let Reply::Part(Some(part)) = reply else {
-                return Err(AdminError::missing(format!("part {number} is gone: the object was replaced meanwhile")));
+                return Err(AdminError::missing(format!(
+                    "part {number} is gone: the object was replaced meanwhile"
+                )));
             };
             let (place, count) = match part.row.place {
                 Place::Inline => ("inline".to_owned(), 0),
@@ -149,16 +192,27 @@ impl Explainer<'_> {
             }
             let whole = stripes.len() >= count;
             if whole || self.left.0 == 0 || part.stripes.is_empty() {
-                let info = PartInfo { number, data: data.to_string(), size_bytes: part.row.size, place, stripes };
+                let info = PartInfo {
+                    number,
+                    data: data.to_string(),
+                    size_bytes: part.row.size,
+                    place,
+                    stripes,
+                };
                 return Ok((info, !whole));
             }
         }
     }
 
     async fn stripe(&self, index: u32, stripe: &Stripe) -> StripeInfo {
-        let shards = (0..).zip(&stripe.slots).map(|(index, slot)| self.shard(index, slot.as_ref()));
+        let shards = (0..)
+            .zip(&stripe.slots)
+            .map(|(index, slot)| self.shard(index, slot.as_ref()));
         let shards = futures::future::join_all(shards).await;
-        let present = shards.iter().filter(|shard| matches!(shard.state.as_str(), "present" | "verified")).count();
+        let present = shards
+            .iter()
+            .filter(|shard| matches!(shard.state.as_str(), "present" | "verified"))
+            .count();
         StripeInfo {
             index,
             k: stripe.k,
@@ -171,17 +225,34 @@ impl Explainer<'_> {
 
     async fn shard(&self, index: u8, slot: Option<&Slot>) -> ShardInfo {
         let Some(slot) = slot else {
-            return ShardInfo { index, drive: None, token: None, state: "queued".into(), verified_ms: None };
+            return ShardInfo {
+                index,
+                drive: None,
+                token: None,
+                state: "queued".into(),
+                verified_ms: None,
+            };
         };
         let drives = self.running.engine.drives().status();
-        let out = drives.iter().any(|d| d.row.id == slot.drive && matches!(d.service, Service::Out(_)));
+        let out = drives
+            .iter()
+            .any(|d| d.row.id == slot.drive && matches!(d.service, Service::Out(_)));
         let open = self.running.shelf.get(slot.drive).filter(|_| !out);
         let state = match open {
             None => "drive out",
-            Some(shelved) if self.verify => told("verified", shelved.store.verify(slot.token).await.map(drop)),
-            Some(shelved) => told("present", shelved.store.read(slot.token, 0..0).await.map(drop)),
+            Some(shelved) if self.verify => told(
+                "verified",
+                shelved.store.verify(slot.token).await.err().as_ref(),
+            ),
+            Some(shelved) => told(
+                "present",
+                shelved.store.read(slot.token, 0..0).await.err().as_ref(),
+            ),
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|d| u64::try_from(d.as_millis()).ok());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .and_then(|d| u64::try_from(d.as_millis()).ok());
         ShardInfo {
             index,
             drive: Some(slot.drive.0),
@@ -192,12 +263,12 @@ impl Explainer<'_> {
     }
 }
 
-fn told(good: &'static str, read: Result<(), DriveError>) -> &'static str {
-    match read {
-        Ok(()) => good,
-        Err(DriveError::NotFound) => "missing",
-        Err(DriveError::Corrupt(_)) => "damaged",
-        Err(DriveError::Full | DriveError::ReadOnly | DriveError::Failed(_)) => "drive out",
+fn told(good: &'static str, error: Option<&DriveError>) -> &'static str {
+    match error {
+        None => good,
+        Some(DriveError::NotFound) => "missing",
+        Some(DriveError::Corrupt(_)) => "damaged",
+        Some(DriveError::Full | DriveError::ReadOnly | DriveError::Failed(_)) => "drive out",
     }
 }
 

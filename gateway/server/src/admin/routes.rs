@@ -43,7 +43,11 @@ pub(super) fn router(admin: Admin) -> Router {
         .route(IMPORT, post(keyring::import))
         .route("/v1/keyring/destroy", post(keyring::destroy))
         .method_not_allowed_fallback(|| async {
-            AdminError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "no such method here")
+            AdminError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "no such method here",
+            )
         })
         .fallback(|| async { AdminError::missing("no such path: see docs/ADMIN.md") })
         .layer(from_fn_with_state(admin.clone(), believe))
@@ -59,7 +63,11 @@ pub(super) fn router(admin: Admin) -> Router {
 /// 200 when requests are served, else 503 with the cause.
 async fn ready(State(admin): State<Admin>) -> (StatusCode, Json<shapes::Readiness>) {
     let told = admin.health.readiness(admin.running.get());
-    let status = if told.state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if told.state == "ready" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(told))
 }
 
@@ -76,7 +84,11 @@ impl<S: Sync> FromRequestParts<S> for Signer {
     type Rejection = AdminError;
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, AdminError> {
         // Every signed route lies behind `believe`; a request without a signer is not answered.
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| AuthError::Missing.into())
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| AuthError::Missing.into())
     }
 }
 
@@ -87,7 +99,8 @@ impl<T: serde::de::DeserializeOwned> FromRequest<Admin> for Given<T> {
     type Rejection = AdminError;
     async fn from_request(request: Request, state: &Admin) -> Result<Self, AdminError> {
         let read: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
-        read.map(|Json(given)| Self(given)).map_err(|error| AdminError::invalid(error.body_text()))
+        read.map(|Json(given)| Self(given))
+            .map_err(|error| AdminError::invalid(error.body_text()))
     }
 }
 
@@ -96,17 +109,25 @@ impl Admin {
     pub(super) fn running(&self) -> Result<&Running, AdminError> {
         self.running.get().ok_or_else(|| {
             let told = self.health.readiness(None);
-            AdminError::unavailable(format!("{}: {}", told.state, told.reason.unwrap_or_default()))
+            AdminError::unavailable(format!(
+                "{}: {}",
+                told.state,
+                told.reason.unwrap_or_default()
+            ))
         })
     }
 
     /// Judges the head; the signer.
     async fn signer(&self, head: &Parts) -> Result<(Claim, Signer), AdminError> {
         let claim = Claim::parse(head)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
         claim.check(&self.region, i64::try_from(now).unwrap_or(i64::MAX))?;
-        let found = self.running()?.engine.credential(&claim.access_key).await?;
-        let found = found.filter(|c| c.key.state == AccessKeyState::Active).ok_or(AuthError::UnknownKey)?;
+        let found = self.running()?.credential(&claim.access_key).await?;
+        let found = found
+            .filter(|c| c.key.state == AccessKeyState::Active)
+            .ok_or(AuthError::UnknownKey)?;
         claim.verify(head, &found.secret.0)?;
         #[cfg(sabotage)]
         if engine_types::sabotage("admin-any-account") {
@@ -131,7 +152,8 @@ async fn believe(State(admin): State<Admin>, request: Request, next: Next) -> Re
     };
     let status = response.status();
     tracing::info!(access_key = who, %method, path, status = status.as_u16(), "admin request");
-    ::metrics::counter!(metrics::ADMIN_REQUESTS, "status" => status.as_str().to_owned()).increment(1);
+    ::metrics::counter!(metrics::ADMIN_REQUESTS, "status" => status.as_str().to_owned())
+        .increment(1);
     response
 }
 
@@ -146,9 +168,17 @@ async fn judged(admin: &Admin, request: Request) -> Result<(Request, Signer), Ad
 
 /// A body, if it is not too long for its path.
 async fn whole(path: &str, body: Body) -> Result<Bytes, AdminError> {
-    let limit = if path == IMPORT { IMPORT_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let limit = if path == IMPORT {
+        IMPORT_BODY_BYTES_MAX
+    } else {
+        BODY_BYTES_MAX
+    };
     axum::body::to_bytes(body, limit).await.map_err(|_e| {
-        AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", format!("at most {limit} bytes"))
+        AdminError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "BodyTooLarge",
+            format!("at most {limit} bytes"),
+        )
     })
 }
 
@@ -158,9 +188,20 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_at_the_limit_and_one_past_it() {
-        for (path, limit) in [("/v1/keys", BODY_BYTES_MAX), (IMPORT, IMPORT_BODY_BYTES_MAX)] {
-            assert_eq!(whole(path, Body::from(vec![0; limit])).await.expect("fits").len(), limit);
-            let refused = whole(path, Body::from(vec![0; limit + 1])).await.expect_err("too long");
+        for (path, limit) in [
+            ("/v1/keys", BODY_BYTES_MAX),
+            (IMPORT, IMPORT_BODY_BYTES_MAX),
+        ] {
+            assert_eq!(
+                whole(path, Body::from(vec![0; limit]))
+                    .await
+                    .expect("fits")
+                    .len(),
+                limit
+            );
+            let refused = whole(path, Body::from(vec![0; limit + 1]))
+                .await
+                .expect_err("too long");
             assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
         }
     }

@@ -4,6 +4,7 @@ use super::error::AdminError;
 use super::shapes::{DriveInfo, Partition, ReplicaInfo, Status};
 use super::{Admin, Running, work};
 use crate::config::TlsMode;
+use crate::shelf::Place;
 use axum::Json;
 use axum::extract::State;
 use engine_core::placement::DriveState as LayoutState;
@@ -16,7 +17,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, A
     let running = admin.running()?;
     let drives = drives(running);
     let counted = drives.iter().filter(|d| d.layout != "leaving").count();
-    let geometry = Geometry::for_drives(counted).map_or("none".into(), |g| format!("{}+{}", g.k, g.m));
+    let geometry =
+        Geometry::for_drives(counted).map_or("none".into(), |g| format!("{}+{}", g.k, g.m));
     let tls = match running.config.tls.mode {
         TlsMode::Off => "off",
         TlsMode::On => "on",
@@ -33,7 +35,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, A
         readiness: admin.health.readiness(Some(running)),
         geometry,
         drives,
-        left_out: running.shelf.missing(),
+        left_out: left_out(running),
         partitions: partitions(running),
         work: work::all(running).await,
     }))
@@ -41,14 +43,35 @@ pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, A
 
 impl Running {
     fn cluster(&self) -> String {
-        self.shelf.drives().first().map(|d| d.mark().cluster.to_string()).unwrap_or_default()
+        self.shelf
+            .drives()
+            .first()
+            .map(|d| d.mark().cluster.to_string())
+            .unwrap_or_default()
     }
 }
 
 /// All drives of the layout.
 pub(super) fn drives(running: &Running) -> Vec<DriveInfo> {
     let replicas = running.metadata.node().status();
-    running.engine.drives().status().iter().map(|drive| info(running, &replicas, drive)).collect()
+    running
+        .engine
+        .drives()
+        .status()
+        .iter()
+        .map(|drive| info(running, &replicas, drive))
+        .collect()
+}
+
+/// Paths of the settings at which no known drive was found, and why.
+pub(super) fn left_out(running: &Running) -> Vec<String> {
+    let places = running
+        .shelf
+        .places()
+        .into_iter()
+        .filter(|place| place.drive.is_none());
+    let why = |place: Place| Some(format!("{}: {}", place.path.display(), place.state.err()?));
+    places.filter_map(why).collect()
 }
 
 /// What a service state is called, and why where it is out.
@@ -66,7 +89,15 @@ fn info(running: &Running, replicas: &NodeStatus, drive: &DriveStatus) -> DriveI
     let here = replicas.drives.iter().find(|d| d.drive == drive.row.id);
     // Metadata may have seen a failure that no shard has met yet.
     let reason = reason.or_else(|| here.and_then(|d| d.out.clone()));
-    let open = running.shelf.get(drive.row.id);
+    let place = running
+        .shelf
+        .places()
+        .into_iter()
+        .find(|place| place.drive == Some(drive.row.id));
+    let found = place
+        .as_ref()
+        .and_then(|place| place.state.as_ref().err().cloned());
+    let reason = reason.map(|reason| found.unwrap_or(reason));
     let layout = match drive.row.state {
         LayoutState::Active => "active",
         LayoutState::ReadOnly => "read-only",
@@ -76,7 +107,7 @@ fn info(running: &Running, replicas: &NodeStatus, drive: &DriveStatus) -> DriveI
     DriveInfo {
         id: drive.row.id.0,
         uuid: drive.row.uuid.to_string(),
-        path: open.map(|s| s.drive.files().root().path().display().to_string()),
+        path: place.map(|place| place.path.display().to_string()),
         zone: drive.row.zone.clone(),
         state: state.into(),
         reason,
@@ -91,23 +122,44 @@ fn info(running: &Running, replicas: &NodeStatus, drive: &DriveStatus) -> DriveI
 
 pub(super) fn partitions(running: &Running) -> Vec<Partition> {
     let status = running.metadata.node().status();
-    running.metadata.node().groups().into_iter().map(|group| partition(&status, group)).collect()
+    running
+        .metadata
+        .node()
+        .groups()
+        .into_iter()
+        .map(|group| partition(&status, group))
+        .collect()
 }
 
 fn partition(status: &NodeStatus, group: GroupId) -> Partition {
-    let leader = status.leader(group);
     let replicas = status.replicas(group);
-    let (_, leading) = replicas.iter().find(|(drive, _)| Some(*drive) == leader).copied().unzip();
-    let last = leading.map_or_else(|| replicas.iter().map(|(_, r)| r.last).max().unwrap_or(0), |r| r.last);
-    let voters = leading.or(replicas.first().map(|(_, r)| *r)).map_or(0, |r| r.voters.len());
-    let replica = |(drive, replica): &(engine_types::DriveId, &engine_meta::service::ReplicaStatus)| ReplicaInfo {
-        drive: drive.0,
-        leader: Some(*drive) == leader,
-        applied: replica.applied,
-        lag: last.saturating_sub(replica.applied),
-        log_bytes: replica.log_bytes,
-        stopped: replica.stopped.clone(),
-    };
+    let named = status.leader(group);
+    let (_, leading) = replicas
+        .iter()
+        .find(|(drive, _)| Some(*drive) == named)
+        .copied()
+        .unzip();
+    let last = leading.map_or_else(
+        || replicas.iter().map(|(_, r)| r.last).max().unwrap_or(0),
+        |r| r.last,
+    );
+    let voters = leading
+        .or(replicas.first().map(|(_, r)| *r))
+        .map_or(0, |r| r.voters.len());
+    // A leader that lost its majority does not know it at once, and leads nobody.
+    let alive = replicas.iter().filter(|(_, r)| r.stopped.is_none()).count();
+    let leader = named.filter(|_| alive * 2 > voters);
+    let replica =
+        |(drive, replica): &(engine_types::DriveId, &engine_meta::service::ReplicaStatus)| {
+            ReplicaInfo {
+                drive: drive.0,
+                leader: Some(*drive) == leader,
+                applied: replica.applied,
+                lag: last.saturating_sub(replica.applied),
+                log_bytes: replica.log_bytes,
+                stopped: replica.stopped.clone(),
+            }
+        };
     Partition {
         id: group.0,
         leader: leader.map(|drive| drive.0),

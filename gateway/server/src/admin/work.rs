@@ -29,7 +29,10 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Work>>, 
 }
 
 /// Starts work by hand: none can be yet, and each says why.
-pub(super) async fn start(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Work>, AdminError> {
+pub(super) async fn start(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+) -> Result<Json<Work>, AdminError> {
     admin.running()?;
     match name.as_str() {
         "scrub" => Err(AdminError::not_built(
@@ -45,19 +48,32 @@ pub(super) async fn start(State(admin): State<Admin>, Path(name): Path<String>) 
 }
 
 pub(super) async fn all(running: &Running) -> Vec<Work> {
-    let (repair, collect) = tokio::join!(count(running, Kind::Repair), count(running, Kind::Collect));
+    let (repair, collect) =
+        tokio::join!(count(running, Kind::Repair), count(running, Kind::Collect));
     vec![repair, collect]
 }
 
 async fn count(running: &Running, kind: Kind) -> Work {
-    let partitions = running.metadata.partitions().into_iter().filter(|p| *p != PartitionId::CONTROL);
+    let partitions = running
+        .metadata
+        .partitions()
+        .into_iter()
+        .filter(|p| *p != PartitionId::CONTROL);
     let counts = futures::future::join_all(partitions.map(|p| waiting(running, p, kind))).await;
     let (name, what) = match kind {
         Kind::Repair => ("repair", "stripes with a shard to be made anew"),
-        Kind::Collect => ("gc", "replaced or deleted things whose bytes are still on drives"),
+        Kind::Collect => (
+            "gc",
+            "replaced or deleted things whose bytes are still on drives",
+        ),
     };
-    let mut work =
-        Work { name: name.into(), what: what.into(), waiting: 0, more: false, problem: None };
+    let mut work = Work {
+        name: name.into(),
+        what: what.into(),
+        waiting: 0,
+        more: false,
+        problem: None,
+    };
     for counted in counts {
         match counted {
             Ok(found) => add(&mut work, found),
@@ -75,12 +91,22 @@ fn add(work: &mut Work, found: u64) {
 
 async fn waiting(running: &Running, partition: PartitionId, kind: Kind) -> Result<u64, String> {
     let query = match kind {
-        Kind::Repair => Query::Repairs { after: None, limit: COUNTED_MAX },
-        Kind::Collect => Query::Dead { after: None, before: FOREVER, limit: COUNTED_MAX },
+        Kind::Repair => Query::Repairs {
+            after: None,
+            limit: COUNTED_MAX,
+        },
+        Kind::Collect => Query::Dead {
+            after: None,
+            before: FOREVER,
+            limit: COUNTED_MAX,
+        },
     };
     let told = |why: &dyn std::fmt::Display| format!("partition {partition}: {why}");
     let reply = tokio::time::timeout(PATIENCE, running.metadata.read(partition, query)).await;
-    match reply.map_err(|late| told(&late))?.map_err(|error| told(&error))? {
+    match reply
+        .map_err(|late| told(&late))?
+        .map_err(|error| told(&error))?
+    {
         Reply::Repairs(rows) => Ok(rows.len() as u64),
         Reply::Dead(rows) => Ok(rows.len() as u64),
         _ => Err(told(&"unexpected answer")),
@@ -93,7 +119,13 @@ mod tests {
 
     #[test]
     fn a_count_at_the_limit_says_that_more_may_wait() {
-        let mut work = Work { name: String::new(), what: String::new(), waiting: 0, more: false, problem: None };
+        let mut work = Work {
+            name: String::new(),
+            what: String::new(),
+            waiting: 0,
+            more: false,
+            problem: None,
+        };
         add(&mut work, u64::from(COUNTED_MAX) - 1);
         assert!(!work.more);
         add(&mut work, u64::from(COUNTED_MAX));

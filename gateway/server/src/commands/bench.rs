@@ -40,13 +40,20 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Failed> {
-        let (size, connections) = (usize::try_from(self.size), usize::try_from(self.connections));
-        let (size, connections) = (size.map_err(Failed::because)?, connections.map_err(Failed::because)?);
+        let (size, connections) = (
+            usize::try_from(self.size),
+            usize::try_from(self.connections),
+        );
+        let (size, connections) = (
+            size.map_err(Failed::because)?,
+            connections.map_err(Failed::because)?,
+        );
         let time = Duration::from_secs(self.time);
         self.remote.with(async |mut connection| {
             let target = s3_target(&mut connection).await?;
             let mut random = [0; 6];
-            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random).map_err(Failed::because)?;
+            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
+                .map_err(Failed::because)?;
             let run = Run {
                 target,
                 bucket: format!("datamesh-bench-{}", hex::encode(random)),
@@ -73,27 +80,44 @@ impl Bench {
 async fn s3_target(connection: &mut Connection) -> Result<Target, Failed> {
     let status: Status = connection.get("/v1/status").await?;
     if status.s3_tls == "on" {
-        return Err(Failed::because("the S3 port speaks only TLS, this generator only http: use tls.mode = \"both\""));
+        return Err(Failed::because(
+            "the S3 port speaks only TLS, this generator only http: use tls.mode = \"both\"",
+        ));
     }
     let listen: SocketAddr = status.s3_listen.parse().map_err(Failed::because)?;
     let admin = connection.target();
-    let host = admin.address.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+    let host = admin
+        .address
+        .rsplit_once(':')
+        .map_or("127.0.0.1", |(host, _)| host);
     let address = match listen.ip() {
         ip if ip.is_unspecified() => format!("{host}:{}", listen.port()),
         IpAddr::V6(ip) => format!("[{ip}]:{}", listen.port()),
         IpAddr::V4(ip) => format!("{ip}:{}", listen.port()),
     };
-    Ok(Target { address, region: status.region, ..admin.clone() })
+    Ok(Target {
+        address,
+        region: status.region,
+        ..admin.clone()
+    })
 }
 
 async fn runs(put: &Run) -> Result<Vec<Outcome>, Failed> {
     let mut outcomes = Vec::new();
     for kind in [Kind::Put, Kind::Get] {
-        let run = Run { kind, ..put.clone() };
+        let run = Run {
+            kind,
+            ..put.clone()
+        };
         if kind == Kind::Get {
             bench::load::prepare(&run).await.map_err(Failed::because)?;
         }
-        let bar = ProgressBar::new((run.warm_up + run.time).as_millis().try_into().unwrap_or(u64::MAX));
+        let bar = ProgressBar::new(
+            (run.warm_up + run.time)
+                .as_millis()
+                .try_into()
+                .unwrap_or(u64::MAX),
+        );
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {elapsed}") {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -118,9 +142,18 @@ async fn clean(client: &mut Client, bucket: &str) -> Result<(), Failed> {
     let bar = ProgressBar::new_spinner();
     bar.set_message("deleting");
     loop {
-        let page = expect(client, Method::GET, &format!("/{bucket}?list-type=2&max-keys=1000")).await?;
+        let page = expect(
+            client,
+            Method::GET,
+            &format!("/{bucket}?list-type=2&max-keys=1000"),
+        )
+        .await?;
         let page = String::from_utf8_lossy(&page).into_owned();
-        let keys: Vec<&str> = page.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()).collect();
+        let keys: Vec<&str> = page
+            .split("<Key>")
+            .skip(1)
+            .filter_map(|rest| rest.split("</Key>").next())
+            .collect();
         if keys.is_empty() {
             break;
         }
@@ -130,16 +163,23 @@ async fn clean(client: &mut Client, bucket: &str) -> Result<(), Failed> {
         }
     }
     bar.finish_and_clear();
-    expect(client, Method::DELETE, &format!("/{bucket}")).await.map(drop)
+    expect(client, Method::DELETE, &format!("/{bucket}"))
+        .await
+        .map(drop)
 }
 
 async fn expect(client: &mut Client, method: Method, path: &str) -> Result<Bytes, Failed> {
-    let answer = client.send(method.clone(), path, &[], Bytes::new(), Payload::Signed).await;
+    let answer = client
+        .send(method.clone(), path, &[], Bytes::new(), Payload::Signed)
+        .await;
     let answer = answer.map_err(|e| Failed::because(format!("S3 port: {e}")))?;
     if answer.status.is_success() {
         return Ok(answer.body);
     }
-    Err(Failed::because(format!("S3 port: {method} {path}: {}", answer.status)))
+    Err(Failed::because(format!(
+        "S3 port: {method} {path}: {}",
+        answer.status
+    )))
 }
 
 fn outcome_table(outcomes: &[Outcome]) -> String {
@@ -156,7 +196,20 @@ fn outcome_table(outcomes: &[Outcome]) -> String {
             format!("{:.1}", o.latency.p99_ms),
         ]
     });
-    table(&["load", "size", "connections", "requests", "errors", "per s", "MB/s", "p50 ms", "p99 ms"], rows)
+    table(
+        &[
+            "load",
+            "size",
+            "connections",
+            "requests",
+            "errors",
+            "per s",
+            "MB/s",
+            "p50 ms",
+            "p99 ms",
+        ],
+        rows,
+    )
 }
 
 #[cfg(test)]
@@ -167,8 +220,14 @@ mod tests {
 
     #[test]
     fn a_self_test_is_bounded() {
-        for (flag, limit) in [("--time", TIME_S_MAX), ("--size", SIZE_BYTES_MAX), ("--connections", CONNECTIONS_MAX)] {
-            let parsed = |n: u64| CommandLine::try_parse_from(["datamesh", "bench", flag, &n.to_string()]).is_ok();
+        for (flag, limit) in [
+            ("--time", TIME_S_MAX),
+            ("--size", SIZE_BYTES_MAX),
+            ("--connections", CONNECTIONS_MAX),
+        ] {
+            let parsed = |n: u64| {
+                CommandLine::try_parse_from(["datamesh", "bench", flag, &n.to_string()]).is_ok()
+            };
             assert!(parsed(limit) && !parsed(limit + 1) && !parsed(0), "{flag}");
         }
     }

@@ -34,7 +34,14 @@ impl Config {
                 let mut text = toml::to_string(&config).map_err(Failed::because)?;
                 text.push_str("\n# By environment:\n");
                 for setting in SETTINGS {
-                    text.push_str(&format!("# {} = {:?}\n", setting.variable(), setting.kind));
+                    text += &[
+                        "# ",
+                        &setting.variable(),
+                        " = ",
+                        &format!("{:?}", setting.kind),
+                        "\n",
+                    ]
+                    .concat();
                 }
                 print(&text)
             }

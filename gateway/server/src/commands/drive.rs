@@ -50,15 +50,23 @@ impl Drive {
             Action::Add { path } => {
                 let added: DriveAdded = connection.post("/v1/drives", &given(&path)?).await?;
                 connection.show(&added, |added| {
-                    let notes: String = added.notes.iter().map(|note| format!("note: {note}\n")).collect();
+                    let notes: String = added
+                        .notes
+                        .iter()
+                        .flat_map(|note| ["note: ", note, "\n"])
+                        .collect();
                     drive_table(std::slice::from_ref(&added.drive)) + &notes
                 })
             }
             Action::Remove { id } => connection.delete(&format!("/v1/drives/{id}")).await,
             Action::Replace { id, path } => {
                 let path = given(&path)?;
-                let added: DriveAdded = connection.post(&format!("/v1/drives/{id}/replace"), &path).await?;
-                connection.show(&added, |added| drive_table(std::slice::from_ref(&added.drive)))
+                let added: DriveAdded = connection
+                    .post(&format!("/v1/drives/{id}/replace"), &path)
+                    .await?;
+                connection.show(&added, |added| {
+                    drive_table(std::slice::from_ref(&added.drive))
+                })
             }
         })
     }
@@ -67,30 +75,44 @@ impl Drive {
 /// Absolute: the server stands elsewhere than we do.
 fn given(path: &std::path::Path) -> Result<DrivePath, Failed> {
     let path = std::path::absolute(path).map_err(Failed::because)?;
-    Ok(DrivePath { path: path.display().to_string() })
+    Ok(DrivePath {
+        path: path.display().to_string(),
+    })
 }
 
 /// Drives as a table; reasons below it.
 pub(super) fn drive_table(drives: &[DriveInfo]) -> String {
     let rows = drives.iter().map(|drive| {
         let used = drive.capacity_bytes.saturating_sub(drive.available_bytes);
-        let state = if drive.layout == "active" { drive.state.clone() } else { format!("{}, {}", drive.state, drive.layout) };
+        let state = if drive.layout == "active" {
+            drive.state.clone()
+        } else {
+            format!("{}, {}", drive.state, drive.layout)
+        };
         vec![
             drive.id.to_string(),
             state,
             bytes(drive.capacity_bytes),
             bytes(drive.available_bytes),
-            format!("{} %", (used * 100).checked_div(drive.capacity_bytes).unwrap_or(0)),
+            format!(
+                "{} %",
+                (used * 100).checked_div(drive.capacity_bytes).unwrap_or(0)
+            ),
             bytes(drive.live_bytes),
             drive.replicas.to_string(),
             drive.zone.clone(),
             or_dash(drive.path.as_deref()),
         ]
     });
-    let mut text = table(&["drive", "state", "size", "room", "used", "live", "replicas", "zone", "path"], rows);
+    let mut text = table(
+        &[
+            "drive", "state", "size", "room", "used", "live", "replicas", "zone", "path",
+        ],
+        rows,
+    );
     for drive in drives {
         if let Some(reason) = &drive.reason {
-            text += &format!("drive {}: {reason}\n", drive.id);
+            text += &["drive ", &drive.id.to_string(), ": ", reason, "\n"].concat();
         }
     }
     text
@@ -117,6 +139,9 @@ mod tests {
             replicas: 0,
         };
         let text = drive_table(&[drive]);
-        assert!(text.contains("out, leaving") && text.ends_with("drive 3: its path leads elsewhere\n"), "{text}");
+        assert!(
+            text.contains("out, leaving") && text.ends_with("drive 3: its path leads elsewhere\n"),
+            "{text}"
+        );
     }
 }

@@ -73,7 +73,11 @@ impl Key {
     }
 }
 
-async fn set(connection: &mut super::remote::Connection, key: &str, how: &str) -> Result<(), Failed> {
+async fn set(
+    connection: &mut super::remote::Connection,
+    key: &str,
+    how: &str,
+) -> Result<(), Failed> {
     let path = format!("/v1/keys/{}/{how}", plain(key)?);
     let key: KeyInfo = connection.post(&path, &serde_json::Value::Null).await?;
     connection.show(&key, |key| key_table(std::slice::from_ref(key)))
@@ -81,8 +85,17 @@ async fn set(connection: &mut super::remote::Connection, key: &str, how: &str) -
 
 /// Access keys have nothing to encode in a path.
 fn plain(key: &str) -> Result<&str, Failed> {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if plain { Ok(key) } else { Err(Failed::wrong(format!("{key}: an access key has only A-Z a-z 0-9 - _"))) }
+    let plain = !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if plain {
+        Ok(key)
+    } else {
+        Err(Failed::wrong(format!(
+            "{key}: an access key has only A-Z a-z 0-9 - _"
+        )))
+    }
 }
 
 fn key_table(keys: &[KeyInfo]) -> String {
@@ -95,5 +108,8 @@ fn key_table(keys: &[KeyInfo]) -> String {
             key.description.clone(),
         ]
     });
-    table(&["access key", "account", "state", "created", "description"], rows)
+    table(
+        &["access key", "account", "state", "created", "description"],
+        rows,
+    )
 }

@@ -72,7 +72,10 @@ enum Action {
 
 impl From<Whose> for KeyOf {
     fn from(whose: Whose) -> Self {
-        Self { name: whose.name, account: whose.account }
+        Self {
+            name: whose.name,
+            account: whose.account,
+        }
     }
 }
 
@@ -81,54 +84,100 @@ impl Keyring {
         let action = self.action;
         self.remote.with(async |mut connection| match action {
             Action::Create { name } => {
-                let made: KeyVersionInfo = connection.post("/v1/keyring/names", &KeyName { name }).await?;
+                let made: KeyVersionInfo = connection
+                    .post("/v1/keyring/names", &KeyName { name })
+                    .await?;
                 connection.show(&made, |made| versions(std::slice::from_ref(made)))
             }
             Action::Rotate(whose) => {
-                let made: KeyVersionInfo = connection.post("/v1/keyring/rotate", &KeyOf::from(whose)).await?;
+                let made: KeyVersionInfo = connection
+                    .post("/v1/keyring/rotate", &KeyOf::from(whose))
+                    .await?;
                 connection.show(&made, |made| versions(std::slice::from_ref(made)))
             }
             Action::List => {
                 let all: Vec<KeyVersionInfo> = connection.get("/v1/keyring").await?;
                 connection.show(&all, |all| versions(all))
             }
-            Action::Export { file, passphrase_file } => export(&mut connection, &file, passphrase_file.as_deref()).await,
-            Action::Import { file, passphrase_file } => import(&mut connection, &file, passphrase_file.as_deref()).await,
+            Action::Export {
+                file,
+                passphrase_file,
+            } => export(&mut connection, &file, passphrase_file.as_deref()).await,
+            Action::Import {
+                file,
+                passphrase_file,
+            } => import(&mut connection, &file, passphrase_file.as_deref()).await,
             Action::Destroy { whose, yes } => destroy(&mut connection, whose, yes).await,
         })
     }
 }
 
-async fn export(connection: &mut Connection, file: &Path, secret: Option<&Path>) -> Result<(), Failed> {
+async fn export(
+    connection: &mut Connection,
+    file: &Path,
+    secret: Option<&Path>,
+) -> Result<(), Failed> {
     connection.only_on_loopback()?;
     if file.exists() {
-        return Err(Failed::wrong(format!("{} exists: give a new file", file.display())));
+        return Err(Failed::wrong(format!(
+            "{} exists: give a new file",
+            file.display()
+        )));
     }
     let passphrase = passphrase(secret, true)?;
-    let ask = Sealed { passphrase: passphrase.to_string(), ..Sealed::default() };
+    let ask = Sealed {
+        passphrase: passphrase.to_string(),
+        ..Sealed::default()
+    };
     let sealed: Sealed = connection.post("/v1/keyring/export", &ask).await?;
     let bytes = STANDARD.decode(&sealed.keyring).map_err(Failed::because)?;
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
     let written = written.and_then(|mut f| f.write_all(&bytes).and_then(|()| f.sync_all()));
     written.map_err(|e| Failed::because(format!("{}: {e}", file.display())))?;
-    print(&format!("written to {}; it opens with the passphrase alone: keep them apart\n", file.display()))
+    print(&format!(
+        "written to {}; it opens with the passphrase alone: keep them apart\n",
+        file.display()
+    ))
 }
 
-async fn import(connection: &mut Connection, file: &Path, secret: Option<&Path>) -> Result<(), Failed> {
+async fn import(
+    connection: &mut Connection,
+    file: &Path,
+    secret: Option<&Path>,
+) -> Result<(), Failed> {
     connection.only_on_loopback()?;
-    let bytes = std::fs::read(file).map_err(|e| Failed::wrong(format!("{}: {e}", file.display())))?;
+    let bytes =
+        std::fs::read(file).map_err(|e| Failed::wrong(format!("{}: {e}", file.display())))?;
     let passphrase = passphrase(secret, false)?;
-    let sealed = Sealed { passphrase: passphrase.to_string(), keyring: STANDARD.encode(bytes) };
+    let sealed = Sealed {
+        passphrase: passphrase.to_string(),
+        keyring: STANDARD.encode(bytes),
+    };
     let imported: Imported = connection.post("/v1/keyring/import", &sealed).await?;
-    connection.show(&imported, |imported| format!("{} key versions were new here\n", imported.new))
+    connection.show(&imported, |imported| {
+        format!("{} key versions were new here\n", imported.new)
+    })
 }
 
 async fn destroy(connection: &mut Connection, whose: Whose, yes: bool) -> Result<(), Failed> {
-    let word = whose.name.clone().or_else(|| whose.account.clone()).unwrap_or_default();
+    let word = whose
+        .name
+        .clone()
+        .or_else(|| whose.account.clone())
+        .unwrap_or_default();
     if !yes {
-        confirm(&format!("All that {word}'s key sealed can never be read again."), &word)?;
+        confirm(
+            &format!("All that {word}'s key sealed can never be read again."),
+            &word,
+        )?;
     }
-    let done: Destroyed = connection.post("/v1/keyring/destroy", &KeyOf::from(whose)).await?;
+    let done: Destroyed = connection
+        .post("/v1/keyring/destroy", &KeyOf::from(whose))
+        .await?;
     connection.show(&done, |done| {
         if done.everywhere {
             "destroyed on every drive\n".into()
@@ -139,8 +188,13 @@ async fn destroy(connection: &mut Connection, whose: Whose, yes: bool) -> Result
 }
 
 fn versions(versions: &[KeyVersionInfo]) -> String {
-    let rows = versions
-        .iter()
-        .map(|version| vec![version.owner.clone(), version.id.clone(), version.state.clone(), time(version.created_ms)]);
+    let rows = versions.iter().map(|version| {
+        vec![
+            version.owner.clone(),
+            version.id.clone(),
+            version.state.clone(),
+            time(version.created_ms),
+        ]
+    });
     table(&["key", "version", "state", "created"], rows)
 }

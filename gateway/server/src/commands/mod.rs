@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 /// Self-hosted, S3-compatible object gateway over an encrypted, erasure-coded store.
 #[derive(Debug, Parser)]
-#[command(name = "datamesh", version, about, propagate_version = true)]
+#[command(name = "datamesh", version, propagate_version = true)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: Command,

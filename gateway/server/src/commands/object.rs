@@ -21,7 +21,7 @@ pub(crate) struct Object {
 enum Action {
     /// Parts, stripes and shards of an object, on which drives, and how many of those may be lost.
     Explain {
-        /// s3://BUCKET/KEY
+        /// Its name: `s3://BUCKET/KEY`.
         object: String,
         /// A version's id [default: the current one].
         #[arg(long)]
@@ -37,15 +37,20 @@ enum Action {
 
 impl Object {
     pub(crate) fn run(self) -> Result<(), Failed> {
-        let Action::Explain { object, version_id, part, verify } = self.action;
+        let Action::Explain {
+            object,
+            version_id,
+            part,
+            verify,
+        } = self.action;
         let mut path = query(&object)?;
         if let Some(version) = version_id {
-            path += &format!("&version={}", percent(version.as_bytes()));
+            path += &["&version=", &percent(version.as_bytes())].concat();
         }
         if let Some(part) = part {
-            path += &format!("&part={part}");
+            path += &["&part=", &part.to_string()].concat();
         }
-        path += &format!("&verify={verify}");
+        path += if verify { "&verify=true" } else { "" };
         self.remote.with(async |mut connection| {
             let explained: Explained = connection.get(&path).await?;
             connection.show(&explained, text)
@@ -54,16 +59,26 @@ impl Object {
 }
 
 fn query(object: &str) -> Result<String, Failed> {
-    let named = object.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    let named = object
+        .strip_prefix("s3://")
+        .and_then(|rest| rest.split_once('/'));
     let (bucket, key) = named
         .filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
         .ok_or_else(|| Failed::wrong(format!("{object}: write s3://BUCKET/KEY")))?;
-    Ok(format!("/v1/object?bucket={}&key={}", percent(bucket.as_bytes()), percent(key.as_bytes())))
+    Ok(format!(
+        "/v1/object?bucket={}&key={}",
+        percent(bucket.as_bytes()),
+        percent(key.as_bytes())
+    ))
 }
 
 fn text(explained: &Explained) -> String {
     let mut text = String::new();
-    let latest = if explained.latest { "current" } else { "not current" };
+    let latest = if explained.latest {
+        "current"
+    } else {
+        "not current"
+    };
     // Writing to a String does not fail.
     let _infallible = write!(
         text,
@@ -81,8 +96,11 @@ fn text(explained: &Explained) -> String {
         bearable(explained.losses_tolerated),
     );
     for part in &explained.parts {
-        let _infallible =
-            write!(text, "\npart {}: {} bytes, {} ({})\n", part.number, part.size_bytes, part.place, part.data);
+        let _infallible = write!(
+            text,
+            "\npart {}: {} bytes, {} ({})\n",
+            part.number, part.size_bytes, part.place, part.data
+        );
         let rows = part.stripes.iter().flat_map(|stripe| {
             stripe.shards.iter().map(move |shard| {
                 vec![
@@ -97,7 +115,12 @@ fn text(explained: &Explained) -> String {
             })
         });
         if !part.stripes.is_empty() {
-            text += &table(&["stripe", "code", "shard", "drive", "state", "verified", "bearable"], rows);
+            text += &table(
+                &[
+                    "stripe", "code", "shard", "drive", "state", "verified", "bearable",
+                ],
+                rows,
+            );
         }
     }
     if explained.truncated {
@@ -121,7 +144,10 @@ mod tests {
 
     #[test]
     fn an_objects_name_is_read() {
-        assert_eq!(query("s3://b/k/é +").ok().as_deref(), Some("/v1/object?bucket=b&key=k%2F%C3%A9%20%2B"));
+        assert_eq!(
+            query("s3://b/k/é +").ok().as_deref(),
+            Some("/v1/object?bucket=b&key=k%2F%C3%A9%20%2B")
+        );
         for bad in ["b/k", "s3://b", "s3://b/", "s3:///k"] {
             assert_eq!(query(bad).expect_err("refused").code, 2, "{bad}");
         }

@@ -33,7 +33,7 @@ pub(crate) enum Output {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct Remote {
-    /// Admin port of the server [default: the settings', else http://127.0.0.1:9001].
+    /// Admin port of the server [default: the settings', else 127.0.0.1:9001].
     #[arg(long, env = "DATAMESH_ADMIN", value_name = "URL", global = true)]
     admin: Option<String>,
     /// Credentials file that `serve` wrote.
@@ -60,9 +60,15 @@ struct Told {
 
 impl Remote {
     /// Runs `work` with a connection.
-    pub(crate) fn with<F: AsyncFnOnce(Connection) -> Result<(), Failed>>(self, work: F) -> Result<(), Failed> {
+    pub(crate) fn with<F: AsyncFnOnce(Connection) -> Result<(), Failed>>(
+        self,
+        work: F,
+    ) -> Result<(), Failed> {
         let connection = self.connection()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         runtime.map_err(Failed::because)?.block_on(work(connection))
     }
 
@@ -70,21 +76,38 @@ impl Remote {
         let told = self.told()?;
         let address = match &self.admin {
             Some(url) => address_of(url)?,
-            None => told.address.clone().unwrap_or_else(|| DEFAULT_ADDRESS.into()),
+            None => told
+                .address
+                .clone()
+                .unwrap_or_else(|| DEFAULT_ADDRESS.into()),
         };
         let region = self.region.clone().or(told.region.clone());
-        let region = region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
+        let region = region
+            .or_else(|| variable("AWS_REGION"))
+            .or_else(|| variable("AWS_DEFAULT_REGION"));
         let (access_key, secret_key) = self.keys(told.credentials.as_deref())?;
         let region = region.unwrap_or_else(|| DEFAULT_REGION.into());
-        let target = Target { address, access_key, secret_key, region };
-        Ok(Connection { client: Client::for_service(target.clone(), SERVICE), target, output: self.output })
+        let target = Target {
+            address,
+            access_key,
+            secret_key,
+            region,
+        };
+        Ok(Connection {
+            client: Client::for_service(target.clone(), SERVICE),
+            target,
+            output: self.output,
+        })
     }
 
     fn told(&self) -> Result<Told, Failed> {
         if self.config.is_none() && std::env::var_os("DATAMESH_DRIVES").is_none() {
             return Ok(Told::default());
         }
-        let flags = Flags { config: self.config.clone(), ..Flags::default() };
+        let flags = Flags {
+            config: self.config.clone(),
+            ..Flags::default()
+        };
         let config = load(&flags, std::env::vars())?;
         let mut admin = config.admin_listen;
         if admin.ip().is_unspecified() {
@@ -99,7 +122,8 @@ impl Remote {
 
     fn keys(&self, configured: Option<&Path>) -> Result<(String, String), Failed> {
         if let Some(file) = &self.credentials {
-            let missing = || Failed::wrong(format!("--credentials: there is no {}", file.display()));
+            let missing =
+                || Failed::wrong(format!("--credentials: there is no {}", file.display()));
             return pair_of(file)?.ok_or_else(missing);
         }
         let root = variable("DATAMESH_ROOT_ACCESS_KEY").zip(variable("DATAMESH_ROOT_SECRET_KEY"));
@@ -137,12 +161,20 @@ fn address_of(url: &str) -> Result<String, Failed> {
     let rest = match url.split_once("://") {
         None => url,
         Some(("http", rest)) => rest,
-        Some(_) => return Err(Failed::wrong(format!("--admin: {url}: the admin port speaks plain http"))),
+        Some(_) => {
+            return Err(Failed::wrong(format!(
+                "--admin: {url}: the admin port speaks plain http"
+            )));
+        }
     };
     let address = rest.trim_end_matches('/');
-    let port = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let port = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if !port || address.contains('/') {
-        return Err(Failed::wrong(format!("--admin: {url}: write http://HOST:PORT")));
+        return Err(Failed::wrong(format!(
+            "--admin: {url}: write http://HOST:PORT"
+        )));
     }
     Ok(address.to_owned())
 }
@@ -166,7 +198,11 @@ impl Connection {
         read(&body)
     }
 
-    pub(crate) async fn post<T: DeserializeOwned>(&mut self, path: &str, given: &impl Serialize) -> Result<T, Failed> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        given: &impl Serialize,
+    ) -> Result<T, Failed> {
         let given = serde_json::to_vec(given).map_err(Failed::because)?;
         let body = self.ask(Method::POST, path, Bytes::from(given)).await?;
         read(&body)
@@ -178,8 +214,15 @@ impl Connection {
 
     async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failed> {
         let headers = [("content-type", "application/json")];
-        let headers = if body.is_empty() { &headers[..0] } else { &headers[..] };
-        let answer = self.client.send(method, path, headers, body, Payload::Signed).await;
+        let headers = if body.is_empty() {
+            &headers[..0]
+        } else {
+            &headers[..]
+        };
+        let answer = self
+            .client
+            .send(method, path, headers, body, Payload::Signed)
+            .await;
         let answer = answer.map_err(|error| match error {
             ClientError::Connection(why) => Failed::because(format!(
                 "cannot reach the admin port at {}: is `datamesh serve` running? ({why})",
@@ -194,7 +237,11 @@ impl Connection {
     }
 
     /// Prints an answer as asked for.
-    pub(crate) fn show<T: Serialize>(&self, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Failed> {
+    pub(crate) fn show<T: Serialize>(
+        &self,
+        value: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failed> {
         match self.output {
             Output::Table => print(&table(value)),
             Output::Json => {
@@ -207,7 +254,11 @@ impl Connection {
 
     /// Secrets do not travel in the clear: the admin port has no TLS, so only on loopback.
     pub(crate) fn only_on_loopback(&self) -> Result<(), Failed> {
-        let host = self.target.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = self
+            .target
+            .address
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
             return Ok(());
@@ -220,13 +271,16 @@ impl Connection {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
-    serde_json::from_slice(body).map_err(|e| Failed::because(format!("the server's answer does not read: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| Failed::because(format!("the server's answer does not read: {e}")))
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> Failed {
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(error) => Failed::because(format!("{} ({})", error.message, error.code)),
-        Err(_) => Failed::because(format!("the server answered {status}: is that its admin port?")),
+        Err(_) => Failed::because(format!(
+            "the server answered {status}: is that its admin port?"
+        )),
     }
 }
 
@@ -241,16 +295,36 @@ mod tests {
             secret_key: "s".into(),
             region: "r".into(),
         };
-        Connection { client: Client::for_service(target.clone(), SERVICE), target, output: Output::Json }
+        Connection {
+            client: Client::for_service(target.clone(), SERVICE),
+            target,
+            output: Output::Json,
+        }
     }
 
     #[test]
     fn the_admin_url_is_read_and_what_it_cannot_be_is_told() {
-        for good in ["http://127.0.0.1:9001", "127.0.0.1:9001", "http://127.0.0.1:9001/"] {
-            assert_eq!(address_of(good).ok().as_deref(), Some("127.0.0.1:9001"), "{good}");
+        for good in [
+            "http://127.0.0.1:9001",
+            "127.0.0.1:9001",
+            "http://127.0.0.1:9001/",
+        ] {
+            assert_eq!(
+                address_of(good).ok().as_deref(),
+                Some("127.0.0.1:9001"),
+                "{good}"
+            );
         }
-        assert_eq!(address_of("http://[::1]:9001").ok().as_deref(), Some("[::1]:9001"));
-        for bad in ["https://127.0.0.1:9001", "http://127.0.0.1", "http://h:port", "http://h:1/x"] {
+        assert_eq!(
+            address_of("http://[::1]:9001").ok().as_deref(),
+            Some("[::1]:9001")
+        );
+        for bad in [
+            "https://127.0.0.1:9001",
+            "http://127.0.0.1",
+            "http://h:port",
+            "http://h:1/x",
+        ] {
             assert_eq!(address_of(bad).expect_err("refused").code, 2, "{bad}");
         }
     }
@@ -260,15 +334,26 @@ mod tests {
         for near in ["127.0.0.1:9001", "[::1]:9001", "localhost:9001"] {
             assert!(connection(near).only_on_loopback().is_ok(), "{near}");
         }
-        for far in ["10.0.0.7:9001", "example.org:9001", "localhost.example.org:9001"] {
+        for far in [
+            "10.0.0.7:9001",
+            "example.org:9001",
+            "localhost.example.org:9001",
+        ] {
             assert!(connection(far).only_on_loopback().is_err(), "{far}");
         }
     }
 
     #[test]
     fn an_error_says_what_the_server_said() {
-        let told = refused(StatusCode::CONFLICT, br#"{"code":"OwnKey","message":"use another"}"#);
+        let told = refused(
+            StatusCode::CONFLICT,
+            br#"{"code":"OwnKey","message":"use another"}"#,
+        );
         assert_eq!(told.message, "use another (OwnKey)");
-        assert!(refused(StatusCode::BAD_GATEWAY, b"<html>").message.contains("502"));
+        assert!(
+            refused(StatusCode::BAD_GATEWAY, b"<html>")
+                .message
+                .contains("502")
+        );
     }
 }

@@ -10,12 +10,15 @@ use zeroize::Zeroizing;
 pub(super) fn passphrase(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failed> {
     if let Some(file) = file {
         let text = std::fs::read_to_string(file);
-        let text = Zeroizing::new(text.map_err(|e| Failed::wrong(format!("{}: {e}", file.display())))?);
+        let text =
+            Zeroizing::new(text.map_err(|e| Failed::wrong(format!("{}: {e}", file.display())))?);
         let first = text.lines().next().unwrap_or_default();
         return Ok(Zeroizing::new(first.to_owned()));
     }
     if !isatty(std::io::stdin()) {
-        return Err(Failed::wrong("no terminal to ask for the passphrase: give --passphrase-file FILE"));
+        return Err(Failed::wrong(
+            "no terminal to ask for the passphrase: give --passphrase-file FILE",
+        ));
     }
     let typed = hidden("Passphrase: ")?;
     if twice && *hidden("Again: ")? != *typed {
@@ -39,8 +42,13 @@ fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failed> {
 
 fn line() -> Result<Zeroizing<String>, Failed> {
     let mut line = Zeroizing::new(String::new());
-    std::io::stdin().lock().read_line(&mut line).map_err(Failed::because)?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(Failed::because)?;
+    Ok(Zeroizing::new(
+        line.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
 }
 
 /// Has `word` typed before what cannot be undone.
@@ -49,7 +57,11 @@ pub(super) fn confirm(warning: &str, word: &str) -> Result<(), Failed> {
         return Err(Failed::wrong("no terminal to confirm on: give --yes"));
     }
     write!(std::io::stderr(), "{warning}\nType {word} to go on: ").map_err(Failed::because)?;
-    if *line()? == word { Ok(()) } else { Err(Failed::because("not confirmed; nothing was changed")) }
+    if *line()? == word {
+        Ok(())
+    } else {
+        Err(Failed::because("not confirmed; nothing was changed"))
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +73,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let file = dir.path().join("p");
         std::fs::write(&file, "correct horse\nnot this\n").expect("written");
-        assert_eq!(*passphrase(Some(&file), true).expect("read"), "correct horse");
-        assert_eq!(passphrase(Some(&dir.path().join("q")), true).expect_err("none").code, 2);
+        assert_eq!(
+            *passphrase(Some(&file), true).expect("read"),
+            "correct horse"
+        );
+        assert_eq!(
+            passphrase(Some(&dir.path().join("q")), true)
+                .expect_err("none")
+                .code,
+            2
+        );
     }
 }

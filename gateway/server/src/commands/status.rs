@@ -58,30 +58,78 @@ fn text(status: &Shape) -> String {
 fn partition_table(partitions: &[Partition]) -> String {
     let rows = partitions.iter().map(|partition| {
         let replicas = partition.replicas.iter().map(|replica| {
-            let lag = if replica.lag > 0 { format!(" (-{})", replica.lag) } else { String::new() };
-            let mark = if replica.stopped.is_some() { "!" } else if replica.leader { "*" } else { "" };
+            let lag = if replica.lag > 0 {
+                format!(" (-{})", replica.lag)
+            } else {
+                String::new()
+            };
+            let mark = if replica.stopped.is_some() {
+                "!"
+            } else if replica.leader {
+                "*"
+            } else {
+                ""
+            };
             format!("{}{mark}{lag}", replica.drive)
         });
-        let applied = partition.replicas.iter().map(|r| r.applied).max().unwrap_or(0);
-        let name = if partition.id == 0 { "0 (control)".into() } else { partition.id.to_string() };
+        let applied = partition
+            .replicas
+            .iter()
+            .map(|r| r.applied)
+            .max()
+            .unwrap_or(0);
+        let name = if partition.id == 0 {
+            "0 (control)".into()
+        } else {
+            partition.id.to_string()
+        };
         vec![
             name,
             or_dash(partition.leader),
             partition.term.to_string(),
             applied.to_string(),
-            format!("{}/{}", partition.replicas.iter().filter(|r| r.stopped.is_none()).count(), partition.voters),
+            format!(
+                "{}/{}",
+                partition
+                    .replicas
+                    .iter()
+                    .filter(|r| r.stopped.is_none())
+                    .count(),
+                partition.voters
+            ),
             replicas.collect::<Vec<_>>().join(" "),
-            bytes(partition.replicas.iter().map(|r| r.log_bytes).max().unwrap_or(0)),
+            bytes(
+                partition
+                    .replicas
+                    .iter()
+                    .map(|r| r.log_bytes)
+                    .max()
+                    .unwrap_or(0),
+            ),
         ]
     });
-    table(&["partition", "leader", "term", "applied", "voters", "on drives", "log"], rows)
+    table(
+        &[
+            "partition",
+            "leader",
+            "term",
+            "applied",
+            "voters",
+            "on drives",
+            "log",
+        ],
+        rows,
+    )
 }
 
 /// What waits.
 pub(super) fn work_table(work: &[Work]) -> String {
     let rows = work.iter().map(|work| {
         let more = if work.more { "+" } else { "" };
-        let waiting = work.problem.clone().unwrap_or_else(|| format!("{}{more}", work.waiting));
+        let waiting = work
+            .problem
+            .clone()
+            .unwrap_or_else(|| format!("{}{more}", work.waiting));
         vec![work.name.clone(), waiting, work.what.clone()]
     });
     table(&["work", "waiting", ""], rows)
@@ -107,10 +155,17 @@ mod tests {
             leader: Some(2),
             term: 3,
             voters: 3,
-            replicas: vec![replica(1, false, 7, None), replica(2, true, 0, None), replica(3, false, 0, Some("disk"))],
+            replicas: vec![
+                replica(1, false, 7, None),
+                replica(2, true, 0, None),
+                replica(3, false, 0, Some("disk")),
+            ],
         };
         let table = partition_table(&[partition]);
-        assert!(table.contains("2/3") && table.contains("1 (-7) 2* 3!"), "{table}");
+        assert!(
+            table.contains("2/3") && table.contains("1 (-7) 2* 3!"),
+            "{table}"
+        );
         let status = Shape {
             cluster: "c".into(),
             version: "v".into(),
@@ -119,7 +174,11 @@ mod tests {
             region: "r".into(),
             s3_listen: "l".into(),
             s3_tls: "off".into(),
-            readiness: Readiness { state: "failing".into(), reason: Some("3 of 6".into()), missing: vec![] },
+            readiness: Readiness {
+                state: "failing".into(),
+                reason: Some("3 of 6".into()),
+                missing: vec![],
+            },
             geometry: "4+2".into(),
             drives: vec![],
             left_out: vec!["/d/3: holds no drive".into()],
@@ -127,6 +186,9 @@ mod tests {
             work: vec![],
         };
         let text = text(&status);
-        assert!(text.contains("failing: 3 of 6") && text.contains("not in use: /d/3"), "{text}");
+        assert!(
+            text.contains("failing: 3 of 6") && text.contains("not in use: /d/3"),
+            "{text}"
+        );
     }
 }

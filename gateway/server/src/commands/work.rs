@@ -1,8 +1,8 @@
 //! `datamesh scrub|gc|repair`: background work.
 
+use super::Failed;
 use super::remote::{Connection, Remote};
 use super::status::work_table;
-use super::Failed;
 use crate::admin::shapes::Work as Shape;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,7 +37,11 @@ impl Work {
 async fn look(connection: &mut Connection, name: &str) -> Result<Shape, Failed> {
     let all: Vec<Shape> = connection.get("/v1/work").await?;
     let found = all.into_iter().find(|work| work.name == name);
-    found.ok_or_else(|| Failed::because(format!("the server does not tell of {name}: is it older than this command?")))
+    found.ok_or_else(|| {
+        Failed::because(format!(
+            "the server does not tell of {name}: is it older than this command?"
+        ))
+    })
 }
 
 async fn watch(connection: &mut Connection, name: &str, first: Shape) -> Result<Shape, Failed> {
@@ -72,7 +76,9 @@ pub(crate) struct Scrub {
 impl Scrub {
     pub(crate) fn run(self) -> Result<(), Failed> {
         self.remote.with(async |mut connection| {
-            let work: Shape = connection.post("/v1/work/scrub", &serde_json::Value::Null).await?;
+            let work: Shape = connection
+                .post("/v1/work/scrub", &serde_json::Value::Null)
+                .await?;
             connection.show(&work, |work| work_table(std::slice::from_ref(work)))
         })
     }

@@ -37,6 +37,18 @@ fn without_boots_it_follows_a_minute_behind_and_never_goes_back() {
 }
 
 #[test]
+fn a_late_report_of_an_older_write_does_not_take_it_back() {
+    let mut p = Partition::with_buckets(1);
+    let before = advance(&mut p);
+    report(&mut p, 1, Some(before.minus_ms(3_600_000)));
+    assert_eq!(advance(&mut p), before);
+    let Reply::Clock { watermark, .. } = p.ask(&Query::Clock) else {
+        panic!()
+    };
+    assert_eq!(watermark, before);
+}
+
+#[test]
 fn an_open_write_holds_it_for_hours() {
     let mut p = Partition::with_buckets(1);
     let open = BEGIN.minus_ms(5);

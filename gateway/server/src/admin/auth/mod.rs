@@ -1,4 +1,4 @@
-//! SigV4 as the admin listener takes it: service `datamesh`, headers only, the payload's hash always.
+//! `SigV4` as the admin listener takes it: service `datamesh`, headers only, the payload's hash always.
 //!
 //! Stricter than S3 where that costs an honest client nothing: every `x-amz-` header is signed, the
 //! payload is never unsigned, paths have nothing to encode, and no raw `+` stands in a query (it means
@@ -76,11 +76,16 @@ impl Claim {
     /// Reads what the headers claim.
     pub(super) fn parse(head: &Parts) -> Result<Self, AuthError> {
         let given = header(&head.headers, "authorization")?.ok_or(AuthError::Missing)?;
-        let fields = given.strip_prefix(ALGORITHM).and_then(|rest| rest.strip_prefix(' '));
+        let fields = given
+            .strip_prefix(ALGORITHM)
+            .and_then(|rest| rest.strip_prefix(' '));
         let fields = fields.ok_or(AuthError::Malformed("algorithm: AWS4-HMAC-SHA256 only"))?;
         let [mut credential, mut signed, mut signature] = [None; 3];
         for field in fields.split(',') {
-            let (name, value) = field.trim().split_once('=').ok_or(AuthError::Malformed("Authorization"))?;
+            let (name, value) = field
+                .trim()
+                .split_once('=')
+                .ok_or(AuthError::Malformed("Authorization"))?;
             let place = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed,
@@ -91,14 +96,20 @@ impl Claim {
                 return Err(AuthError::Malformed("a field twice"));
             }
         }
-        let (Some(credential), Some(signed), Some(signature)) = (credential, signed, signature) else {
-            return Err(AuthError::Malformed("Credential, SignedHeaders and Signature are needed"));
+        let (Some(credential), Some(signed), Some(signature)) = (credential, signed, signature)
+        else {
+            return Err(AuthError::Malformed(
+                "Credential, SignedHeaders and Signature are needed",
+            ));
         };
         let scope: Vec<&str> = credential.split('/').collect();
         let [access_key, day, region, service, "aws4_request"] = scope[..] else {
-            return Err(AuthError::Malformed("Credential is KEY/DAY/REGION/SERVICE/aws4_request"));
+            return Err(AuthError::Malformed(
+                "Credential is KEY/DAY/REGION/SERVICE/aws4_request",
+            ));
         };
-        let date = header(&head.headers, DATE)?.ok_or(AuthError::Malformed("x-amz-date is needed"))?;
+        let date =
+            header(&head.headers, DATE)?.ok_or(AuthError::Malformed("x-amz-date is needed"))?;
         let payload = header(&head.headers, PAYLOAD)?;
         let payload = payload.ok_or(AuthError::Malformed("x-amz-content-sha256 is needed"))?;
         let claim = Self {
@@ -109,7 +120,9 @@ impl Claim {
             signed: signed.split(';').map(str::to_owned).collect(),
             signature: hash(signature).ok_or(AuthError::Malformed("Signature"))?,
             date: date.into(),
-            payload: hash(payload).ok_or(AuthError::Malformed("x-amz-content-sha256: a SHA-256 in hex"))?,
+            payload: hash(payload).ok_or(AuthError::Malformed(
+                "x-amz-content-sha256: a SHA-256 in hex",
+            ))?,
         };
         claim.covers(&head.headers)?;
         Ok(claim)
@@ -117,14 +130,21 @@ impl Claim {
 
     fn covers(&self, headers: &HeaderMap) -> Result<(), AuthError> {
         if !self.signed.is_sorted_by(|a, b| a < b) {
-            return Err(AuthError::Malformed("SignedHeaders are in order, each once"));
+            return Err(AuthError::Malformed(
+                "SignedHeaders are in order, each once",
+            ));
         }
         let signed = |name: &str| self.signed.iter().any(|s| s == name);
-        let amazon = headers.keys().map(http::HeaderName::as_str).filter(|name| name.starts_with("x-amz-"));
+        let amazon = headers
+            .keys()
+            .map(http::HeaderName::as_str)
+            .filter(|name| name.starts_with("x-amz-"));
         if SIGNED_ALWAYS.into_iter().chain(amazon).all(signed) {
             Ok(())
         } else {
-            Err(AuthError::Malformed("host and all x-amz- headers must be signed"))
+            Err(AuthError::Malformed(
+                "host and all x-amz- headers must be signed",
+            ))
         }
     }
 
@@ -137,18 +157,34 @@ impl Claim {
             });
         }
         let malformed = AuthError::Malformed("x-amz-date is YYYYMMDDTHHMMSSZ");
-        let basic = self.date.len() == 16 && self.date.bytes().all(|b| b.is_ascii_digit() || b == b'T' || b == b'Z');
-        let parsed = DateTime::strptime("%Y%m%dT%H%M%SZ", &self.date).ok().filter(|_| basic);
-        let then = parsed.and_then(|date| Offset::UTC.to_timestamp(date).ok()).ok_or(malformed)?.as_second();
+        let basic = self.date.len() == 16
+            && self
+                .date
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b == b'T' || b == b'Z');
+        let parsed = DateTime::strptime("%Y%m%dT%H%M%SZ", &self.date)
+            .ok()
+            .filter(|_| basic);
+        let then = parsed
+            .and_then(|date| Offset::UTC.to_timestamp(date).ok())
+            .ok_or(malformed)?
+            .as_second();
         if self.date.get(..8) != Some(self.day.as_str()) {
-            return Err(AuthError::Scope { found: self.day.clone(), expected: "the day of x-amz-date".into() });
+            return Err(AuthError::Scope {
+                found: self.day.clone(),
+                expected: "the day of x-amz-date".into(),
+            });
         }
         let seconds = now.saturating_sub(then);
         #[cfg(sabotage)]
         if engine_types::sabotage("admin-any-date") {
             return Ok(());
         }
-        if seconds.abs() > SKEW_S_MAX { Err(AuthError::Skewed { seconds }) } else { Ok(()) }
+        if seconds.abs() > SKEW_S_MAX {
+            Err(AuthError::Skewed { seconds })
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether whoever knows `secret` signed this head and this payload hash.
@@ -156,35 +192,61 @@ impl Claim {
         let mut canonical = format!("{}\n{}\n{}\n", head.method, path(head)?, query(head)?);
         for name in &self.signed {
             let values = head.headers.get_all(name).iter().map(|value| {
-                let text = value.to_str().map_err(|_e| AuthError::Malformed("a signed header is not text"))?;
-                Ok(text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+                let text = value
+                    .to_str()
+                    .map_err(|_e| AuthError::Malformed("a signed header is not text"))?;
+                Ok(text
+                    .split(' ')
+                    .filter(|word| !word.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(" "))
             });
             let values = values.collect::<Result<Vec<_>, _>>()?;
-            canonical.push_str(&format!("{name}:{}\n", values.join(",")));
+            canonical += &[name.as_str(), ":", &values.join(","), "\n"].concat();
         }
-        canonical.push_str(&format!("\n{}\n{}", self.signed.join(";"), hex::encode(self.payload)));
+        canonical += &[
+            "\n",
+            &self.signed.join(";"),
+            "\n",
+            &hex::encode(self.payload),
+        ]
+        .concat();
         let scope = format!("{}/{}/{SERVICE}/aws4_request", self.day, self.region);
         let hashed = digest::digest(&digest::SHA256, canonical.as_bytes());
-        let text = format!("{ALGORITHM}\n{}\n{scope}\n{}", self.date, hex::encode(hashed));
+        let text = format!(
+            "{ALGORITHM}\n{}\n{scope}\n{}",
+            self.date,
+            hex::encode(hashed)
+        );
         #[cfg(sabotage)]
         if engine_types::sabotage("admin-any-signature") {
             return Ok(());
         }
         // ring compares in constant time.
-        hmac::verify(&self.signing_key(secret), text.as_bytes(), &self.signature).map_err(|_e| AuthError::Signature)
+        hmac::verify(&self.signing_key(secret), text.as_bytes(), &self.signature)
+            .map_err(|_e| AuthError::Signature)
     }
 
     /// Whether this is the body whose hash was signed.
     pub(super) fn covers_body(&self, body: &[u8]) -> Result<(), AuthError> {
         let same = digest::digest(&digest::SHA256, body).as_ref() == self.payload;
-        if same { Ok(()) } else { Err(AuthError::Payload) }
+        if same {
+            Ok(())
+        } else {
+            Err(AuthError::Payload)
+        }
     }
 
     fn signing_key(&self, secret: &str) -> hmac::Key {
         let first = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
-        [self.day.as_str(), &self.region, SERVICE, "aws4_request"].into_iter().fold(first, |key, part| {
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
-        })
+        [self.day.as_str(), &self.region, SERVICE, "aws4_request"]
+            .into_iter()
+            .fold(first, |key, part| {
+                hmac::Key::new(
+                    hmac::HMAC_SHA256,
+                    hmac::sign(&key, part.as_bytes()).as_ref(),
+                )
+            })
     }
 }
 
@@ -193,14 +255,19 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Aut
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_e| AuthError::Malformed("a header is not text")),
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_e| AuthError::Malformed("a header is not text")),
         (Some(_), Some(_)) => Err(AuthError::Malformed("a header twice")),
     }
 }
 
 fn hash(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    let lower = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let lower = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
@@ -212,7 +279,11 @@ fn unreserved(byte: u8) -> bool {
 fn path(head: &Parts) -> Result<&str, AuthError> {
     let path = head.uri.path();
     let plain = path.bytes().all(|b| unreserved(b) || b == b'/');
-    if plain { Ok(path) } else { Err(AuthError::Malformed("the path has nothing to encode")) }
+    if plain {
+        Ok(path)
+    } else {
+        Err(AuthError::Malformed("the path has nothing to encode"))
+    }
 }
 
 fn query(head: &Parts) -> Result<String, AuthError> {
@@ -223,10 +294,14 @@ fn query(head: &Parts) -> Result<String, AuthError> {
         pairs.push((encoded(name)?, encoded(value)?));
     }
     pairs.sort();
-    Ok(pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"))
+    Ok(pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join("&"))
 }
 
-/// Percent-encoded as SigV4 does, whatever way it was encoded before.
+/// Percent-encoded as `SigV4` does, whatever way it was encoded before.
 fn encoded(text: &str) -> Result<String, AuthError> {
     let malformed = || AuthError::Malformed("the query is not percent-encoded");
     let mut plain = Vec::new();
@@ -235,7 +310,10 @@ fn encoded(text: &str) -> Result<String, AuthError> {
         match byte {
             b'+' => return Err(malformed()),
             b'%' => {
-                let pair = [bytes.next().ok_or_else(malformed)?, bytes.next().ok_or_else(malformed)?];
+                let pair = [
+                    bytes.next().ok_or_else(malformed)?,
+                    bytes.next().ok_or_else(malformed)?,
+                ];
                 let mut one = [0];
                 hex::decode_to_slice(pair, &mut one).map_err(|_e| malformed())?;
                 plain.push(one[0]);
@@ -248,124 +326,15 @@ fn encoded(text: &str) -> Result<String, AuthError> {
 
 /// Percent-encodes all but unreserved bytes.
 pub(crate) fn percent(plain: &[u8]) -> String {
-    plain.iter().fold(String::new(), |mut out, byte| {
+    let encode = |byte: &u8| {
         if unreserved(*byte) {
-            out.push(char::from(*byte));
+            char::from(*byte).to_string()
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            format!("%{byte:02X}")
         }
-        out
-    })
+    };
+    plain.iter().map(encode).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bench::client::{Client, Payload, Target};
-    use bytes::Bytes;
-    use http::Method;
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-    const NOW: i64 = 1_800_000_000;
-    const SECRET: &str = "a secret of some length";
-
-    fn target(region: &str) -> Target {
-        Target {
-            address: "127.0.0.1:9001".into(),
-            access_key: "ROOT".into(),
-            secret_key: SECRET.into(),
-            region: region.into(),
-        }
-    }
-
-    fn when() -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
-    }
-
-    /// Signed by AWS's own library.
-    fn head(client: &Client, path: &str, payload: Payload) -> Parts {
-        let body = Bytes::from_static(b"{\"name\":\"x\"}");
-        let headers = [("content-type", "application/json")];
-        let request = client.signed(&Method::POST, path, &headers, body, (payload, when()));
-        request.expect("signed").into_parts().0
-    }
-
-    fn good(path: &str) -> Parts {
-        head(&Client::for_service(target("us-east-1"), SERVICE), path, Payload::Signed)
-    }
-
-    fn judged(head: &Parts) -> Result<(), AuthError> {
-        let claim = Claim::parse(head)?;
-        claim.check("us-east-1", NOW)?;
-        claim.verify(head, SECRET)?;
-        claim.covers_body(b"{\"name\":\"x\"}")
-    }
-
-    #[test]
-    fn what_awss_library_signs_is_believed() {
-        for path in ["/v1/status", "/v1/object?key=a%20b%2Fc%2B%C3%A9&bucket=x&flag", "/v1/x?b=2&a=1&a=0"] {
-            assert_eq!(judged(&good(path)), Ok(()), "{path}");
-        }
-    }
-
-    #[test]
-    fn whatever_is_tampered_with_is_refused() {
-        let mut method = good("/v1/status");
-        method.method = Method::DELETE;
-        let mut path = good("/v1/status");
-        path.uri = "/v1/drives".parse().expect("uri");
-        let mut query = good("/v1/object?bucket=a");
-        query.uri = "/v1/object?bucket=b".parse().expect("uri");
-        let mut host = good("/v1/status");
-        host.headers.insert("host", "elsewhere:9001".parse().expect("value"));
-        let mut hash = good("/v1/status");
-        hash.headers.insert(PAYLOAD, "0".repeat(64).parse().expect("value"));
-        for head in [method, path, query, host, hash] {
-            assert_eq!(judged(&head), Err(AuthError::Signature), "{} {}", head.method, head.uri);
-        }
-        let head = good("/v1/status");
-        let claim = Claim::parse(&head).expect("parsed");
-        assert_eq!(claim.verify(&head, "another secret"), Err(AuthError::Signature));
-        assert_eq!(claim.covers_body(b"{\"name\":\"y\"}"), Err(AuthError::Payload));
-    }
-
-    #[test]
-    fn another_service_or_region_is_refused() {
-        let s3 = head(&Client::new(target("us-east-1")), "/v1/status", Payload::Signed);
-        assert!(matches!(judged(&s3), Err(AuthError::Scope { .. })));
-        let far = Client::for_service(target("eu-west-1"), SERVICE);
-        assert!(matches!(judged(&head(&far, "/v1/status", Payload::Signed)), Err(AuthError::Scope { .. })));
-    }
-
-    #[test]
-    fn fifteen_minutes_of_skew_are_borne_and_no_second_more() {
-        let claim = Claim::parse(&good("/v1/status")).expect("parsed");
-        for sign in [1, -1] {
-            assert_eq!(claim.check("us-east-1", NOW + sign * SKEW_S_MAX), Ok(()));
-            let late = claim.check("us-east-1", NOW + sign * (SKEW_S_MAX + 1));
-            assert!(matches!(late, Err(AuthError::Skewed { .. })), "{late:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_goes_unsigned() {
-        let unsigned = head(&Client::for_service(target("us-east-1"), SERVICE), "/v1/x", Payload::Unsigned);
-        assert!(matches!(judged(&unsigned), Err(AuthError::Malformed(_))));
-        let mut extra = good("/v1/status");
-        extra.headers.insert("x-amz-more", "1".parse().expect("value"));
-        assert!(matches!(judged(&extra), Err(AuthError::Malformed(_))));
-        let mut none = good("/v1/status");
-        none.headers.remove("authorization");
-        assert_eq!(judged(&none), Err(AuthError::Missing));
-        for gone in [DATE, PAYLOAD] {
-            let mut head = good("/v1/status");
-            head.headers.remove(gone);
-            assert!(matches!(judged(&head), Err(AuthError::Malformed(_))), "{gone}");
-        }
-        for odd in ["/v1/x?a=b+c", "/v1/x?a=%2", "/v1/%78"] {
-            let mut head = good("/v1/x");
-            head.uri = odd.parse().expect("uri");
-            assert!(matches!(judged(&head), Err(AuthError::Malformed(_))), "{odd}");
-        }
-    }
-}
+mod tests;
