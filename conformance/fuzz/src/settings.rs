@@ -1,7 +1,7 @@
 //! The admin listener's signatures and the settings file. `gateway-server` is a program without a
 //! library; the files that parse stand alone, so they are compiled in here.
 
-#[path = "../../../gateway/server/src/admin/auth.rs"]
+#[path = "../../../gateway/server/src/admin/auth/mod.rs"]
 #[expect(dead_code, reason = "the server calls more of it")]
 mod auth;
 #[path = "../../../gateway/server/src/config/mod.rs"]
