@@ -77,7 +77,7 @@ pub(crate) fn entries() -> Vec<Vec<u8>> {
     let commands = commands().into_iter().enumerate();
     let all = commands.map(|(at, command)| {
         let proposal = Proposal { stamp: 1_700_000_000_000, command: Arc::from(command) };
-        let entry: Entry = openraft_entry(at as u64, proposal);
+        let entry: Entry = openraft_entry(at as u64, &proposal);
         let mut bytes = Vec::new();
         put_entry(&mut bytes, &entry);
         bytes
@@ -86,7 +86,7 @@ pub(crate) fn entries() -> Vec<Vec<u8>> {
 }
 
 /// By way of the bytes: openraft is known to `engine-meta` alone.
-fn openraft_entry(index: u64, proposal: Proposal) -> Entry {
+fn openraft_entry(index: u64, proposal: &Proposal) -> Entry {
     let mut bytes = Vec::new();
     engine_meta::raft::codec::put_log_id(&mut bytes, &log_id(1, index));
     bytes.push(1);
