@@ -9,6 +9,7 @@
 //! `tests/targets.rs` runs seeds and a few thousand mutations of them in `cargo test`.
 
 mod formats;
+mod log;
 mod meta;
 mod requests;
 // What it compiles in brings tests along, and they other dependencies: not in test builds of this crate.
@@ -36,27 +37,77 @@ pub const INPUT_BYTES_MAX: usize = 16 << 10;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
-    target("shard-header", formats::shard_header, formats::shard_headers, mend::frame),
-    target("segment-header", formats::segment_header, formats::segment_headers, mend::frame),
-    target("segment-footer", formats::segment_footer, formats::segment_footers, mend::frame),
-    target("segment-trailer", formats::segment_trailer, formats::segment_trailers, mend::frame),
+    target(
+        "shard-header",
+        formats::shard_header,
+        formats::shard_headers,
+        mend::frame,
+    ),
+    target(
+        "segment-header",
+        formats::segment_header,
+        formats::segment_headers,
+        mend::frame,
+    ),
+    target(
+        "segment-footer",
+        formats::segment_footer,
+        formats::segment_footers,
+        mend::frame,
+    ),
+    target(
+        "segment-trailer",
+        formats::segment_trailer,
+        formats::segment_trailers,
+        mend::frame,
+    ),
     target("drive-mark", formats::mark, formats::marks, mend::mark),
-    target("keyring", formats::keyring, formats::keyrings, mend::keyring),
-    target("log", meta::log, meta::logs, mend::log),
-    target("log-entry", meta::entry, meta::entries, mend::nothing),
-    target("snapshot", meta::snapshot, meta::snapshots, mend::snapshot),
+    target(
+        "keyring",
+        formats::keyring,
+        formats::keyrings,
+        mend::keyring,
+    ),
+    target("log", log::log, log::logs, mend::log),
+    target("log-entry", log::entry, log::entries, mend::nothing),
+    target("snapshot", log::snapshot, log::snapshots, mend::snapshot),
     target("command", meta::command, meta::commands, mend::nothing),
     target("row", meta::row, meta::rows, mend::nothing),
     target("row-key", meta::row_key, meta::row_keys, mend::nothing),
-    target("policy", requests::policy, requests::policies, mend::nothing),
+    target(
+        "policy",
+        requests::policy,
+        requests::policies,
+        mend::nothing,
+    ),
     target("form", requests::form, requests::forms, mend::nothing),
-    target("form-policy", requests::form_policy, requests::form_policies, mend::nothing),
+    target(
+        "form-policy",
+        requests::form_policy,
+        requests::form_policies,
+        mend::nothing,
+    ),
     target("head", requests::head, requests::heads, mend::nothing),
-    target("values", requests::values, requests::value_seeds, mend::nothing),
-    target("documents", requests::documents, requests::document_seeds, mend::nothing),
+    target(
+        "values",
+        requests::values,
+        requests::value_seeds,
+        mend::nothing,
+    ),
+    target(
+        "documents",
+        requests::documents,
+        requests::document_seeds,
+        mend::nothing,
+    ),
     target("ids", requests::ids, requests::id_seeds, mend::nothing),
     #[cfg(not(test))]
-    target("admin-signature", settings::admin_head, settings::admin_heads, mend::nothing),
+    target(
+        "admin-signature",
+        settings::admin_head,
+        settings::admin_heads,
+        mend::nothing,
+    ),
     #[cfg(not(test))]
     target("config", settings::config, settings::configs, mend::nothing),
 ];
@@ -67,7 +118,12 @@ const fn target(
     seeds: fn() -> Vec<Vec<u8>>,
     mend: fn(&mut [u8]),
 ) -> Target {
-    Target { name, run, seeds, mend }
+    Target {
+        name,
+        run,
+        seeds,
+        mend,
+    }
 }
 
 /// By name.

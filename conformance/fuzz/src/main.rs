@@ -1,6 +1,10 @@
 //! libFuzzer over one target, named by `FUZZ_TARGET`; `FUZZ_SEEDS=DIR` writes all seeds and ends.
 #![no_main]
-#![expect(clippy::expect_used, clippy::panic, reason = "a tool of tests: it may end at once")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a tool of tests: it may end at once"
+)]
 
 use fuzz::{INPUT_BYTES_MAX, TARGETS, Target, find};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
@@ -20,7 +24,9 @@ fn chosen() -> &'static Target {
 
 /// Before libFuzzer has begun, which takes an exit for a finding.
 fn seeds_if_asked() {
-    let Ok(folder) = std::env::var("FUZZ_SEEDS") else { return };
+    let Ok(folder) = std::env::var("FUZZ_SEEDS") else {
+        return;
+    };
     for target in TARGETS {
         let folder = Path::new(&folder).join(target.name);
         std::fs::create_dir_all(&folder).expect("folder");
@@ -37,7 +43,7 @@ fuzz_target!(init: seeds_if_asked(), |bytes: &[u8]| {
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let size = fuzzer_mutate(data, size, max_size.min(INPUT_BYTES_MAX));
-    if seed % UNMENDED_ONE_IN != 0 {
+    if !seed.is_multiple_of(UNMENDED_ONE_IN) {
         (chosen().mend)(&mut data[..size]);
     }
     size

@@ -21,9 +21,15 @@ fn little(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// A frame of `engine_core::format`: length at 10, CRC32C in its last four bytes, big-endian.
 pub fn frame(bytes: &mut [u8]) {
-    let Some(said) = bytes.get(10..).and_then(|b| b.first_chunk::<4>()).copied() else { return };
+    let Some(said) = bytes.get(10..).and_then(|b| b.first_chunk::<4>()).copied() else {
+        return;
+    };
     let said = usize::try_from(u32::from_be_bytes(said)).unwrap_or(usize::MAX);
-    let length = if (18..=bytes.len()).contains(&said) { said } else { bytes.len() };
+    let length = if (18..=bytes.len()).contains(&said) {
+        said
+    } else {
+        bytes.len()
+    };
     if length < 18 {
         return;
     }
@@ -35,15 +41,21 @@ pub fn frame(bytes: &mut [u8]) {
 /// `{"mark":…,"crc32c":"…"}`: the sum of the text between.
 pub fn mark(bytes: &mut [u8]) {
     let find = |needle: &[u8]| bytes.windows(needle.len()).rposition(|w| w == needle);
-    let Some(end) = find(b",\"crc32c\":\"") else { return };
-    let Some(text) = bytes.get(8..end) else { return };
+    let Some(end) = find(b",\"crc32c\":\"") else {
+        return;
+    };
+    let Some(text) = bytes.get(8..end) else {
+        return;
+    };
     let sum = format!("{:08x}", crc32c(text));
     put(bytes, end + 11, sum.as_bytes());
 }
 
 /// Length of the body at 8, CRC32C at the end, big-endian.
 pub fn keyring(bytes: &mut [u8]) {
-    let Some(body) = bytes.len().checked_sub(12 + 36) else { return };
+    let Some(body) = bytes.len().checked_sub(12 + 36) else {
+        return;
+    };
     put(bytes, 8, &u32::try_from(body).unwrap_or(0).to_be_bytes());
     let end = bytes.len() - 4;
     let crc = crc32c(bytes.get(..end).unwrap_or_default());

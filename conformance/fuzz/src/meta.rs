@@ -1,140 +1,46 @@
-//! The drive's log, entries, snapshots, commands, rows and their keys.
+//! Commands, rows and their keys.
 
-use crate::mend::LOG_DRIVE;
 use engine_core::meta::{
-    AccessKeyRow, AccountRow, Answer, BootRow, BucketRow, Change, Command, Condition, DeadRow, DeadThing, Delete,
-    Encryption, EtagMatch, KmsKeyRow, ManifestEntry, NewPart, NewPlace, PartKey, PartRow, Place, PutVersion, Query,
-    Reply, Slot, Stripe, UploadPartRow, UploadRow, VersionAttributes, VersionRow, Versioning, decode, encode,
+    AccessKeyRow, AccountRow, Answer, BootRow, BucketRow, Change, Command, Condition, DeadRow,
+    DeadThing, Delete, Encryption, EtagMatch, KmsKeyRow, ManifestEntry, NewPart, NewPlace, PartKey,
+    PartRow, Place, PutVersion, Query, Reply, Slot, Stripe, UploadPartRow, UploadRow,
+    VersionAttributes, VersionRow, Versioning, decode, encode,
 };
 use engine_core::placement::Layout;
-use engine_core::ports::{DriveFiles, LogFile};
 use engine_meta::keys;
-use engine_meta::log::record::{Header, Kind, NO_GROUP, put, salt_of};
-use engine_meta::log::{DriveLog, LogOptions};
-use engine_meta::raft::codec::{entry_from, membership_from, put_entry, put_vote};
-use engine_meta::raft::types::{Entry, Proposal, log_id, vote};
-use engine_meta::snapshot::{Applied, Reader, write};
-use engine_sim::FakeDrive;
+use engine_meta::snapshot::Applied;
 use engine_types::{
-    AccountId, BootId, BucketId, BucketName, ChargedTo, CommandId, CopyToken, DataId, DriveId, DriveUuid, ETag,
-    GroupId, ObjectKey, Order, PartitionId, Stamp, StorageClass, VersionId,
+    AccountId, BootId, BucketId, BucketName, ChargedTo, CommandId, CopyToken, DataId, DriveId,
+    ETag, ObjectKey, Order, PartitionId, Stamp, StorageClass, VersionId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::fmt::Debug;
-use std::sync::Arc;
-
-const LOG_FILE: &str = "log/0000000000000001.log";
-const GROUP: GroupId = GroupId(3);
-
-fn drive_with(name: &str, bytes: &[u8]) -> Option<Arc<dyn DriveFiles>> {
-    let drive = FakeDrive::new(DriveId(1), DriveUuid(LOG_DRIVE.0));
-    let mut file = drive.open_log(name).ok()?;
-    file.append(bytes).ok()?;
-    file.sync().ok()?;
-    Some(Arc::new(drive))
-}
-
-/// A drive whose log is these bytes: it opens, or is refused; entries found whole can be read.
-pub(crate) fn log(bytes: &[u8]) -> bool {
-    let Some(files) = drive_with(LOG_FILE, bytes) else { return false };
-    let Ok(log) = DriveLog::open(files, LogOptions::default()) else { return false };
-    let found = !log.groups().is_empty() && log.damaged().is_empty();
-    log.close();
-    found
-}
-
-pub(crate) fn logs() -> Vec<Vec<u8>> {
-    let (mut bytes, mut prev, mut sequence) = (Vec::new(), 0, 0);
-    let mut add = |group: u32, kind: Kind, of_group: u64, payload: &[u8]| {
-        sequence += 1;
-        let header =
-            Header { sequence, durable: sequence - 1, boot: 1, group, kind, group_sequence: of_group };
-        prev = put(&mut bytes, salt_of(LOG_DRIVE), prev, &header, |out| out.extend_from_slice(payload));
-    };
-    let begin = [&LOG_DRIVE.0[..], &1_u64.to_le_bytes()].concat();
-    add(NO_GROUP, Kind::Begin, 0, &begin);
-    let mut ballot = Vec::new();
-    put_vote(&mut ballot, &vote(1, 2, true));
-    add(3, Kind::Vote, 1, &ballot);
-    for (at, payload) in entries().into_iter().enumerate() {
-        add(3, Kind::Append, at as u64 + 2, &payload);
-    }
-    vec![bytes]
-}
-
-pub(crate) fn entry(bytes: &[u8]) -> bool {
-    let _other = membership_from(bytes);
-    let Ok(entry) = entry_from(bytes) else { return false };
-    let mut again = Vec::new();
-    put_entry(&mut again, &entry);
-    assert_eq!(entry_from(&again), Ok(entry));
-    true
-}
-
-pub(crate) fn entries() -> Vec<Vec<u8>> {
-    let commands = commands().into_iter().enumerate();
-    let all = commands.map(|(at, command)| {
-        let proposal = Proposal { stamp: 1_700_000_000_000, command: Arc::from(command) };
-        let entry: Entry = openraft_entry(at as u64, &proposal);
-        let mut bytes = Vec::new();
-        put_entry(&mut bytes, &entry);
-        bytes
-    });
-    all.collect()
-}
-
-/// By way of the bytes: openraft is known to `engine-meta` alone.
-fn openraft_entry(index: u64, proposal: &Proposal) -> Entry {
-    let mut bytes = Vec::new();
-    engine_meta::raft::codec::put_log_id(&mut bytes, &log_id(1, index));
-    bytes.push(1);
-    bytes.extend_from_slice(&proposal.stamp.to_le_bytes());
-    bytes.extend_from_slice(&proposal.command);
-    #[expect(clippy::expect_used, reason = "the line above is the format")]
-    entry_from(&bytes).expect("an entry")
-}
-
-pub(crate) fn snapshot(bytes: &[u8]) -> bool {
-    const NAME: &str = "snapshots/g3/x.snap";
-    let Some(files) = drive_with(NAME, bytes) else { return false };
-    let Ok((reader, applied)) = Reader::open(files.as_ref(), GROUP, NAME) else { return false };
-    assert_eq!(Applied::decode(&applied.encode()), Ok(applied));
-    reader.into_iter().all(|row| row.is_ok())
-}
-
-pub(crate) fn snapshots() -> Vec<Vec<u8>> {
-    let of = |count: u8| {
-        let drive = FakeDrive::new(DriveId(1), DriveUuid(LOG_DRIVE.0));
-        let files: Arc<dyn DriveFiles> = Arc::new(drive);
-        let rows = (0..count).map(|n| Ok((vec![2, n], vec![n; usize::from(n)])));
-        let applied = Applied { stamp: Stamp(5), digest: 7, ..Applied::default() };
-        let made = write(&files, GROUP, &applied, rows).ok()?;
-        let mut file = files.open_log(&made.name).ok()?;
-        let mut bytes = vec![0; usize::try_from(LogFile::len(file.as_ref())).ok()?];
-        file.sync().ok()?;
-        file.read_at(0, &mut bytes).ok()?;
-        Some(bytes)
-    };
-    [0, 3, 40].into_iter().filter_map(of).collect()
-}
 
 /// What is read reads again as the same, from what it encodes to.
 fn value<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> bool {
-    let Ok(value) = decode::<T>(bytes) else { return false };
+    let Ok(value) = decode::<T>(bytes) else {
+        return false;
+    };
     assert_eq!(decode::<T>(&encode(&value)), Ok(value));
     true
 }
 
 pub(crate) fn command(bytes: &[u8]) -> bool {
-    let _others = (value::<Answer>(bytes), value::<Query>(bytes), value::<Reply>(bytes));
+    let _others = (
+        value::<Answer>(bytes),
+        value::<Query>(bytes),
+        value::<Reply>(bytes),
+    );
     value::<Command>(bytes)
 }
 
 /// The first byte picks the kind of row.
 pub(crate) fn row(bytes: &[u8]) -> bool {
-    let Some((kind, bytes)) = bytes.split_first() else { return false };
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return false;
+    };
     match kind % 14 {
         0 => value::<VersionRow>(bytes),
         1 => value::<PartRow>(bytes),
@@ -162,44 +68,89 @@ pub(crate) fn row_key(bytes: &[u8]) -> bool {
         keys::split_boot(bytes),
         keys::split_text(bytes, 1),
     );
-    let Ok(found) = keys::split(keys::Table::Objects, bytes) else { return false };
-    assert_eq!([keys::object(found.bucket, &found.key), found.rest.to_vec()].concat(), bytes);
+    let Ok(found) = keys::split(keys::Table::Objects, bytes) else {
+        return false;
+    };
+    assert_eq!(
+        [keys::object(found.bucket, &found.key), found.rest.to_vec()].concat(),
+        bytes
+    );
     true
 }
 
 pub(crate) fn row_keys() -> Vec<Vec<u8>> {
-    let of = |text| ObjectKey::parse(text).ok().map(|key| keys::object(BucketId(7), &key));
-    ["a", "a/\u{0}b", "ü/\u{0}\u{1}"].into_iter().filter_map(of).collect()
+    let of = |text| {
+        ObjectKey::parse(text)
+            .ok()
+            .map(|key| keys::object(BucketId(7), &key))
+    };
+    ["a", "a/\u{0}b", "ü/\u{0}\u{1}"]
+        .into_iter()
+        .filter_map(of)
+        .collect()
 }
 
 fn attributes() -> VersionAttributes {
     VersionAttributes {
         owner: AccountId(1),
-        charged_to: ChargedTo { account: AccountId(1), key: None },
+        charged_to: ChargedTo {
+            account: AccountId(1),
+            key: None,
+        },
         class: StorageClass::standard(),
         headers: vec![("content-type".into(), "text/plain".into())],
         user: vec![("a".into(), "b".into())],
         tags: vec![("t".into(), "v".into())],
         acl: ByteBuf::from(vec![1, 2]),
-        encryption: Encryption::Kms { key_id: "k".into(), context: Some("{}".into()), bucket_key: true },
+        encryption: Encryption::Kms {
+            key_id: "k".into(),
+            context: Some("{}".into()),
+            bucket_key: true,
+        },
     }
 }
 
 fn part(place: NewPlace) -> NewPart {
-    let key = PartKey { version: None, wrapped: ByteBuf::from(vec![9; 60]) };
-    NewPart { data: DataId([4; 16]), size: 5, md5: [1; 16], key, place }
+    let key = PartKey {
+        version: None,
+        wrapped: ByteBuf::from(vec![9; 60]),
+    };
+    NewPart {
+        data: DataId([4; 16]),
+        size: 5,
+        md5: [1; 16],
+        key,
+        place,
+    }
 }
 
 fn stripe() -> Stripe {
-    let slot = Slot { drive: DriveId(2), token: CopyToken([6; 16]) };
-    Stripe { codec: 1, k: 4, m: 2, length: 70_000, slots: vec![Some(slot), None, Some(slot)] }
+    let slot = Slot {
+        drive: DriveId(2),
+        token: CopyToken([6; 16]),
+    };
+    Stripe {
+        codec: 1,
+        k: 4,
+        m: 2,
+        length: 70_000,
+        slots: vec![Some(slot), None, Some(slot)],
+    }
 }
 
 pub(crate) fn commands() -> Vec<Vec<u8>> {
-    let Ok(key) = ObjectKey::parse("a/b") else { return Vec::new() };
-    let bucket =
-        engine_core::meta::BucketRef { id: BucketId(7), partition: PartitionId(3), epoch: 2 };
-    let etag = ETag { md5: [1; 16], parts: 0 };
+    let Ok(key) = ObjectKey::parse("a/b") else {
+        return Vec::new();
+    };
+    let bucket = engine_core::meta::BucketRef {
+        id: BucketId(7),
+        partition: PartitionId(3),
+        epoch: 2,
+    };
+    let etag = ETag {
+        md5: [1; 16],
+        parts: 0,
+    };
     let put = |place| PutVersion {
         bucket,
         key: key.clone(),
@@ -219,7 +170,10 @@ pub(crate) fn commands() -> Vec<Vec<u8>> {
         version: Some(VersionId::Null),
         condition: Condition::default(),
         owner: AccountId(1),
-        charged_to: ChargedTo { account: AccountId(1), key: None },
+        charged_to: ChargedTo {
+            account: AccountId(1),
+            key: None,
+        },
     };
     let changes = [
         Change::Tick,
@@ -236,23 +190,48 @@ pub(crate) fn commands() -> Vec<Vec<u8>> {
         },
         Change::AdvanceWatermark,
     ];
-    let all = changes.into_iter().map(|change| encode(&Command { id: CommandId([3; 16]), change }));
+    let all = changes.into_iter().map(|change| {
+        encode(&Command {
+            id: CommandId([3; 16]),
+            change,
+        })
+    });
     all.collect()
 }
 
 pub(crate) fn rows() -> Vec<Vec<u8>> {
     let with = |kind: u8, bytes: Vec<u8>| [vec![kind], bytes].concat();
-    let key = PartKey { version: None, wrapped: ByteBuf::from(vec![9; 60]) };
+    let key = PartKey {
+        version: None,
+        wrapped: ByteBuf::from(vec![9; 60]),
+    };
     let mut all = vec![
-        with(1, encode(&PartRow { size: 5, md5: [1; 16], key, place: Place::Stripes(1) })),
+        with(
+            1,
+            encode(&PartRow {
+                size: 5,
+                md5: [1; 16],
+                key,
+                place: Place::Stripes(1),
+            }),
+        ),
         with(5, encode(&vec![stripe(), stripe()])),
         with(
             7,
-            encode(&DeadRow { thing: DeadThing::Part(DataId([4; 16])), since: Stamp(5), index: 9 }),
+            encode(&DeadRow {
+                thing: DeadThing::Part(DataId([4; 16])),
+                since: Stamp(5),
+                index: 9,
+            }),
         ),
         with(
             8,
-            encode(&BootRow { boot: BootId(2), fenced: false, reported: Stamp(4), holds: Stamp(3) }),
+            encode(&BootRow {
+                boot: BootId(2),
+                fenced: false,
+                reported: Stamp(4),
+                holds: Stamp(3),
+            }),
         ),
         with(12, encode(&Layout::default())),
         with(13, Applied::default().encode()),
@@ -260,10 +239,16 @@ pub(crate) fn rows() -> Vec<Vec<u8>> {
             0,
             encode(&VersionRow {
                 version: VersionId::Null,
-                order: Order { stamp: Stamp(5), seq: 1 },
+                order: Order {
+                    stamp: Stamp(5),
+                    seq: 1,
+                },
                 kind: engine_core::meta::VersionKind::Object,
                 size: 5,
-                etag: ETag { md5: [1; 16], parts: 2 },
+                etag: ETag {
+                    md5: [1; 16],
+                    parts: 2,
+                },
                 checksum: None,
                 attributes: attributes(),
                 body: engine_core::meta::Body::Part(DataId([4; 16])),

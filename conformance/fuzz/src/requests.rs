@@ -6,14 +6,27 @@ use gateway_s3::fuzzing;
 use http::request::Parts;
 
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"one","Effect":"Allow","Principal":{"AWS":["111122223333","*"]},"Action":["s3:GetObject","s3:Put*"],"Resource":"arn:aws:s3:::b/*","Condition":{"StringLike":{"aws:Referer":["a*","${aws:username, 'x'}"]},"IpAddress":{"aws:SourceIp":"10.0.0.0/8"},"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"},"NumericLessThan":{"s3:max-keys":10}}},{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"NotAction":"s3:List*","Resource":["arn:aws:s3:::b","arn:aws:s3:::b/x?y"]}]}"#;
-const IDENTITY: &str = r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"},"Id":"x"}"#;
+const IDENTITY: &str =
+    r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"},"Id":"x"}"#;
 
 pub(crate) fn policy(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let bucket = Mode::Bucket { bucket: "b", mismatch: Mismatch::Accept };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let bucket = Mode::Bucket {
+        bucket: "b",
+        mismatch: Mismatch::Accept,
+    };
     let mut accepted = false;
-    for mode in [bucket, Mode::Session, Mode::Trust, Mode::Identity { chars_max: 2048 }] {
-        let Ok(policy) = Policy::parse(text, mode) else { continue };
+    for mode in [
+        bucket,
+        Mode::Session,
+        Mode::Trust,
+        Mode::Identity { chars_max: 2048 },
+    ] {
+        let Ok(policy) = Policy::parse(text, mode) else {
+            continue;
+        };
         accepted = true;
         let _public = is_public(&policy);
         let request = Request::new(Principal::Anonymous, "s3:GetObject", "arn:aws:s3:::b/x")
@@ -21,7 +34,13 @@ pub(crate) fn policy(bytes: &[u8]) -> bool {
             .with("aws:SourceIp", "10.1.2.3")
             .with("aws:CurrentTime", "2029-01-01T00:00:00Z")
             .with("s3:max-keys", "9");
-        let _decision = evaluate(&[Source { policy: &policy, name: "fuzzed" }], &request);
+        let _decision = evaluate(
+            &[Source {
+                policy: &policy,
+                name: "fuzzed",
+            }],
+            &request,
+        );
     }
     accepted
 }
@@ -32,10 +51,16 @@ pub(crate) fn policies() -> Vec<Vec<u8>> {
 
 /// Size of the pieces, content type up to a line feed, body.
 pub(crate) fn form(bytes: &[u8]) -> bool {
-    let Some((step, rest)) = bytes.split_first() else { return false };
-    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return false };
+    let Some((step, rest)) = bytes.split_first() else {
+        return false;
+    };
+    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+        return false;
+    };
     let (head, body) = rest.split_at(end);
-    let Ok(content_type) = std::str::from_utf8(head) else { return false };
+    let Ok(content_type) = std::str::from_utf8(head) else {
+        return false;
+    };
     fuzzing::form(*step, content_type, body.get(1..).unwrap_or_default())
 }
 
@@ -45,7 +70,10 @@ pub(crate) fn forms() -> Vec<Vec<u8>> {
     };
     let body = part(r#"name="key""#, "user/${filename}")
         + &part(r#"name="Content-Type""#, "text/plain")
-        + &part(r#"name="file"; filename*=UTF-8''a%20b; filename="C:\dir\\\"x.txt""#, "the file")
+        + &part(
+            r#"name="file"; filename*=UTF-8''a%20b; filename="C:\dir\\\"x.txt""#,
+            "the file",
+        )
         + "--B--\r\n";
     vec![format!("\u{7}multipart/form-data; boundary=B\n{body}").into()]
 }
@@ -62,7 +90,9 @@ pub(crate) fn form_policies() -> Vec<Vec<u8>> {
 /// Method, target, then headers, a line each: what hyper would have handed over.
 pub(crate) fn parts(bytes: &[u8]) -> Option<Parts> {
     let mut lines = bytes.split(|byte| *byte == b'\n');
-    let mut builder = http::Request::builder().method(lines.next()?).uri(lines.next()?);
+    let mut builder = http::Request::builder()
+        .method(lines.next()?)
+        .uri(lines.next()?);
     for line in lines.filter(|line| !line.is_empty()) {
         let at = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = line.split_at(at);
@@ -90,7 +120,9 @@ pub(crate) fn heads() -> Vec<Vec<u8>> {
 
 /// The first byte picks whose value the rest is.
 pub(crate) fn values(bytes: &[u8]) -> bool {
-    let Some((kind, rest)) = bytes.split_first() else { return false };
+    let Some((kind, rest)) = bytes.split_first() else {
+        return false;
+    };
     std::str::from_utf8(rest).is_ok_and(|text| fuzzing::value(kind % 13, text))
 }
 
@@ -101,7 +133,10 @@ pub(crate) fn value_seeds() -> Vec<Vec<u8>> {
         (2, "bytes=0-0"),
         (4, "null"),
         (5, "a/b"),
-        (6, r#"id="x", uri="http://acs.amazonaws.com/groups/global/AllUsers""#),
+        (
+            6,
+            r#"id="x", uri="http://acs.amazonaws.com/groups/global/AllUsers""#,
+        ),
         (7, r#""9e107d9d372bb6826bd81d3542a419d6""#),
         (7, "*"),
         (8, "a+b%20c"),
@@ -110,24 +145,39 @@ pub(crate) fn value_seeds() -> Vec<Vec<u8>> {
         (10, "fd00::1"),
         (11, "CRC32C"),
         (11, "SHA256"),
-        (12, "AES256\nMDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\nKYvwGXoFFJ42a2u2GDWhwQ=="),
+        (
+            12,
+            "AES256\nMDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\nKYvwGXoFFJ42a2u2GDWhwQ==",
+        ),
     ];
-    seeds.iter().map(|(kind, text)| [&[*kind], text.as_bytes()].concat()).collect()
+    seeds
+        .iter()
+        .map(|(kind, text)| [&[*kind], text.as_bytes()].concat())
+        .collect()
 }
 
 /// The first byte picks the document.
 pub(crate) fn documents(bytes: &[u8]) -> bool {
-    bytes.split_first().is_some_and(|(kind, rest)| fuzzing::document(*kind, rest))
+    bytes
+        .split_first()
+        .is_some_and(|(kind, rest)| fuzzing::document(*kind, rest))
 }
 
 pub(crate) fn document_seeds() -> Vec<Vec<u8>> {
     let policy = engine_core::meta::encode(&(POLICY.to_owned(), true));
-    vec![vec![0], vec![1, 1, 2], vec![2, 1, 1, 0, 1, 0], [vec![3], policy].concat()]
+    vec![
+        vec![0],
+        vec![1, 1, 2],
+        vec![2, 1, 1, 0, 1, 0],
+        [vec![3], policy].concat(),
+    ]
 }
 
 /// Ids and tags as text.
 pub(crate) fn ids(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
     let tag = text.parse::<ETag>();
     if let Ok(tag) = tag {
         assert_eq!(tag.to_string().parse(), Ok(tag));
@@ -149,5 +199,11 @@ pub(crate) fn ids(bytes: &[u8]) -> bool {
 
 pub(crate) fn id_seeds() -> Vec<Vec<u8>> {
     let id = "9e107d9d372bb6826bd81d3542a419d6";
-    vec![id.into(), format!("\"{id}-12\"").into(), "null".into(), "my-bucket.name".into(), "GLACIER_IR".into()]
+    vec![
+        id.into(),
+        format!("\"{id}-12\"").into(),
+        "null".into(),
+        "my-bucket.name".into(),
+        "GLACIER_IR".into(),
+    ]
 }

@@ -175,7 +175,12 @@ pub fn parse(bytes: &[u8], salt: u32) -> Option<Record<'_>> {
         kind: Kind::from_byte(head[44])?,
         group_sequence: long(48)?,
     };
-    let counts = [header.sequence, header.durable, header.boot, header.group_sequence];
+    let counts = [
+        header.sequence,
+        header.durable,
+        header.boot,
+        header.group_sequence,
+    ];
     if counts.iter().any(|count| *count > COUNT_MAX) {
         return None;
     }

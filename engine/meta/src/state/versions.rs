@@ -244,8 +244,7 @@ pub(crate) fn judge(
     }
     #[cfg(sabotage)]
     let condition = &Condition {
-        if_match: (condition.if_match.clone())
-            .filter(|_| !engine_types::sabotage("drop-if-match")),
+        if_match: (condition.if_match.clone()).filter(|_| !engine_types::sabotage("drop-if-match")),
         ..condition.clone()
     };
     match (&condition.if_match, object) {
