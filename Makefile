@@ -26,7 +26,7 @@ program = if [ -f $(2) ]; then python3 $(2) $(ARGS); else \
 built = cargo build $(2) $(CARGO_FLAGS) || { echo '{"target":"$(1)","ok":false,"why":"the build failed"}'; exit 1; }
 
 .PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients behaviour smoke \
-  crash powercut sabotage fuzz bench bench-peers docker
+  crash powercut drills sabotage fuzz bench bench-peers docker
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -99,6 +99,10 @@ powercut: ## N=1000 power cuts of a recorded server; SEED
 	@rm -rf .cache/powercut && mkdir -p .cache/powercut
 	@target/release/powercut --server target/release/datamesh --recorder "$$PWD/target/release/librecorder.so" \
 	  --work "$$PWD/.cache/powercut" --cuts $(N) --seconds $(SECONDS_OF_LOAD) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+drills: ## races, secrets, strace, bit flips, memory, lost drives, large transfers …; ONLY=races,trace some, ARGS=--small a quick look, SEED
+	@$(call built,drills,--release -p gateway-server)
+	@python3 conformance/drills/run.py --server target/release/datamesh --only '$(ONLY)' $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 sabotage: ## each named break of a promise is caught by a named test
 	@$(call program,sabotage,conformance/sabotage/run.py)

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, ClientError, Payload, Target};
 use crate::percentiles::Percentiles;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
@@ -21,6 +22,8 @@ pub enum Kind {
     Head,
     /// List pages of 1,000.
     List,
+    /// DeleteObjects of a hundred keys put before; each counts.
+    Delete,
     /// 45 % GET, 15 % PUT, 10 % DELETE, 30 % HEAD (warp's mix).
     Mixed,
 }
@@ -71,6 +74,9 @@ pub struct Outcome {
     #[serde(flatten)]
     pub latency: Percentiles,
 }
+
+/// Keys of one DeleteObjects.
+const DELETE_KEYS: u64 = 100;
 
 #[derive(Default)]
 struct Tally {
@@ -173,6 +179,7 @@ async fn work(run: &Run, worker: usize, next: &AtomicU64, body: &Bytes, begin: I
             Kind::Put => put(&mut client, run, index, body).await,
             Kind::Get => get(&mut client, run, old).await,
             Kind::Head => simple(&mut client, run, Method::HEAD, old).await,
+            Kind::Delete => delete(&mut client, run, index).await,
             Kind::List => list(&mut client, run, &mut after).await,
             Kind::Mixed => match turn % 20 {
                 0..=8 => get(&mut client, run, old).await,
@@ -219,6 +226,21 @@ async fn simple(client: &mut Client, run: &Run, method: Method, index: u64) -> D
     let path = format!("/{}/{}", run.bucket, key(index));
     let answer = client.send(method, &path, &[], Bytes::new(), Payload::Signed).await?;
     accept(answer.status.is_success(), answer.status, 0, 0)
+}
+
+/// Deletes the keys of the `batch`-th hundred: those put before, then some that are not there.
+async fn delete(client: &mut Client, run: &Run, batch: u64) -> Done {
+    let first = batch * DELETE_KEYS;
+    let objects: String = (first..first + DELETE_KEYS)
+        .map(|index| format!("<Object><Key>{}</Key></Object>", key(index)))
+        .collect();
+    let body = format!("<Delete><Quiet>true</Quiet>{objects}</Delete>");
+    let md5 = BASE64_STANDARD.encode(engine_core::digest::md5(body.as_bytes()));
+    let path = format!("/{}?delete=", run.bucket);
+    let headers = [("content-md5", md5.as_str())];
+    let answer = client.send(Method::POST, &path, &headers, Bytes::from(body), Payload::Signed).await?;
+    let whole = answer.status.is_success() && !answer.body.windows(7).any(|w| w == b"<Error>");
+    accept(whole, answer.status, 0, DELETE_KEYS)
 }
 
 async fn list(client: &mut Client, run: &Run, after: &mut String) -> Done {

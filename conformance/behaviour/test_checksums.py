@@ -177,12 +177,38 @@ def test_two_parts(s3, shelf, key, two_parts, crc_of_two, kind):
     assert ok(s3.complete(shelf, key, upload, parts)).text("ChecksumCRC32") == value
     got = ok(s3.get(shelf, key, [("partNumber", "2")], MODE), 206)
     assert got.body == b"tail"
+    # A part's own checksum, of the object's type.
+    assert (got["x-amz-checksum-crc32"], got["x-amz-checksum-type"]) == (sums.value("CRC32", b"tail"), kind)
+    assert ok(s3.head(shelf, key, [("partNumber", "1")], MODE), 206)["x-amz-checksum-crc32"] == sums.value("CRC32", two_parts[0])
 
 
 def test_crc64nvme_by_default_of_an_upload(s3, shelf, key):
     s3.multipart(shelf, key, [BODY])
     got = ok(s3.head(shelf, key, headers=MODE))
     assert (got[name_of("CRC64NVME")], got["x-amz-checksum-type"]) == (sums.value("CRC64NVME", BODY), "FULL_OBJECT")
+
+
+def test_part_with_a_checksum_of_an_upload_without(s3, shelf, key):
+    """Compared and told again, though the object's is the default one."""
+    upload, wrong = s3.begin(shelf, key), element("CRC32", sums.value("CRC32", b"x"))
+    right = element("CRC32", sums.value("CRC32", BODY))
+    refused(s3.part(shelf, key, upload, 1, BODY, [(name_of("CRC32"), sums.value("CRC32", b"x"))]), 400, "BadDigest")
+    part = ok(s3.part(shelf, key, upload, 1, BODY, [(name_of("CRC32"), sums.value("CRC32", BODY))]))
+    assert checksums_of(part) == {name_of("CRC32")}
+    refused(s3.complete(shelf, key, upload, [(1, part["etag"], wrong)]), 400, "InvalidPart")
+    ok(s3.complete(shelf, key, upload, [(1, part["etag"], right)]))
+    got = ok(s3.head(shelf, key, headers=MODE))
+    assert checksums_of(got) == {name_of("CRC64NVME")} and got[name_of("CRC64NVME")] == sums.value("CRC64NVME", BODY)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("x-amz-checksum-type", "COMPOSITE"), ("x-amz-checksum-algorithm", "CRC32"), (name_of("SHA1"), sums.value("SHA1", BODY))],
+    ids=["type", "algorithm", "value"],
+)
+def test_complete_speaks_of_another_checksum(s3, shelf, key, header):
+    refused(completing(s3, shelf, key, "CRC64NVME", "FULL_OBJECT", headers=[header]), 400, "InvalidRequest")
+    absent(s3, shelf, key)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,12 @@ def test_tagging_header_and_count(s3, shelf, key, header, count):
     assert len(ok(s3.get(shelf, key, query=["tagging"])).texts("TagSet/Tag")) == int(count)
 
 
+def test_tags_are_a_set_told_by_key(s3, shelf, key):
+    ok(s3.put(shelf, key, b"v", [("x-amz-tagging", "b=2&c&a=1")]))
+    tags = ok(s3.get(shelf, key, query=["tagging"]))
+    assert list(zip(tags.texts("TagSet/Tag/Key"), tags.texts("TagSet/Tag/Value"))) == [("a", "1"), ("b", "2"), ("c", "")]
+
+
 def test_no_tagging_count_without_tags(s3, shelf, key):
     ok(s3.put(shelf, key))
     assert ok(s3.head(shelf, key))["x-amz-tagging-count"] is None

@@ -297,8 +297,20 @@ def test_customer_key_must_be_the_same_for_every_part(s3, shelf, key):
     refused(s3.part(shelf, key, upload, 1, b"v", customer(b"2" * 32)), 400, ("InvalidRequest", "InvalidArgument"))
     refused(s3.part(shelf, key, upload, 1, b"v"), 400, ("InvalidRequest", "InvalidArgument"))
     etag = ok(s3.part(shelf, key, upload, 1, b"v", customer(b"1" * 32)))["etag"]
+    refused(s3.complete(shelf, key, upload, [(1, etag)], customer(b"2" * 32)), 400, "InvalidRequest")
     ok(s3.complete(shelf, key, upload, [(1, etag)]))
     assert ok(s3.get(shelf, key, headers=customer(b"1" * 32))).body == b"v"
+
+
+def test_complete_needs_the_customer_key_where_there_is_a_checksum(s3, shelf, key):
+    from test_sse import customer
+
+    own = customer(b"1" * 32)
+    upload = s3.begin(shelf, key, [*own, ("x-amz-checksum-algorithm", "CRC64NVME")])
+    etag = ok(s3.part(shelf, key, upload, 1, b"v", own))["etag"]
+    refused(s3.complete(shelf, key, upload, [(1, etag)]), 400, "InvalidRequest")
+    ok(s3.complete(shelf, key, upload, [(1, etag)], own))
+    assert ok(s3.get(shelf, key, headers=own)).body == b"v"
 
 
 def test_customer_key_for_parts_of_an_upload_without(s3, shelf, key):

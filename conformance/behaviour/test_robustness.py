@@ -31,6 +31,18 @@ def test_pipelined_writes_happen_in_order(s3, shelf, key):
         assert ok(c.answer()).body == b"v5"
 
 
+@pytest.mark.parametrize("size", [0, 300_000])
+def test_half_closed_after_the_request(s3, shelf, key, size):
+    """Who has sent all may shut its side, and still hears the answer."""
+    body = bytes(i % 251 for i in range(size))
+    for request, sent in ((s3.prepare("PUT", shelf, key, body=body), body), (s3.prepare("GET", shelf, key), b"")):
+        with s3.connect() as c:
+            c.send(request, sent)
+            c.finish_sending()
+            answer = ok(c.answer())
+    assert answer.body == body
+
+
 def test_pipelined_error_does_not_shift_answers(s3, shelf, key):
     ok(s3.put(shelf, key, b"v"))
     bad = s3.keys.but(secret="wrong")

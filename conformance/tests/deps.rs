@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("conformance", &[]),
-    ("bench", &[]),
+    ("bench", &["engine-types", "engine-core"]),
     ("recorder", &[]),
     (
         "fuzz",

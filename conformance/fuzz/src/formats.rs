@@ -166,6 +166,7 @@ pub(crate) fn marks() -> Vec<Vec<u8>> {
             (DriveUuid([2; 16]), BootId(5)),
         ]
         .into(),
+        log_ends: [(DriveUuid([2; 16]), 70)].into(),
     };
     mark.encode().into_iter().collect()
 }
@@ -211,7 +212,7 @@ pub(crate) fn keyrings() -> Vec<Vec<u8>> {
         let empty = drive.read(KEYRING_FILE);
         let owner = engine_node::keyring::KeyOwner::Account(AccountId(3));
         let filled = keyring
-            .new_version(&owner)
+            .rotate(&owner)
             .await
             .ok()
             .and_then(|_| drive.read(KEYRING_FILE).ok());

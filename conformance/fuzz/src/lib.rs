@@ -89,6 +89,12 @@ pub const TARGETS: &[Target] = &[
     ),
     target("head", requests::head, requests::heads, mend::nothing),
     target(
+        "chunked",
+        requests::chunked,
+        requests::chunked_seeds,
+        mend::nothing,
+    ),
+    target(
         "values",
         requests::values,
         requests::value_seeds,

@@ -114,6 +114,7 @@ fn part(place: NewPlace) -> NewPart {
     let key = PartKey {
         version: None,
         wrapped: ByteBuf::from(vec![9; 60]),
+        context: None,
     };
     NewPart {
         data: DataId([4; 16]),
@@ -204,6 +205,7 @@ pub(crate) fn rows() -> Vec<Vec<u8>> {
     let key = PartKey {
         version: None,
         wrapped: ByteBuf::from(vec![9; 60]),
+        context: None,
     };
     let mut all = vec![
         with(

@@ -114,8 +114,37 @@ pub(crate) fn heads() -> Vec<Vec<u8>> {
     );
     let copy = "PUT\n/bucket/key\nhost:h\ncontent-length:0\nx-amz-copy-source:/b/k%20x?versionId=null\n\
                 x-amz-tagging:a=b&c=d\nreferer:http://a/";
-    let get = "GET\n/bucket?list-type=2&prefix=a%2Fb&max-keys=5&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0\nhost:h";
+    let get = "GET\n/bucket?list-type=2&prefix=a%2Fb&max-keys=5&X-Amz-Algorithm=AWS4-HMAC-SHA256\
+               &X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20260101T000000Z\
+               &X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=0\nhost:h";
     vec![put.into(), copy.into(), get.into()]
+}
+
+/// Kind of the framing, size of the pieces, body.
+pub(crate) fn chunked(bytes: &[u8]) -> bool {
+    let Some((&[kind, step], body)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    fuzzing::chunked(kind, step, body)
+}
+
+pub(crate) fn chunked_seeds() -> Vec<Vec<u8>> {
+    let signature = "0".repeat(64);
+    let signed =
+        format!("5;chunk-signature={signature}\r\nabcde\r\n0;chunk-signature={signature}\r\n");
+    let trailer = "x-amz-checksum-crc32:AAAAAA==\r\n";
+    [
+        (0, "5\r\nabcde\r\n0\r\n\r\n".to_owned()),
+        (1, format!("{signed}\r\n")),
+        (2, format!("00000005\r\nabcde\r\n0\r\n{trailer}\r\n")),
+        (
+            3,
+            format!("{signed}{trailer}x-amz-trailer-signature:{signature}\r\n\r\n"),
+        ),
+    ]
+    .into_iter()
+    .map(|(kind, body)| [&[kind, 3], body.as_bytes()].concat())
+    .collect()
 }
 
 /// The first byte picks whose value the rest is.

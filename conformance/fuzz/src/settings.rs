@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "the server calls more of it")]
 mod auth;
 #[path = "../../../gateway/server/src/config/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the server calls more of it")]
 mod config_file;
 
 use config_file::{Config, Flags, TlsMode, load};

@@ -1,4 +1,4 @@
-//! MD5 and S3's five checksums, incrementally, and how those of parts make those of objects.
+//! S3's five checksums, incrementally, MD5 of what is whole, and how those of parts make those of objects.
 
 use crc_fast::CrcAlgorithm;
 use engine_types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag};
@@ -7,8 +7,6 @@ use std::fmt;
 
 /// A running digest. `update` in any pieces, then `finish`.
 pub enum Hasher {
-    /// MD5, for entity tags and Content-MD5.
-    Md5(md5::Md5),
     /// CRC-32, CRC-32C or CRC-64/NVME, and the bytes of its value.
     Crc(crc_fast::Digest, usize),
     /// SHA-1. The `sha1` crate's: ring's does not use the processor's SHA instructions (a third the speed).
@@ -20,7 +18,6 @@ pub enum Hasher {
 impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Md5(_) => "Hasher(MD5)",
             Self::Crc(..) => "Hasher(CRC)",
             Self::Sha1(_) => "Hasher(SHA-1)",
             Self::Sha256(_) => "Hasher(SHA-256)",
@@ -44,11 +41,6 @@ fn crc_value(crc: u64, bytes: usize) -> Vec<u8> {
 }
 
 impl Hasher {
-    /// MD5.
-    pub fn md5() -> Self {
-        Self::Md5(md5::Md5::new())
-    }
-
     /// One of the five.
     pub fn checksum(algorithm: ChecksumAlgorithm) -> Self {
         match (crc_algorithm(algorithm), algorithm) {
@@ -61,17 +53,15 @@ impl Hasher {
     /// Takes more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Md5(md5) => md5.update(bytes),
             Self::Crc(crc, _) => crc.update(bytes),
             Self::Sha1(sha1) => sha1::Digest::update(sha1, bytes),
             Self::Sha256(sha256) => sha256.update(bytes),
         }
     }
 
-    /// The value: 16 bytes for MD5, [`ChecksumAlgorithm::bytes`] for the rest, CRCs big-endian.
+    /// The value: [`ChecksumAlgorithm::bytes`] of it, CRCs big-endian.
     pub fn finish(self) -> Vec<u8> {
         match self {
-            Self::Md5(md5) => md5.finalize().to_vec(),
             Self::Crc(crc, bytes) => crc_value(crc.finalize(), bytes),
             Self::Sha1(sha1) => sha1::Digest::finalize(sha1).to_vec(),
             Self::Sha256(sha256) => sha256.finish().as_ref().to_vec(),
@@ -268,11 +258,6 @@ mod tests {
                 prop_assert_eq!(made.value, checksum(algorithm, &values.concat()));
                 prop_assert_eq!(made.parts as usize, parts.len());
             }
-            let mut hasher = Hasher::md5();
-            for part in &parts {
-                    hasher.update(part);
-                }
-            prop_assert_eq!(hasher.finish(), md5(&whole));
         }
     }
 }

@@ -8,5 +8,6 @@ pub mod erasure;
 pub mod placement;
 pub mod format;
 pub mod digest;
+pub mod md5;
 pub mod meta;
 pub mod ports;

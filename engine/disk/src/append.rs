@@ -5,11 +5,10 @@
 //! durable, what the index names is durable, and no range of a segment is written twice. One thread
 //! and not one per writer: a drive's fdatasyncs do not overlap, and order makes all of it simple.
 
-use crate::aligned::AlignedBuffer;
 use crate::drive_file::DriveFile;
 use crate::free_log::FreeLog;
 use crate::index::Place;
-use crate::segment::{ALIGN, corrupt};
+use crate::segment::{ALIGN, corrupt, footer_block};
 use crate::staging::Staging;
 use crate::store::Shared;
 use bytes::Bytes;
@@ -33,6 +32,8 @@ pub(crate) enum Op {
     Append(Box<ShardHeader>, Bytes, Answer),
     /// Free shards.
     Free(Vec<CopyToken>, Answer),
+    /// Write a segment's footer anew.
+    Reseal(u64, Answer),
     /// Seal, persist the index and end.
     Close(Answer),
 }
@@ -115,6 +116,7 @@ impl Appender {
             match op {
                 Op::Append(header, payload, to) => self.append(*header, &payload, to),
                 Op::Free(tokens, to) => frees.push((tokens, to)),
+                Op::Reseal(segment, to) => answer(to, self.shared.reseal(segment)),
                 Op::Close(to) => closing = Some(to),
             }
         }
@@ -319,19 +321,16 @@ impl Appender {
             return Ok(());
         };
         self.shared.room.set_ahead(0);
-        let footer = SegmentFooter {
+        let footer = footer_block(&SegmentFooter {
             segment: active.number,
             drive: self.shared.files.uuid(),
             entries: active.entries,
-        };
-        let mut bytes = Vec::new();
-        footer.encode(&mut bytes).map_err(|error| corrupt(&error))?;
-        let mut aligned = AlignedBuffer::new(bytes.len());
-        aligned.bytes_mut().copy_from_slice(&bytes);
+        })?;
+        let bytes = footer.bytes();
         let end = active.position.saturating_add(bytes.len() as u64);
         let sealed = active
             .file
-            .write_at(aligned.bytes(), active.position)
+            .write_at(bytes, active.position)
             .and_then(|()| active.file.set_length(end))
             .and_then(|()| active.file.sync());
         {

@@ -2,7 +2,7 @@
 
 use crate::file::Root;
 use engine_core::ports::DriveError;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -134,6 +134,27 @@ impl DriveFile {
         let length = u64::try_from(stat.st_size).unwrap_or(0);
         let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
         Ok((length, blocks.saturating_mul(512)))
+    }
+
+    /// Bytes of the first `length` that hold data: not holes, and not blocks that were reserved and
+    /// never written. `None` where the file system does not tell.
+    pub(crate) fn written(&self, length: u64) -> Result<Option<u64>, DriveError> {
+        let (mut position, mut written) = (0, 0u64);
+        while position < length {
+            let start = match rustix::fs::seek(&self.file, SeekFrom::Data(position)) {
+                Ok(start) => start,
+                // Nothing but a hole is left.
+                Err(Errno::NXIO) => break,
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+                Err(error) => return Err(self.root.sort(&self.doing("seek"), error)),
+            };
+            let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start))
+                .map_err(|error| self.root.sort(&self.doing("seek"), error))?
+                .min(length);
+            written = written.saturating_add(end.saturating_sub(start));
+            position = end.max(position.saturating_add(1));
+        }
+        Ok(Some(written))
     }
 
     /// Another handle.

@@ -85,6 +85,7 @@ impl EmptyPath {
             state: DriveState::Forming,
             stale: false,
             boots: BTreeMap::new(),
+            log_ends: BTreeMap::new(),
         };
         mark.write(&self.0)?;
         Ok(Drive::new(self.0, mark))
@@ -133,6 +134,18 @@ impl Drive {
     /// The replicas of an old copy have been made anew: it may vote again. Durable.
     pub fn made_anew(&self) -> Result<(), MarkError> {
         self.change(|mark| mark.stale = false)
+    }
+
+    /// Takes down how far each drive's log is known to be durable, where that is news. Durable.
+    pub fn learn_log_ends(&self, ends: &BTreeMap<DriveUuid, u64>) -> Result<(), MarkError> {
+        let known = self.mark();
+        if ends
+            .iter()
+            .all(|(uuid, end)| known.log_ends.get(uuid) == Some(end))
+        {
+            return Ok(());
+        }
+        self.change(|mark| mark.log_ends.extend(ends))
     }
 
     fn change(&self, change: impl FnOnce(&mut Mark)) -> Result<(), MarkError> {
@@ -297,18 +310,27 @@ pub fn readmit(path: &std::path::Path, sibling: &Mark) -> Result<Drive, MarkErro
         let uuid = mark.uuid;
         mark.stale |= old;
         mark.boots.clone_from(&sibling.boots);
+        mark.log_ends.clone_from(&sibling.log_ends);
         mark.boots.insert(uuid, boot);
     })?;
     Ok(drive)
 }
 
-/// Raises the boot count of every drive: own counts first, then everyone's.
+/// Raises the boot count of every drive: own counts first, then everyone's. An old copy's siblings
+/// are not told of its new count: should the newest state of the drive be found after all, it must
+/// not look old beside its copy.
 fn raise(drives: Vec<Result<(Drive, bool), MarkError>>) -> (BootId, Vec<Result<Drive, MarkError>>) {
     let mut known: BTreeMap<DriveUuid, BootId> = BTreeMap::new();
+    let mut ends: BTreeMap<DriveUuid, u64> = BTreeMap::new();
     for (drive, _) in drives.iter().flatten() {
-        for (uuid, boot) in drive.mark().boots {
+        let mark = drive.mark();
+        for (uuid, boot) in mark.boots {
             let newest = known.entry(uuid).or_default();
             *newest = (*newest).max(boot);
+        }
+        for (uuid, end) in mark.log_ends {
+            let furthest = ends.entry(uuid).or_default();
+            *furthest = (*furthest).max(end);
         }
     }
     let newest = known.values().max().copied().unwrap_or_default();
@@ -323,12 +345,15 @@ fn raise(drives: Vec<Result<(Drive, bool), MarkError>>) -> (BootId, Vec<Result<D
         Ok(drive)
     });
     let raised: Vec<Result<Drive, MarkError>> = own.collect();
-    for drive in raised.iter().flatten() {
+    for drive in raised.iter().flatten().filter(|drive| !drive.mark().stale) {
         known.insert(drive.files().uuid(), boot);
     }
     let told = raised.into_iter().map(|drive| {
         let drive = drive?;
-        drive.change(|mark| mark.boots.clone_from(&known))?;
+        drive.change(|mark| {
+            mark.boots.clone_from(&known);
+            mark.log_ends.clone_from(&ends);
+        })?;
         Ok(drive)
     });
     (boot, told.collect())

@@ -17,7 +17,7 @@ use crate::log_file::DiskLog;
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_types::{DriveId, DriveUuid};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -53,7 +53,7 @@ pub struct Root {
     path: PathBuf,
     /// Opened at start, and holds the flock. The directory itself is locked: a lock file would
     /// have to be made in paths that turn out to be unmounted disks.
-    dir: File,
+    pub(crate) dir: File,
     failure: OnceLock<String>,
     /// One whole-file write at a time, so that the aside name is never shared.
     writing: Mutex<()>,
@@ -177,7 +177,7 @@ impl Root {
         DriveError::Failed(text)
     }
 
-    fn open_at(&self, name: &str, flags: OFlags) -> Result<File, DriveError> {
+    pub(crate) fn open_at(&self, name: &str, flags: OFlags) -> Result<File, DriveError> {
         self.working()?;
         checked(name)?;
         self.open_plain(name, flags)
@@ -210,7 +210,7 @@ impl Root {
     }
 
     /// Makes what stands in `directory` durable before it is believed; once a process.
-    fn settle(&self, directory: &str) -> Result<(), DriveError> {
+    pub(crate) fn settle(&self, directory: &str) -> Result<(), DriveError> {
         if self.settled.lock().contains(directory) {
             return Ok(());
         }
@@ -300,38 +300,6 @@ impl Root {
             return Ok(());
         }
         self.sync_directory(parent(from))
-    }
-
-    /// Removes a file or tree, durably; absent is fine.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), DriveError> {
-        self.working()?;
-        checked(name)?;
-        match self.remove_any(name) {
-            Ok(()) => self.sync_directory(parent(name)),
-            Err(DriveError::NotFound) => self.settle(parent(name)),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn remove_any(&self, name: &str) -> Result<(), DriveError> {
-        let sort = |error| self.sort(&format!("remove {name}"), error);
-        match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
-            Ok(()) => {
-                #[cfg(test)]
-                self.tape.removed(name);
-                return Ok(());
-            }
-            // POSIX says EPERM for a directory, Linux EISDIR.
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(error) => return Err(sort(error)),
-        }
-        for inner in self.names(name)? {
-            self.remove_any(&format!("{name}/{inner}"))?;
-        }
-        rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR).map_err(sort)?;
-        #[cfg(test)]
-        self.tape.removed(name);
-        Ok(())
     }
 
     /// All names in a directory, unsorted; `""` is the root.
@@ -464,7 +432,7 @@ pub(crate) fn parent(name: &str) -> &str {
 }
 
 /// Names are made by us; one that leaves the root is a mistake, and is not followed.
-fn checked(name: &str) -> Result<(), DriveError> {
+pub(crate) fn checked(name: &str) -> Result<(), DriveError> {
     let fit = |part: &str| !part.is_empty() && part != "." && part != "..";
     if name.split('/').all(fit) && !name.as_bytes().contains(&0) {
         Ok(())
@@ -515,6 +483,9 @@ impl DriveFiles for DriveDir {
     }
     fn remove(&self, name: &str) -> Result<(), DriveError> {
         self.root.remove(name)
+    }
+    fn erase(&self, name: &str) -> Result<(), DriveError> {
+        self.root.erase(name)
     }
     fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
         self.root.rename(from, to)

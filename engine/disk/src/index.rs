@@ -15,7 +15,7 @@
 use crate::file::DriveDir;
 use engine_core::ports::{DriveError, DriveFiles, ShardEntry};
 use engine_types::{BirthId, CopyToken, Stamp};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -159,6 +159,52 @@ impl Index {
                 .map(Some)
                 .ok_or_else(|| self.malformed()),
         }
+    }
+
+    /// Whether a shard is live; `Failed` where its row by token and the one by place contradict each
+    /// other (`listed`: where a row by place was just seen): the index is then to be made anew.
+    pub(crate) fn agrees(
+        &self,
+        token: CopyToken,
+        listed: Option<Place>,
+    ) -> Result<bool, DriveError> {
+        // Both of one moment: a free takes them in one piece.
+        let view = self.database.snapshot();
+        let get = |key: &[u8]| {
+            view.get(&self.rows, key)
+                .map_err(|error| self.broken(&error))
+        };
+        let names = |place: Place| -> Result<bool, DriveError> {
+            let row = get(&place_key(place.segment, place.offset))?;
+            Ok(row.is_some_and(|row| {
+                array(&row, 0) == Some(token.0)
+                    && array(&row, 16).map(u32::from_be_bytes) == Some(place.length)
+            }))
+        };
+        let live = match get(&token_key(token))? {
+            Some(value) => Some(decode_place(&value).ok_or_else(|| self.malformed())?),
+            None => None,
+        };
+        let contradicts = match (live, listed) {
+            (Some(place), _) => !names(place)?,
+            (None, Some(place)) => names(place)?,
+            (None, None) => false,
+        };
+        if contradicts {
+            return Err(self.malformed());
+        }
+        Ok(live.is_some())
+    }
+
+    /// Takes one of a shard's two rows away: what the index's own checksums would not tell.
+    #[cfg(test)]
+    pub(crate) fn lose_row(&self, token: CopyToken, place: Place, by_place: bool) {
+        let key = if by_place {
+            place_key(place.segment, place.offset)
+        } else {
+            token_key(token)
+        };
+        self.rows.remove(key).expect("removes");
     }
 
     /// Entries in token order, see `ShardStore::entries`.

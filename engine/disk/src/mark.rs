@@ -7,7 +7,8 @@
 //! build may add fields: damage is judged before novelty. Readable, because a person with a drive
 //! in the hand and no cluster should be able to tell what it is.
 
-use crate::file::{OpenError, Root};
+use crate::file::Root;
+pub use crate::mark_error::MarkError;
 use engine_core::format::crc32c;
 use engine_core::ports::DriveError;
 use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
@@ -58,94 +59,9 @@ pub struct Mark {
     pub stale: bool,
     /// At which start of the node each of its drives was last there, as far as this one knows.
     pub boots: BTreeMap<DriveUuid, BootId>,
-}
-
-/// Why a path is not used as a drive. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum MarkError {
-    /// Locked, or not a directory.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The drive erred.
-    #[error("{path}: {error}")]
-    Drive {
-        /// The path.
-        path: PathBuf,
-        /// The cause.
-        error: DriveError,
-    },
-    /// Empty, where drives are expected: most likely a disk that is not mounted.
-    #[error(
-        "{0} holds no drive. If its disk is not mounted, mount it. To add it as a new drive: \
-         datamesh drive add {0}"
-    )]
-    Unmarked(PathBuf),
-    /// Holds other files.
-    #[error("{0} is not empty and holds no drive: give an empty directory")]
-    NotEmpty(PathBuf),
-    /// A drive stands there already.
-    #[error("{path} already holds drive {uuid}")]
-    Marked {
-        /// The path.
-        path: PathBuf,
-        /// The drive found.
-        uuid: DriveUuid,
-    },
-    /// The mark does not read.
-    #[error("{path}/drive.json is damaged ({what}): the drive cannot be told; replace it")]
-    Damaged {
-        /// The path.
-        path: PathBuf,
-        /// How.
-        what: String,
-    },
-    /// Written by a newer release.
-    #[error(
-        "{path} was written by {release} at feature level {level}; this build knows up to {known}: \
-         upgrade it"
-    )]
-    Newer {
-        /// The path.
-        path: PathBuf,
-        /// The release that wrote it.
-        release: String,
-        /// What it needs.
-        level: u32,
-        /// What this build has.
-        known: u32,
-    },
-    /// Of another cluster.
-    #[error(
-        "{path} is a drive of cluster {found}, this node is of cluster {expected}: remove the path"
-    )]
-    ForeignCluster {
-        /// The path.
-        path: PathBuf,
-        /// In its mark.
-        found: ClusterId,
-        /// What the credentials file or the other drives say.
-        expected: ClusterId,
-    },
-    /// Of another node.
-    #[error("{path} is a drive of node {found}, this is node {expected}: put it back there")]
-    ForeignNode {
-        /// The path.
-        path: PathBuf,
-        /// In its mark.
-        found: NodeId,
-        /// What the other drives say.
-        expected: NodeId,
-    },
-    /// Two paths hold the same drive: one is a copy.
-    #[error("{path} and {other} hold the same drive {uuid}: one is a copy, remove it")]
-    Twice {
-        /// The path.
-        path: PathBuf,
-        /// The other path.
-        other: PathBuf,
-        /// The drive.
-        uuid: DriveUuid,
-    },
+    /// The last sequence of each drive's log that is known to have been durable, as far as this one
+    /// was told. A drive whose log ends before it is an older copy of itself.
+    pub log_ends: BTreeMap<DriveUuid, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -175,6 +91,7 @@ struct Fields {
     state: DriveState,
     stale: bool,
     boots: BTreeMap<String, u64>,
+    log_ends: BTreeMap<String, u64>,
 }
 
 /// Why bytes are not a mark of ours.
@@ -197,7 +114,7 @@ impl Mark {
     /// # Errors
     /// None that a value can cause.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let boots = self.boots.iter();
+        let (boots, ends) = (self.boots.iter(), self.log_ends.iter());
         let fields = Fields {
             version: MARK_VERSION,
             feature_level: self.feature_level,
@@ -211,6 +128,7 @@ impl Mark {
             boots: boots
                 .map(|(uuid, boot)| (uuid.to_string(), boot.0))
                 .collect(),
+            log_ends: ends.map(|(uuid, end)| (uuid.to_string(), *end)).collect(),
         };
         let mark = serde_json::value::to_raw_value(&fields)?;
         let crc32c = format!("{:08x}", crc32c(mark.get().as_bytes()));
@@ -246,6 +164,10 @@ impl Mark {
             let uuid = uuid.parse().map_err(|error| damaged(&error))?;
             boots.insert(uuid, BootId(boot));
         }
+        let mut log_ends = BTreeMap::new();
+        for (uuid, end) in fields.log_ends {
+            log_ends.insert(uuid.parse().map_err(|error| damaged(&error))?, end);
+        }
         Ok(Self {
             uuid: fields.drive_uuid.parse().map_err(|error| damaged(&error))?,
             drive: DriveId(fields.drive),
@@ -256,6 +178,7 @@ impl Mark {
             state: fields.state,
             stale: fields.stale,
             boots,
+            log_ends,
         })
     }
 

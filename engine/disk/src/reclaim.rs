@@ -90,9 +90,11 @@ fn punch(shared: &Shared, segment: u64, ranges: &[(u64, u64)]) -> Result<(), Dri
 /// are no longer written.
 fn punch_gaps(shared: &Shared, segment: u64) -> Result<(), DriveError> {
     let file = shared.segments.open(segment)?;
+    // Before the look for a footer: one that is being written behind the end is not to be punched.
+    let length = file.length()?;
     let end = match shared.segments.footer(segment, &file)? {
         Some((_, start)) => start,
-        None => file.length()?,
+        None => length,
     };
     let mut gaps = Vec::new();
     let mut position = ALIGN;

@@ -47,6 +47,15 @@ pub(crate) fn corrupt(error: &FormatError) -> DriveError {
     DriveError::Corrupt(error.to_string())
 }
 
+/// A footer as it is written: whole blocks.
+pub(crate) fn footer_block(footer: &SegmentFooter) -> Result<AlignedBuffer, DriveError> {
+    let mut bytes = Vec::new();
+    footer.encode(&mut bytes).map_err(|error| corrupt(&error))?;
+    let mut aligned = AlignedBuffer::new(bytes.len());
+    aligned.bytes_mut().copy_from_slice(&bytes);
+    Ok(aligned)
+}
+
 impl Segments {
     pub(crate) fn new(root: &Arc<Root>, drive: DriveUuid) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! What each segment holds, in memory; rebuilt from the index at open.
 
 use crate::index::Place;
+use engine_core::ports::SegmentUse;
 use std::collections::BTreeMap;
 
 /// Dead ranges remembered one by one over all segments; beyond that a segment is gone over whole.
@@ -154,6 +155,30 @@ impl Space {
     /// Bytes of live records, and bytes held, over all segments.
     pub(crate) fn totals(&self) -> (u64, u64) {
         (self.live, self.held)
+    }
+
+    /// Whether it is being written.
+    pub(crate) fn is_active(&self, segment: u64) -> bool {
+        self.active == Some(segment)
+    }
+
+    /// Bytes of freed records that wait for the reclaimer, as far as they are known one by one.
+    pub(crate) fn dead_bytes(&self, segment: u64) -> u64 {
+        let dead = self.segments.get(&segment).map(|space| space.dead.iter());
+        dead.map_or(0, |dead| dead.map(|place| u64::from(place.length)).sum())
+    }
+
+    /// All of them, ascending.
+    pub(crate) fn uses(&self, size: u64) -> impl Iterator<Item = SegmentUse> {
+        let active = self.active;
+        self.segments.iter().map(move |(number, space)| SegmentUse {
+            segment: *number,
+            live: space.live,
+            records: space.records,
+            held: space.held,
+            settled: active != Some(*number),
+            size,
+        })
     }
 
     /// Segments that are not being written, ascending.

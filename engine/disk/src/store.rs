@@ -13,7 +13,10 @@ use crate::space::Space;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::format::{ShardHeader, block_checksums};
-use engine_core::ports::{DriveError, DriveFiles, DriveUsage, ShardEntry, ShardStore, StoredShard};
+use engine_core::ports::{
+    DriveError, DriveFiles, DriveUsage, FooterCheck, SegmentCheck, SegmentUse, ShardEntry,
+    ShardStore, SpaceAccount, StoredShard,
+};
 use engine_types::{CopyToken, Stamp};
 use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
@@ -61,17 +64,6 @@ impl Shared {
         self.wake.state.lock().closed = true;
         self.wake.changed.notify_all();
     }
-}
-
-/// One segment, for the choice of those that are to be emptied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentUse {
-    /// Its number.
-    pub segment: u64,
-    /// Bytes of its live records.
-    pub live: u64,
-    /// Live records.
-    pub records: u64,
 }
 
 /// Shards of one drive, in segments.
@@ -143,48 +135,9 @@ impl SegmentStore {
         &self.shared.files
     }
 
-    /// Segments of which less than `percent` is live, emptiest first: to be emptied by moving their
-    /// shards. The one being written is not among them.
-    pub fn sparse_segments(&self, percent: u64) -> Vec<SegmentUse> {
-        let limit = self.shared.options.segment_bytes / 100 * percent;
-        let space = self.shared.space.lock();
-        let mut sparse: Vec<SegmentUse> = space
-            .settled()
-            .filter(|(_, use_)| use_.records > 0 && use_.live < limit)
-            .map(|(segment, use_)| SegmentUse {
-                segment,
-                live: use_.live,
-                records: use_.records,
-            })
-            .collect();
-        sparse.sort_by_key(|use_| use_.live);
-        sparse
-    }
-
-    /// Live records of a segment by offset, at most `limit`, from `offset` on.
-    pub async fn segment_entries(
-        &self,
-        segment: u64,
-        offset: u64,
-        limit: usize,
-    ) -> Result<Vec<ShardEntry>, DriveError> {
-        self.read_side(move |shared| {
-            let mut entries = Vec::new();
-            shared.index.by_place(segment, offset, |token, place| {
-                let take = place.segment == segment && entries.len() < limit;
-                if take {
-                    entries.push(ShardEntry {
-                        token,
-                        segment,
-                        offset: place.offset,
-                        length: place.length,
-                    });
-                }
-                take
-            })?;
-            Ok(entries)
-        })
-        .await
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Runs `work` on a blocking thread, a few at a time. A caller that goes away leaves the work
@@ -283,6 +236,34 @@ impl ShardStore for SegmentStore {
 
     async fn verify(&self, token: CopyToken) -> Result<ShardHeader, DriveError> {
         self.read_side(move |shared| shared.verify(token)).await
+    }
+
+    fn segments(&self) -> Vec<SegmentUse> {
+        self.shared.uses()
+    }
+
+    async fn placed(&self, from: (u64, u64), limit: usize) -> Result<Vec<ShardEntry>, DriveError> {
+        self.read_side(move |shared| shared.placed(from, limit))
+            .await
+    }
+
+    async fn absent(&self, tokens: &[CopyToken]) -> Result<Vec<CopyToken>, DriveError> {
+        let tokens = tokens.to_vec();
+        self.read_side(move |shared| shared.absent(&tokens)).await
+    }
+
+    async fn check_segment(&self, segment: u64) -> Result<SegmentCheck, DriveError> {
+        let check = self
+            .read_side(move |shared| shared.check_segment(segment))
+            .await?;
+        if matches!(check.footer, FooterCheck::Damaged | FooterCheck::Written) {
+            self.ask(|to| Op::Reseal(segment, to)).await?;
+        }
+        Ok(check)
+    }
+
+    async fn account(&self) -> Result<SpaceAccount, DriveError> {
+        self.read_side(Shared::account).await
     }
 
     fn usage(&self) -> DriveUsage {

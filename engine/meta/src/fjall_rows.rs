@@ -37,8 +37,9 @@ pub struct TableOptions {
 impl Default for TableOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 << 20,
-            memtable_bytes: 16 << 20,
+            // A node holds some 45 replicas on six drives, and is to stay below 500 MB.
+            cache_bytes: 16 << 20,
+            memtable_bytes: 4 << 20,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod rows;
 
+mod applied;
 pub mod fjall_rows;
 pub mod log;
 pub mod raft;

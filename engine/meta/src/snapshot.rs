@@ -10,14 +10,12 @@
 //! Two are kept and the log is purged below the older only: a damaged newest one costs a longer roll
 //! forward, not the data.
 
+pub use crate::applied::Applied;
 use crate::log::record::crc32c;
-use crate::raft::codec::{
-    CodecError, membership_bytes, membership_from, put_option_log_id, take_option_log_id, take_u64,
-};
-use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, term_of};
+use crate::raft::types::term_of;
 use crate::rows::{Row, RowsError};
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
-use engine_types::{GroupId, Stamp};
+use engine_types::GroupId;
 use std::sync::Arc;
 
 /// Snapshots kept per replica.
@@ -45,68 +43,18 @@ pub enum SnapshotError {
     /// Its checksums or shape do not hold.
     #[error("snapshot {0} damaged: {1}")]
     Damaged(String, &'static str),
+    /// Sound, but of a version this build does not know: never removed as damage is.
+    #[error(
+        "snapshot {0} was written by a newer DataMesh (version {1}; this build reads up to {known}): \
+         run that release",
+        known = VERSION
+    )]
+    Newer(String, u8),
 }
 
 impl From<SnapshotError> for std::io::Error {
     fn from(error: SnapshotError) -> Self {
         Self::other(error)
-    }
-}
-
-/// What a replica's tables hold: the `applied` row, and the head of a snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Last applied entry.
-    pub last: Option<LogId>,
-    /// Last applied membership.
-    pub membership: StoredMembership,
-    /// Last stamp.
-    pub stamp: Stamp,
-    /// Digest of every change since the group began, in order: equal on all replicas at one index.
-    pub digest: u64,
-}
-
-impl Applied {
-    /// Version byte, log id, stamp, digest, membership.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        put_option_log_id(&mut out, self.last.as_ref());
-        out.extend_from_slice(&self.stamp.0.to_le_bytes());
-        out.extend_from_slice(&self.digest.to_le_bytes());
-        put_option_log_id(&mut out, self.membership.log_id().as_ref());
-        out.extend_from_slice(&membership_bytes(self.membership.membership()));
-        out
-    }
-
-    /// What [`Applied::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let (version, mut rest) = bytes.split_first().ok_or(CodecError("applied row"))?;
-        if *version != VERSION {
-            return Err(CodecError("applied row: version"));
-        }
-        let last = take_option_log_id(&mut rest)?;
-        let (stamp, digest) = (Stamp(take_u64(&mut rest)?), take_u64(&mut rest)?);
-        let at = take_option_log_id(&mut rest)?;
-        let membership = StoredMembership::new(at, membership_from(rest)?);
-        Ok(Self {
-            last,
-            membership,
-            stamp,
-            digest,
-        })
-    }
-
-    /// As openraft names it.
-    pub fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta {
-            last_log_id: self.last,
-            last_membership: self.membership.clone(),
-        }
-    }
-
-    /// Index of the last applied entry; 0 if none (entry 0 is always a membership).
-    pub fn index(&self) -> u64 {
-        self.last.map_or(0, |id| id.index())
     }
 }
 
@@ -261,6 +209,9 @@ impl Reader {
         };
         let (kind, head) = reader.next_block()?;
         let head = head.strip_prefix(MAGIC.as_slice()).filter(|_| kind == HEAD);
+        if let Some(version) = head.and_then(|head| head.first()).filter(|v| **v > VERSION) {
+            return Err(SnapshotError::Newer(reader.name, *version));
+        }
         let applied = head
             .and_then(|head| head.strip_prefix(&[VERSION]))
             .and_then(|head| head.strip_prefix(&group.0.to_le_bytes()))

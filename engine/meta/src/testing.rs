@@ -183,6 +183,7 @@ impl Partition {
         let key = PartKey {
             version: None,
             wrapped: ByteBuf::from(vec![1]),
+            context: None,
         };
         NewPart {
             data,
@@ -272,6 +273,7 @@ impl Partition {
             number,
             part: self.part(size),
             checksum: None,
+            declared: None,
             charged_to: attributes().charged_to,
         };
         self.apply(Change::PutPart(Box::new(put)))
@@ -296,10 +298,7 @@ impl Partition {
             _ => Vec::new(),
         };
         let (mut offset, mut parts) = (0, Vec::new());
-        for (number, part) in there
-            .into_iter()
-            .filter(|(number, _)| numbers.contains(number))
-        {
+        for (number, part) in there.into_iter().filter(|(n, _)| numbers.contains(n)) {
             parts.push(ManifestEntry {
                 number,
                 data: part.data,

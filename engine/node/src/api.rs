@@ -141,12 +141,29 @@ pub struct PartRequest {
     pub charged_to: ChargedTo,
     /// The algorithm whose value is stored with the part.
     pub stored_checksum: Option<ChecksumAlgorithm>,
+    /// The algorithm of the checksum the client sent, where it is another: kept for its Complete.
+    pub declared_checksum: Option<ChecksumAlgorithm>,
     /// Bytes.
     pub body: PutBody,
 }
 
+/// The checksum of an upload that named none, as AWS has it.
+pub const DEFAULT_CHECKSUM: (ChecksumAlgorithm, ChecksumType) =
+    (ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject);
+
 /// A part as Complete names it: number, tag, checksum.
 pub type NamedPart = (u16, Option<ETag>, Option<(ChecksumAlgorithm, Vec<u8>)>);
+
+/// What Complete says of the object's checksum: each must be as the upload has it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ChecksumSaid {
+    /// `x-amz-checksum-algorithm`.
+    pub algorithm: Option<ChecksumAlgorithm>,
+    /// `x-amz-checksum-type`.
+    pub kind: Option<ChecksumType>,
+    /// The value, of this algorithm.
+    pub value: Option<(ChecksumAlgorithm, Vec<u8>)>,
+}
 
 /// `CompleteMultipartUpload` as the client sent it.
 #[derive(Debug)]
@@ -161,8 +178,11 @@ pub struct CompleteRequest {
     pub condition: Condition,
     /// Number, tag, checksum of each part as listed by the client.
     pub parts: Vec<NamedPart>,
-    /// Whole-object checksum sent along.
-    pub checksum: Option<(ChecksumAlgorithm, Option<ChecksumType>, Vec<u8>)>,
+    /// What is said of the object's checksum.
+    pub checksum: ChecksumSaid,
+    /// The customer's key, if it was sent: must be the upload's. Must be sent where the upload has a
+    /// customer's key and named a checksum, as AWS has it.
+    pub customer_key: Option<CustomerKey>,
     /// `x-amz-mp-object-size`.
     pub size: Option<u64>,
 }

@@ -3,6 +3,7 @@
 use crate::EngineError;
 use crate::api::{Bucket, Found};
 use crate::engine::Engine;
+use crate::keys::context;
 use engine_core::meta::{
     Answer, Change, Condition, Encryption, Refusal, VersionAttributes, VersionRow,
 };
@@ -110,7 +111,9 @@ fn same_wrapping(a: &Encryption, b: &Encryption) -> bool {
     use Encryption::{Customer, Kms, S3, Tenant};
     match (a, b) {
         (Tenant | S3, Tenant | S3) => true,
-        (Kms { key_id: a, .. }, Kms { key_id: b, .. }) => a == b,
+        (Kms { key_id: of_a, .. }, Kms { key_id: of_b, .. }) => {
+            of_a == of_b && context(a) == context(b)
+        }
         (
             Customer { salt, hmac, .. },
             Customer {

@@ -28,6 +28,16 @@ impl Births {
         }
     }
 
+    /// Writes that are open.
+    pub(crate) fn open_count(&self) -> usize {
+        self.0.lock().values().map(|count| *count as usize).sum()
+    }
+
+    /// Whether anything is being written.
+    pub(crate) fn any(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+
     /// The oldest open birth of a partition.
     pub(crate) fn oldest(&self, partition: PartitionId) -> Option<Stamp> {
         let births = self.0.lock();

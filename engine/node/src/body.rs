@@ -4,6 +4,7 @@ use crate::api::BodyDigests;
 use crate::{ByteStream, EngineError};
 use bytes::{Buf, Bytes};
 use engine_core::digest::Hasher;
+use engine_core::md5::Md5;
 use engine_core::stripes::{FRAME_PLAIN, FRAME_SEALED};
 use engine_types::ChecksumAlgorithm;
 use futures::StreamExt;
@@ -96,7 +97,8 @@ impl Intake {
 /// The running digests of a body.
 #[derive(Debug)]
 pub(crate) struct Hashers {
-    md5: Hasher,
+    /// Of stripes it is made elsewhere, side by side with those of other bodies.
+    pub(crate) md5: Md5,
     asked: Vec<(ChecksumAlgorithm, Hasher)>,
     length: u64,
 }
@@ -108,7 +110,7 @@ impl Hashers {
             .map(|a| (*a, Hasher::checksum(*a)))
             .collect();
         Self {
-            md5: Hasher::md5(),
+            md5: Md5::default(),
             asked,
             length: 0,
         }
@@ -116,31 +118,32 @@ impl Hashers {
     /// Takes the next bytes of the plaintext.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
+        self.update_asked(bytes);
+    }
+    fn update_asked(&mut self, bytes: &[u8]) {
         for (_, hasher) in &mut self.asked {
             hasher.update(bytes);
         }
         self.length += bytes.len() as u64;
     }
-    /// Takes `plain` bytes that stand in frames.
-    pub(crate) fn update_frames(&mut self, stripe: &[u8], plain: usize) {
+    /// Takes `plain` bytes that stand in frames, for all but MD5.
+    pub(crate) fn update_asked_frames(&mut self, stripe: &[u8], plain: usize) {
         let mut left = plain;
         for frame in stripe.chunks(FRAME_SEALED) {
             let count = left.min(FRAME_PLAIN);
-            self.update(&frame[..count]);
+            self.update_asked(&frame[..count]);
             left -= count;
         }
     }
     /// The values.
     pub(crate) fn finish(self) -> BodyDigests {
-        let mut md5 = [0; 16];
-        md5.copy_from_slice(&self.md5.finish());
         let checksums = self
             .asked
             .into_iter()
             .map(|(a, hasher)| (a, hasher.finish()))
             .collect();
         BodyDigests {
-            md5,
+            md5: self.md5.finish(),
             checksums,
             length: self.length,
         }

@@ -3,12 +3,14 @@
 use crate::EngineError;
 use crate::api::{Bucket, CustomerKey};
 use crate::engine::Inner;
+use crate::stripe_read::StripeAt;
 use engine_core::meta::{
-    MANIFEST_CHUNK_ENTRIES, ManifestEntry, PartFound, PartRow, Place, Query, Reply, Stripe,
+    MANIFEST_CHUNK_ENTRIES, ManifestEntry, PACKS, PartFound, PartRow, Place, Query, Reply, Stripe,
+    pack_data, pack_key,
 };
-use engine_core::seal::Opener;
+use engine_core::seal::{BoundContext, Opener};
 use engine_core::stripes::PartShape;
-use engine_types::{DataId, ObjectKey, UploadId};
+use engine_types::{BucketId, DataId, ObjectKey, PackId, PartitionId, UploadId};
 use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) bucket: Bucket,
     pub(crate) key: ObjectKey,
     pub(crate) customer_key: Option<CustomerKey>,
+    /// What the version says its data keys are bound to.
+    pub(crate) context: BoundContext,
 }
 
 /// A part ready to be read.
@@ -37,28 +41,85 @@ pub(crate) struct OpenPart {
 struct Chunk {
     first: u32,
     stripes: Vec<Stripe>,
+    packed: Option<Packed>,
+}
+
+/// Where in which pack a part's bytes are.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    maker: PartitionId,
+    pack: PackId,
+    offset: u32,
+}
+
+/// A stripe of a part, or of the pack its bytes are in.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) at: StripeAt,
+    pub(crate) stripe: Stripe,
+    /// Where the part's bytes begin in it.
+    pub(crate) base: u32,
 }
 
 impl Chunk {
-    fn get(&self, index: u32) -> Option<Stripe> {
+    fn new(place: &Place, first: u32, stripes: Vec<Stripe>) -> Self {
+        let packed = match *place {
+            Place::Packed {
+                maker,
+                pack,
+                offset,
+                ..
+            } => Some(Packed {
+                maker,
+                pack,
+                offset,
+            }),
+            Place::Inline | Place::Stripes(_) => None,
+        };
+        Self {
+            first,
+            stripes,
+            packed,
+        }
+    }
+
+    fn get(&self, source: &Source, data: DataId, index: u32) -> Option<Located> {
         let at = index.checked_sub(self.first)?;
-        self.stripes.get(at as usize).cloned()
+        let stripe = self.stripes.get(at as usize).cloned()?;
+        let own = || StripeAt::new(&source.bucket, &source.key, data, index);
+        let at = self.packed.map_or_else(own, |packed| StripeAt {
+            partition: packed.maker,
+            bucket: PACKS,
+            key: pack_key(packed.pack),
+            data: pack_data(packed.pack),
+            stripe: 0,
+        });
+        let base = self.packed.map_or(0, |packed| packed.offset);
+        Some(Located { at, stripe, base })
     }
 }
 
 impl Source {
     async fn part_rows(&self, data: DataId, first: u32) -> Result<PartFound, EngineError> {
+        let (partition, bucket) = (self.bucket.reference.partition, self.bucket.row.id);
+        self.rows(partition, (bucket, self.key.clone()), data, first)
+            .await
+    }
+
+    async fn rows(
+        &self,
+        partition: PartitionId,
+        (bucket, key): (BucketId, ObjectKey),
+        data: DataId,
+        first: u32,
+    ) -> Result<PartFound, EngineError> {
         let query = Query::Part {
-            bucket: self.bucket.row.id,
-            key: self.key.clone(),
+            bucket,
+            key,
             data,
             first,
         };
-        match self
-            .inner
-            .ask(self.bucket.reference.partition, query)
-            .await?
-        {
+        match self.inner.ask(partition, query).await? {
             Reply::Part(Some(part)) => Ok(*part),
             Reply::Part(None) => Err(EngineError::DataLost(format!("part {data} is gone"))),
             _ => Err(EngineError::unexpected("Part")),
@@ -76,15 +137,13 @@ impl Source {
         let PartRow {
             size, key, place, ..
         } = row;
-        if let Place::Packed { .. } = place {
-            return Err(EngineError::Internal(
-                "packed parts cannot be read yet".into(),
-            ));
-        }
         let shape =
             PartShape::new(size).map_err(|error| EngineError::Internal(error.to_string()))?;
-        let opener = self.inner.opener(data, &key, self.customer_key.as_ref())?;
-        let stripes = Mutex::new(Chunk { first: 0, stripes });
+        let customer_key = self.customer_key.as_ref();
+        let opener = self
+            .inner
+            .opener(data, &key, customer_key, self.context)?;
+        let stripes = Mutex::new(Chunk::new(&place, 0, stripes));
         Ok(OpenPart {
             data,
             shape,
@@ -106,24 +165,28 @@ impl Source {
         Ok(part)
     }
 
-    /// The map of one stripe; `afresh`: past what was read before.
+    /// One stripe of a part; `afresh`: past what was read before. It may be in a pack by then, or in
+    /// another one.
     pub(crate) async fn stripe(
         &self,
         part: &OpenPart,
         index: u32,
         afresh: bool,
-    ) -> Result<Stripe, EngineError> {
-        if !afresh && let Some(stripe) = part.stripes.lock().get(index) {
-            return Ok(stripe);
+    ) -> Result<Located, EngineError> {
+        if !afresh && let Some(located) = part.stripes.lock().get(self, part.data, index) {
+            return Ok(located);
         }
         let found = self.part_rows(part.data, index).await?;
-        let chunk = Chunk {
-            first: index,
-            stripes: found.stripes,
-        };
-        let stripe = chunk.get(index);
+        let mut chunk = Chunk::new(&found.row.place, index, found.stripes);
+        if let Some(packed) = chunk.packed.filter(|_| chunk.stripes.is_empty()) {
+            // Its range has moved here since; the pack has stayed.
+            let place = (PACKS, pack_key(packed.pack));
+            let rows = self.rows(packed.maker, place, pack_data(packed.pack), 0);
+            chunk.stripes = rows.await?.stripes;
+        }
+        let located = chunk.get(self, part.data, index);
         *part.stripes.lock() = chunk;
-        stripe.ok_or_else(|| {
+        located.ok_or_else(|| {
             EngineError::Internal(format!("part {} has no stripe {index}", part.data))
         })
     }

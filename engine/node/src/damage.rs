@@ -1,9 +1,16 @@
-//! What readers find damaged or missing, handed to whoever repairs: a bounded queue, never waited on.
+//! What readers and the scrub find damaged or missing, handed to whoever repairs: a bounded queue,
+//! never waited on, out of which the most urgent comes first.
+//!
+//! Urgent is what bears the fewest further losses. Where the queue is full a more urgent report takes
+//! the place of the least urgent one; what has no place is counted, and the scrub finds it again.
 
 use crate::metrics::DAMAGE_DROPPED;
 use engine_types::{BucketId, DataId, DriveId, ObjectKey, PartitionId};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
 
 /// Most reports that wait. What does not fit is counted and found again by scrub.
 pub(crate) const DAMAGE_QUEUE_MAX: usize = 1024;
@@ -25,33 +32,151 @@ pub struct Damage {
     pub index: u8,
     /// Drive it should be on.
     pub drive: DriveId,
+    /// Further shards of the stripe that may be lost with nothing lost; 0 is most urgent.
+    pub bears: u8,
     /// What was answered instead.
     pub reason: String,
 }
 
+impl Damage {
+    fn shard(&self) -> Shard {
+        (self.data, self.stripe, self.index, self.drive)
+    }
+}
+
+type Shard = (DataId, u32, u8, DriveId);
+/// Losses borne, then order of arrival.
+type Urgency = (u8, u64);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    by_urgency: BTreeMap<Urgency, Damage>,
+    shards: BTreeSet<Shard>,
+    arrived: u64,
+}
+
+impl Waiting {
+    fn put(&mut self, damage: Damage) {
+        self.arrived += 1;
+        self.shards.insert(damage.shard());
+        self.by_urgency.insert((damage.bears, self.arrived), damage);
+    }
+    fn take(&mut self, urgency: Urgency) -> Option<Damage> {
+        let damage = self.by_urgency.remove(&urgency)?;
+        self.shards.remove(&damage.shard());
+        Some(damage)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
 /// Both ends of the queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct DamageQueue {
-    send: mpsc::Sender<Damage>,
-    receive: Mutex<Option<mpsc::Receiver<Damage>>>,
+    shared: Arc<Shared>,
+    taken: AtomicBool,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct Reports(Arc<Shared>);
+
+impl Reports {
+    /// The most urgent report, if one waits.
+    pub fn pop(&mut self) -> Option<Damage> {
+        let mut waiting = self.0.waiting.lock();
+        let (first, _) = waiting.by_urgency.first_key_value()?;
+        let first = *first;
+        waiting.take(first)
+    }
+    /// Waits for one.
+    pub async fn recv(&mut self) -> Damage {
+        let shared = Arc::clone(&self.0);
+        loop {
+            let arrived = shared.arrived.notified();
+            if let Some(damage) = self.pop() {
+                return damage;
+            }
+            arrived.await;
+        }
+    }
 }
 
 impl DamageQueue {
-    pub(crate) fn new() -> Self {
-        let (send, receive) = mpsc::channel(DAMAGE_QUEUE_MAX);
-        Self {
-            send,
-            receive: Mutex::new(Some(receive)),
+    /// Queues a report. True: it waits now, or waited already.
+    pub(crate) fn report(&self, damage: Damage) -> bool {
+        let mut waiting = self.shared.waiting.lock();
+        if waiting.shards.contains(&damage.shard()) {
+            return true;
         }
-    }
-    pub(crate) fn report(&self, damage: Damage) {
         tracing::warn!(?damage, "shard damaged or missing");
-        if self.send.try_send(damage).is_err() {
+        if waiting.by_urgency.len() >= DAMAGE_QUEUE_MAX {
             metrics::counter!(DAMAGE_DROPPED).increment(1);
+            let last = waiting.by_urgency.last_key_value().map(|(last, _)| *last);
+            match last {
+                Some(last) if last.0 > damage.bears => drop(waiting.take(last)),
+                _ => return false,
+            }
         }
+        waiting.put(damage);
+        drop(waiting);
+        self.shared.arrived.notify_one();
+        true
     }
     /// The receiving end; once.
-    pub(crate) fn take(&self) -> Option<mpsc::Receiver<Damage>> {
-        self.receive.lock().take()
+    pub(crate) fn take(&self) -> Option<Reports> {
+        let first = !self.taken.swap(true, Ordering::AcqRel);
+        first.then(|| Reports(Arc::clone(&self.shared)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn damage(stripe: u32, bears: u8) -> Damage {
+        Damage {
+            partition: PartitionId(1),
+            bucket: BucketId(1),
+            key: ObjectKey::parse("k").expect("a key"),
+            data: DataId([1; 16]),
+            stripe,
+            index: 0,
+            drive: DriveId(1),
+            bears,
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_most_urgent_comes_first_and_each_once() {
+        let queue = DamageQueue::default();
+        for (stripe, bears) in [(1, 1), (2, 0), (3, 1), (1, 1)] {
+            assert!(queue.report(damage(stripe, bears)));
+        }
+        let mut reports = queue.take().expect("once");
+        assert!(queue.take().is_none());
+        let order: Vec<u32> = std::iter::from_fn(|| reports.pop().map(|d| d.stripe)).collect();
+        assert_eq!(order, [2, 1, 3]);
+        assert!(queue.report(damage(1, 1)), "it may come again");
+        assert!(reports.pop().is_some());
+    }
+
+    #[test]
+    fn a_full_queue_takes_the_more_urgent_only() {
+        let queue = DamageQueue::default();
+        for stripe in (0..).take(DAMAGE_QUEUE_MAX) {
+            assert!(queue.report(damage(stripe, 1)), "{stripe}");
+        }
+        assert!(!queue.report(damage(5000, 1)), "one past it");
+        assert!(queue.report(damage(6000, 0)), "instead of the last");
+        let mut reports = queue.take().expect("once");
+        assert_eq!(reports.pop().map(|d| d.stripe), Some(6000));
+        let left = std::iter::from_fn(|| reports.pop()).count();
+        assert_eq!(left, DAMAGE_QUEUE_MAX - 1);
     }
 }

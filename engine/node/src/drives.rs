@@ -6,7 +6,7 @@
 
 use crate::EngineError;
 use crate::metrics;
-use engine_core::placement::{DriveState, Layout, LayoutDrive};
+use engine_core::placement::{DriveState, Fleet, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveError, DriveFiles, DriveUsage, ShardStore};
 use engine_core::stripes::{Choice, Geometry};
 use engine_types::{DriveId, Stamp};
@@ -83,6 +83,8 @@ pub struct Drives {
 #[derive(Debug, Default)]
 struct Table {
     layout: Arc<Layout>,
+    /// Control has told the layout: until then nothing is known of drives that are not here.
+    told: bool,
     here: BTreeMap<DriveId, Arc<Drive>>,
 }
 
@@ -96,14 +98,14 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// What a stripe should be written in when all is well.
+    pub(crate) fn target(&self) -> Option<Geometry> {
+        Geometry::for_drives(self.layout.counted())
+    }
+
     /// Geometry to write in, or why not.
     pub(crate) fn choose(&self) -> Result<Choice, EngineError> {
-        let counted = self
-            .layout
-            .drives
-            .iter()
-            .filter(|d| d.state != DriveState::Leaving)
-            .count();
+        let counted = self.layout.counted();
         let few = |count: usize| {
             EngineError::Unavailable(format!("{count} of {counted} drives can be written"))
         };
@@ -142,7 +144,7 @@ impl Drives {
             answered,
         };
         let mut table = self.table.write();
-        if table.layout.drive(id).is_none() {
+        if !table.told && table.layout.drive(id).is_none() {
             let mut layout = Layout::clone(&table.layout);
             layout.drives.push(row);
             layout.drives.sort_by_key(|drive| drive.id);
@@ -156,19 +158,19 @@ impl Drives {
         self.table.write().here.remove(&id);
     }
 
-    /// Takes a newer layout from control. Drives opened here but not in it yet stay in.
-    pub(crate) fn adopt(&self, mut layout: Layout) {
+    /// Takes a newer layout from control. What it does not name takes no writes, also where it is
+    /// open here: it is being added, or has left.
+    pub(crate) fn adopt(&self, layout: Layout) {
         let mut table = self.table.write();
-        if layout.version < table.layout.version {
-            return;
+        if !table.told || layout.version >= table.layout.version {
+            table.told = true;
+            table.layout = Arc::new(layout);
         }
-        for drive in table.here.values() {
-            if layout.drive(drive.row.id).is_none() {
-                layout.drives.push(drive.row.clone());
-            }
-        }
-        layout.drives.sort_by_key(|drive| drive.id);
-        table.layout = Arc::new(layout);
+    }
+
+    /// The layout as known here.
+    pub fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.table.read().layout)
     }
 
     /// All drives of the layout and how they do.
@@ -182,7 +184,10 @@ impl Drives {
             },
             None => DriveStatus {
                 row: row.clone(),
-                service: Service::Out("not here".into()),
+                service: Service::Out(match row.state {
+                    DriveState::Gone => "gone for good: its shards are made anew elsewhere".into(),
+                    _ => "not here".into(),
+                }),
                 usage: DriveUsage::default(),
             },
         };
@@ -199,9 +204,32 @@ impl Drives {
         self.table.read().here.values().cloned().collect()
     }
 
-    /// Whether the layout names a drive.
-    pub(crate) fn in_layout(&self, id: DriveId) -> bool {
-        self.table.read().layout.drive(id).is_some()
+    /// Whether control's layout, as known here, does not name a drive. An old layout may not know
+    /// a drive yet that a newer row names: ask control again before resting on it.
+    pub(crate) fn is_absent(&self, id: DriveId) -> bool {
+        let table = self.table.read();
+        table.told && table.layout.drive(id).is_none()
+    }
+
+    /// Whether a drive will not come back: nothing waits for it.
+    pub(crate) fn is_gone(&self, id: DriveId) -> bool {
+        let table = self.table.read();
+        let row = table.layout.drive(id);
+        row.is_some_and(|row| row.state == DriveState::Gone)
+    }
+
+    /// The drives as a planner sees them, for records of so many bytes.
+    pub(crate) fn fleet(&self, record_bytes: u64) -> Fleet {
+        let view = self.view(record_bytes);
+        let here = self.here().into_iter();
+        Fleet {
+            readable: here
+                .filter(|drive| drive.readable())
+                .map(|drive| drive.row.id)
+                .collect(),
+            writable: view.writable,
+            layout: Layout::clone(&view.layout),
+        }
     }
 
     /// Which drives take a record of so many bytes now, and which are out of service.
@@ -216,7 +244,7 @@ impl Drives {
         for row in &table.layout.drives {
             let here = table.here.get(&row.id);
             let out = here.is_none_or(|drive| !drive.readable());
-            if row.state == DriveState::Leaving {
+            if !row.state.counts() {
                 continue;
             }
             if out {

@@ -7,14 +7,19 @@ use crate::births::Births;
 use crate::buffers::{BUFFER_BUDGET_BYTES, Buffers, GRANT_WAIT};
 use crate::cache::Cache;
 use crate::compute::Compute;
-use crate::damage::{Damage, DamageQueue};
+use crate::damage::{DamageQueue, Reports};
 use crate::drives::{Drives, SILENCE};
 use crate::keyring::Keyring;
 use crate::lifecycle::Lifecycle;
 use crate::pins::Pins;
+use crate::hash_lanes::HashLanes;
+use crate::read_ahead::ReadShare;
 use crate::proposals::PROPOSAL_PATIENCE;
+use crate::rebuild::{Rebuild, RebuildStatus};
+use crate::scrub::{SCRUB_BYTES_PER_S_MIN, SCRUB_WITHIN, Scrub};
 use crate::stripe_read::HEDGE_AFTER;
 use crate::tasks;
+use crate::tasks::pack::{PACK_AGE, PACK_BYTES_MIN, PACK_WAIT};
 use engine_core::meta::{ControlQuery, ControlReply};
 use engine_core::placement::LayoutDrive;
 use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
@@ -50,8 +55,28 @@ pub struct EngineOptions {
     pub settle_period: Duration,
     /// Pause of the repairer.
     pub repair_period: Duration,
+    /// Pause between looks whether stripes are to be brought elsewhere.
+    pub rebuild_period: Duration,
+    /// After so long all stripe maps are walked though nothing asks for it.
+    pub walk_period: Duration,
     /// Pause between sweeps for orphans.
     pub orphan_period: Duration,
+    /// Pause between two pieces of the scrub.
+    pub scrub_period: Duration,
+    /// In this time every shard is read once.
+    pub scrub_within: Duration,
+    /// … and no drive slower than this, bytes a second.
+    pub scrub_bytes_per_s_min: u64,
+    /// Pause between looks for sparse segments.
+    pub empty_period: Duration,
+    /// Small objects stay inline for so long before they are packed.
+    pub pack_age: Duration,
+    /// Pause between two looks for what is to be packed.
+    pub pack_period: Duration,
+    /// Sealed bytes of one class in one partition that are packed at once; fewer wait …
+    pub pack_bytes_min: u64,
+    /// … for so long.
+    pub pack_wait: Duration,
     /// Whether background work runs; tests may go without.
     pub background: bool,
 }
@@ -70,7 +95,17 @@ impl Default for EngineOptions {
             probe_period: Duration::from_secs(1),
             settle_period: Duration::from_secs(30),
             repair_period: Duration::from_secs(10),
+            rebuild_period: Duration::from_secs(2),
+            walk_period: Duration::from_hours(24),
             orphan_period: Duration::from_mins(1),
+            scrub_period: Duration::from_secs(1),
+            scrub_within: SCRUB_WITHIN,
+            scrub_bytes_per_s_min: SCRUB_BYTES_PER_S_MIN,
+            empty_period: Duration::from_mins(1),
+            pack_age: PACK_AGE,
+            pack_period: Duration::from_secs(10),
+            pack_bytes_min: PACK_BYTES_MIN,
+            pack_wait: PACK_WAIT,
             background: true,
         }
     }
@@ -123,9 +158,13 @@ pub(crate) struct Inner {
     pub(crate) options: EngineOptions,
     pub(crate) buffers: Buffers,
     pub(crate) compute: Compute,
+    pub(crate) hash_lanes: HashLanes,
+    pub(crate) read_share: ReadShare,
     pub(crate) births: Arc<Births>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) damage: DamageQueue,
+    pub(crate) scrub: Scrub,
+    pub(crate) rebuild: Rebuild,
     pub(crate) buckets: Cache<String, Bucket>,
     pub(crate) credentials: Cache<String, Option<Arc<Credential>>>,
     pub(crate) life: Lifecycle,
@@ -173,9 +212,13 @@ impl Engine {
             entropy: parts.entropy,
             buffers: Buffers::new(options.buffer_bytes, options.grant_wait),
             compute: Compute::new(),
+            hash_lanes: HashLanes::start(),
+            read_share: ReadShare::new(),
             births: Arc::default(),
             pins: Arc::default(),
-            damage: DamageQueue::new(),
+            damage: DamageQueue::default(),
+            scrub: Scrub::default(),
+            rebuild: Rebuild::default(),
             buckets: Cache::default(),
             credentials: Cache::default(),
             life: Lifecycle::new(tokio::runtime::Handle::current()),
@@ -183,6 +226,10 @@ impl Engine {
         });
         if let Err(error) = inner.read_layout().await {
             tracing::warn!(%error, "no layout from control yet");
+        }
+        // What was destroyed while this node was away is erased before anything is served.
+        if let Err(error) = inner.settle_keyring().await {
+            tracing::warn!(%error, "keyring not compared with control yet");
         }
         if inner.options.background {
             tasks::start(&inner);
@@ -195,6 +242,21 @@ impl Engine {
         &self.inner.drives
     }
 
+    /// Takes the layout as control has it now: after a change of it.
+    pub async fn refresh_layout(&self) -> Result<(), EngineError> {
+        self.inner.read_layout().await
+    }
+
+    /// How far rebuilding and re-striping are.
+    pub fn rebuild_status(&self) -> RebuildStatus {
+        self.inner.rebuild.status()
+    }
+
+    /// Has all stripe maps walked soon, whether or not anything asks for it.
+    pub fn start_rebuild(&self) {
+        self.inner.rebuild.ask();
+    }
+
     /// The keyring.
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.inner.keyring
@@ -202,7 +264,7 @@ impl Engine {
 
     /// What readers find damaged, for whoever repairs: `None` where the engine's own background
     /// work has it. Once; bounded.
-    pub fn damage(&self) -> Option<tokio::sync::mpsc::Receiver<Damage>> {
+    pub fn damage(&self) -> Option<Reports> {
         self.inner.damage.take()
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use engine_core::meta::Refusal;
 use engine_core::ports::MetaError;
+use engine_types::{ChecksumAlgorithm, ChecksumType};
 use futures::stream::BoxStream;
 
 /// A request body, pulled as it is stored; not longer than announced.
@@ -41,6 +42,12 @@ pub enum EngineError {
     /// A part other than the last is below 5 MiB.
     #[error("part {0} is too small")]
     PartTooSmall(u16),
+    /// Complete must name this part's checksum: the object's is composed of those.
+    #[error("the checksum of part {0} is not named")]
+    ChecksumMissing(u16, ChecksumAlgorithm),
+    /// Complete speaks of another checksum than the upload has.
+    #[error("the upload's checksum is {0:?}, {1:?}")]
+    ChecksumOfAnother(ChecksumAlgorithm, ChecksumType),
     /// The object's checksum, as sent with Complete, is not that of its parts.
     #[error("checksum does not match")]
     ChecksumMismatch,

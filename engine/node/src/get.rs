@@ -73,10 +73,10 @@ impl Engine {
         &self,
         found: &Found,
         number: u16,
-    ) -> Result<Option<(Range<u64>, u16)>, EngineError> {
+    ) -> Result<Option<(Range<u64>, u16, Option<Vec<u8>>)>, EngineError> {
         let row = &found.found.row;
         let Body::Manifest(upload) = row.body else {
-            return Ok((number == 1).then_some((0..row.size, 1)));
+            return Ok((number == 1).then_some((0..row.size, 1, None)));
         };
         let at_most = |entry: &ManifestEntry| entry.number <= number;
         let of = (&found.bucket, &found.key);
@@ -84,9 +84,12 @@ impl Engine {
             .inner
             .find_chunk(of, (upload, row.etag.parts), first_chunk(found), at_most);
         let (_, entries) = find.await?;
-        let entry = entries.iter().find(|entry| entry.number == number);
+        let entry = entries.into_iter().find(|entry| entry.number == number);
         let parts = u16::try_from(row.etag.parts).unwrap_or(u16::MAX);
-        Ok(entry.map(|entry| (entry.offset..entry.offset + entry.size, parts)))
+        Ok(entry.map(|entry| {
+            let range = entry.offset..entry.offset + entry.size;
+            (range, parts, entry.checksum)
+        }))
     }
 
     /// Manifest entries with part number > `after` (`GetObjectAttributes`); `true`: more follow.

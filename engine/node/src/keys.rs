@@ -5,7 +5,9 @@ use crate::api::CustomerKey;
 use crate::engine::{Engine, Inner};
 use crate::keyring::KeyOwner;
 use engine_core::meta::{ControlQuery, ControlReply, Encryption, KeyVersionId, PartKey};
-use engine_core::seal::{CustomerKeyCheck, DataKey, Kek, Opener, Sealer, WrappedBy, WrappedKey};
+use engine_core::seal::{
+    BoundContext, CustomerKeyCheck, DataKey, Kek, Opener, Sealer, WrappedBy, WrappedKey,
+};
 use engine_types::{AccountId, DataId};
 use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
@@ -14,6 +16,7 @@ use zeroize::Zeroizing;
 pub(crate) struct Wrap {
     secret: Zeroizing<[u8; 32]>,
     version: Option<KeyVersionId>,
+    context: BoundContext,
 }
 
 impl std::fmt::Debug for Wrap {
@@ -21,6 +24,14 @@ impl std::fmt::Debug for Wrap {
         f.debug_struct("Wrap")
             .field("version", &self.version)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the wrapping is bound to beside the key.
+pub(crate) fn context(encryption: &Encryption) -> BoundContext {
+    match encryption {
+        Encryption::Kms { context, .. } => BoundContext::of_header(context.as_deref()),
+        Encryption::Tenant | Encryption::S3 | Encryption::Customer { .. } => BoundContext::NONE,
     }
 }
 
@@ -45,6 +56,7 @@ impl Inner {
                 return Ok(Wrap {
                     secret,
                     version: None,
+                    context: BoundContext::NONE,
                 });
             }
             Encryption::Tenant | Encryption::S3 => {
@@ -52,11 +64,12 @@ impl Inner {
             }
             Encryption::Kms { key_id, .. } => self.kms_version(key_id).await?,
         };
-        let unavailable = || EngineError::KeyUnavailable(version.0.to_string());
+        let unavailable = || EngineError::KeyUnavailable(self.keyring.name(version));
         let secret = self.keyring.secret(version).ok_or_else(unavailable)?;
         Ok(Wrap {
             secret,
             version: Some(version),
+            context: context(encryption),
         })
     }
 
@@ -71,36 +84,85 @@ impl Inner {
     /// A new data key for `data`: as it is stored, and what seals with it.
     pub(crate) fn data_key(&self, wrap: &Wrap, data: DataId) -> (PartKey, Sealer) {
         let key = DataKey::from_entropy(self.entropy());
-        let wrapped = Kek::derive(&wrap.secret, by(wrap.version), data).wrap(&key, self.entropy());
-        let stored = PartKey {
-            version: wrap.version,
-            wrapped: ByteBuf::from(wrapped.as_bytes()),
-        };
-        (stored, Sealer::new(key, data))
+        (self.wrapped(wrap, &key, data), Sealer::new(key, data))
     }
 
-    /// What opens a part.
+    fn wrapped(&self, wrap: &Wrap, key: &DataKey, data: DataId) -> PartKey {
+        let kek = Kek::derive(&wrap.secret, by(wrap.version), data, wrap.context);
+        PartKey {
+            version: wrap.version,
+            wrapped: ByteBuf::from(kek.wrap(key, self.entropy()).as_bytes()),
+            context: wrap.context.stored(),
+        }
+    }
+
+    /// The same data key wrapped by the version that wraps its owner's now; none where it is wrapped
+    /// so, or by a customer's key, or by a version that is not known or destroyed here.
+    pub(crate) async fn rewrapped(
+        &self,
+        data: DataId,
+        key: &PartKey,
+    ) -> Result<Option<PartKey>, EngineError> {
+        let Some(owner) = key
+            .version
+            .and_then(|version| self.keyring.retired(version))
+        else {
+            return Ok(None);
+        };
+        let current = match &owner {
+            KeyOwner::Kms(name) => self.kms_version(name).await?,
+            KeyOwner::System | KeyOwner::Account(_) => self.keyring.current(&owner).await?,
+        };
+        let Some(secret) = self.keyring.secret(current) else {
+            return Ok(None);
+        };
+        if key.version == Some(current) {
+            return Ok(None);
+        }
+        let context = BoundContext::from_stored(key.context);
+        let opened = self.unwrap(data, key, None, context)?;
+        let wrap = Wrap {
+            secret,
+            version: Some(current),
+            context,
+        };
+        Ok(Some(self.wrapped(&wrap, &opened, data)))
+    }
+
+    /// What opens a part of a version that is encrypted as `context` says.
     pub(crate) fn opener(
         &self,
         data: DataId,
         key: &PartKey,
         customer_key: Option<&CustomerKey>,
+        context: BoundContext,
     ) -> Result<Opener, EngineError> {
+        let opened = self.unwrap(data, key, customer_key, context)?;
+        Ok(Opener::new(&opened, data))
+    }
+
+    fn unwrap(
+        &self,
+        data: DataId,
+        key: &PartKey,
+        customer_key: Option<&CustomerKey>,
+        context: BoundContext,
+    ) -> Result<DataKey, EngineError> {
         let secret = match key.version {
             None => customer_key.ok_or(EngineError::CustomerKey)?.0.clone(),
             Some(version) => self
                 .keyring
                 .secret(version)
-                .ok_or_else(|| EngineError::KeyUnavailable(version.0.to_string()))?,
+                .ok_or_else(|| EngineError::KeyUnavailable(self.keyring.name(version)))?,
         };
         let wrapped = WrappedKey::from_bytes(&key.wrapped)
             .ok_or_else(|| EngineError::Internal(format!("data key of {data} is malformed")))?;
-        let opened = Kek::derive(&secret, by(key.version), data).unwrap(&wrapped);
+        let opened = Kek::derive(&secret, by(key.version), data, context).unwrap(&wrapped);
         let damaged = |error| match key.version {
             None => EngineError::CustomerKey,
             Some(_) => EngineError::Internal(format!("data key of {data}: {error}")),
         };
-        Ok(Opener::new(&opened.map_err(damaged)?, data))
+        opened.map_err(damaged)
     }
 
     /// Fills salt and HMAC of an SSE-C request.

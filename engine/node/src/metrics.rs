@@ -25,6 +25,30 @@ pub const STRIPES_QUEUED: &str = "datamesh_engine_stripes_queued_total";
 pub const STRIPES_REWRITTEN: &str = "datamesh_engine_stripes_rewritten_total";
 /// Shards freed after their data died, or after a write failed.
 pub const SHARDS_FREED: &str = "datamesh_engine_shards_freed_total";
+/// Bytes of shards read by the scrub, by `drive`.
+pub const SCRUB_BYTES: &str = "datamesh_scrub_bytes_total";
+/// What the scrub found, by `drive` and `kind`: damaged, missing, footer, segment_header. Look at the drive.
+pub const SCRUB_FOUND: &str = "datamesh_scrub_found_total";
+/// Damaged or missing shards that stripes no longer name: made anew, by `drive`.
+pub const SCRUB_REPAIRED: &str = "datamesh_scrub_repaired_total";
+/// Found by the scrub and not made anew yet. Above 0 for long: a human must look.
+pub const SCRUB_OPEN: &str = "datamesh_scrub_open";
+/// When a drive was last read whole, Unix seconds, by `drive`. Alert where it grows old.
+pub const SCRUB_ENDED: &str = "datamesh_scrub_ended_seconds";
+/// Shards moved out of sparse segments.
+pub const EMPTIED_SHARDS: &str = "datamesh_emptied_shards_total";
+/// Bytes of them.
+pub const EMPTIED_BYTES: &str = "datamesh_emptied_bytes_total";
+/// Packs of small objects written, those made of sparse ones included.
+pub const PACKS_WRITTEN: &str = "datamesh_packs_written_total";
+/// Small objects whose bytes went into a pack.
+pub const PACKED: &str = "datamesh_packed_total";
+/// … and those that were overwritten or deleted on the way there.
+pub const PACK_LEFT_OUT: &str = "datamesh_pack_left_out_total";
+/// Bytes of packs written, before erasure coding.
+pub const PACK_BYTES: &str = "datamesh_pack_bytes_total";
+/// Sparse packs whose rest went into another. Near the rate of packs written: objects die young.
+pub const PACKS_REPACKED: &str = "datamesh_packs_repacked_total";
 /// Drives by `state`.
 pub const DRIVES: &str = "datamesh_engine_drives";
 
@@ -49,6 +73,18 @@ pub fn describe() {
     describe_counter!(STRIPES_QUEUED, "stripes committed with a shard queued");
     describe_counter!(STRIPES_REWRITTEN, "stripes encoded again during a write");
     describe_counter!(SHARDS_FREED, "shards freed");
+    describe_counter!(SCRUB_BYTES, metrics::Unit::Bytes, "read by the scrub");
+    describe_counter!(SCRUB_FOUND, "found by the scrub");
+    describe_counter!(SCRUB_REPAIRED, "found by the scrub and made anew");
+    describe_gauge!(SCRUB_OPEN, "found by the scrub and not made anew yet");
+    describe_gauge!(SCRUB_ENDED, metrics::Unit::Seconds, "a drive was last read whole");
+    describe_counter!(EMPTIED_SHARDS, "shards moved out of sparse segments");
+    describe_counter!(EMPTIED_BYTES, metrics::Unit::Bytes, "moved out of sparse segments");
+    describe_counter!(PACKS_WRITTEN, "packs of small objects written");
+    describe_counter!(PACKED, "small objects packed");
+    describe_counter!(PACK_LEFT_OUT, "small objects changed while they were packed");
+    describe_counter!(PACK_BYTES, metrics::Unit::Bytes, "bytes of packs written");
+    describe_counter!(PACKS_REPACKED, "sparse packs packed anew");
     describe_gauge!(DRIVES, "drives by state");
 }
 

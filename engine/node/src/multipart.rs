@@ -104,16 +104,17 @@ impl Engine {
         };
         let stored = inner.store_part(to, &wrap, request.body).await?;
         let StoredPart { part, digests, .. } = &stored;
-        let stored_checksum = request.stored_checksum;
-        let checksum =
-            stored_checksum.map(|a| Ok::<_, EngineError>((a, checksum_value(digests, a)?)));
+        let value_of = |algorithm: ChecksumAlgorithm| -> Result<_, EngineError> {
+            Ok((algorithm, checksum_value(digests, algorithm)?))
+        };
         let put = PutPart {
             bucket: request.bucket.reference,
             key: request.key,
             upload: request.upload,
             number: request.number,
             part: part.clone(),
-            checksum: checksum.transpose()?,
+            checksum: request.stored_checksum.map(value_of).transpose()?,
+            declared: request.declared_checksum.map(value_of).transpose()?,
             charged_to: request.charged_to,
         };
         let make = |bucket| {

@@ -1,15 +1,16 @@
 //! The stream of a range of a version: pieces of at most [`PIECE_FRAMES`] frames, each verified and
-//! opened before its first byte is handed out, at most [`PIECES_AHEAD`] at once in memory.
+//! opened before its first byte is handed out; [`crate::read_ahead`] says how many are in memory.
 
 use crate::api::{CustomerKey, Found};
-use crate::body_map::{OpenPart, Source};
+use crate::body_map::{Located, OpenPart, Source};
 use crate::engine::Inner;
 use crate::metrics::{BYTES_OUT, GETS};
 use crate::pins::Pin;
-use crate::stripe_read::StripeAt;
+use crate::read_ahead::{PLACE_BYTES, Place, held};
+use crate::stripe_read::Failures;
 use crate::{BodyError, ByteStream, EngineError};
 use bytes::{Bytes, BytesMut};
-use engine_core::meta::{Body, BodyStart, MANIFEST_CHUNK_ENTRIES, ManifestEntry, Stripe};
+use engine_core::meta::{Body, BodyStart, MANIFEST_CHUNK_ENTRIES, ManifestEntry};
 use engine_core::seal::{Opener, SealError};
 use engine_core::stripes::{
     FRAME_PLAIN, FRAME_SEALED, PartShape, STRIPE_FRAMES, StripeSlice, shard_pieces,
@@ -19,12 +20,11 @@ use futures::stream::{self, StreamExt};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
-/// Frames of one piece, and what pieces begin at multiples of: 1 MiB of ciphertext, which lies in
+/// Frames of one piece, and what pieces begin at multiples of: 256 KiB of ciphertext, which lies in
 /// one data shard where the stripe is full.
-pub(crate) const PIECE_FRAMES: u64 = 16;
-/// Pieces being read while one is handed out: the next only.
-pub(crate) const PIECES_AHEAD: usize = 2;
+pub(crate) const PIECE_FRAMES: u64 = (PLACE_BYTES / FRAME_SEALED) as u64;
 
 /// Whole frames of one stripe, and what of their plaintext is wanted.
 #[derive(Clone, Debug)]
@@ -69,6 +69,7 @@ pub(crate) async fn read(
         bucket,
         key,
         customer_key,
+        context: crate::keys::context(&found.row.attributes.encryption),
     });
     let mut cursor = Cursor {
         source: Arc::clone(&source),
@@ -96,22 +97,34 @@ pub(crate) async fn read(
     start(cursor, pin).await
 }
 
+/// What is read and what is to be read.
+enum Reading {
+    Next(Box<Cursor>),
+    Ahead(AbortOnDropHandle<Result<Fetched, EngineError>>),
+}
+
+/// The frames of a piece, none at the end; the cursor behind them.
+type Fetched = (Box<Cursor>, Option<Vec<Bytes>>);
+
 async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
-    let source = Arc::clone(&cursor.source);
-    let plan = stream::try_unfold(cursor, |mut cursor| async move {
-        let next = cursor.next().await?;
-        Ok::<_, EngineError>(next.map(|next| (next, cursor)))
+    let (cursor, first) = ahead(Box::new(cursor)).await.map_err(stopped)??;
+    let rest = stream::try_unfold(Reading::Next(cursor), |reading| async move {
+        let task = match reading {
+            Reading::Next(cursor) => ahead(cursor),
+            Reading::Ahead(task) => task,
+        };
+        let (cursor, frames) = task.await.map_err(stopped)??;
+        let Some(frames) = frames else {
+            return Ok(None);
+        };
+        // The next is read while these are handed out, where there is room for it.
+        let reading = match cursor.source.inner.read_share.place() {
+            Some(place) => Reading::Ahead(fetching(cursor, Some(place))),
+            None => Reading::Next(cursor),
+        };
+        Ok::<_, EngineError>(Some((frames, reading)))
     });
-    let fetched = plan.map(move |next| {
-        let source = Arc::clone(&source);
-        async move {
-            let (part, piece) = next?;
-            fetch(&source, &part, &piece).await
-        }
-    });
-    let mut pieces = Box::pin(fetched.buffered(PIECES_AHEAD));
-    let first = pieces.next().await.transpose()?;
-    let all = stream::iter(first.map(Ok)).chain(pieces);
+    let all = stream::iter(first.map(Ok)).chain(rest);
     let frames = all.flat_map(|piece| match piece {
         Ok(frames) => stream::iter(frames.into_iter().map(Ok).collect::<Vec<_>>()),
         Err(error) => stream::iter(vec![Err(Box::new(error) as BodyError)]),
@@ -128,6 +141,31 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
         std::future::ready(more)
     });
     Ok(pinned.boxed())
+}
+
+fn stopped(error: tokio::task::JoinError) -> EngineError {
+    EngineError::Internal(format!("reading a piece: {error}"))
+}
+
+/// Begins to fetch the next piece: a whole one if the share has a place for it, else a frame.
+fn ahead(cursor: Box<Cursor>) -> AbortOnDropHandle<Result<Fetched, EngineError>> {
+    let place = cursor.source.inner.read_share.place();
+    fetching(cursor, place)
+}
+
+fn fetching(
+    mut cursor: Box<Cursor>,
+    place: Option<Place>,
+) -> AbortOnDropHandle<Result<Fetched, EngineError>> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let frames = if place.is_some() { PIECE_FRAMES } else { 1 };
+        let Some((part, piece)) = cursor.next(frames).await? else {
+            return Ok((cursor, None));
+        };
+        let opened = fetch(&cursor.source, &part, &piece).await?;
+        let frames = plain(part.shape, &piece, held(opened, place));
+        Ok((cursor, Some(frames)))
+    }))
 }
 
 impl Cursor {
@@ -158,9 +196,13 @@ impl Cursor {
         self.entries = entries.into_iter().filter(wanted).collect();
     }
 
-    async fn next(&mut self) -> Result<Option<(Arc<OpenPart>, Piece)>, EngineError> {
+    /// The next piece, of `frames` frames at most.
+    async fn next(&mut self, frames: u64) -> Result<Option<(Arc<OpenPart>, Piece)>, EngineError> {
         loop {
-            if let (Some(part), Some(piece)) = (&self.part, self.pieces.pop_front()) {
+            if let (Some(part), Some(mut piece)) = (&self.part, self.pieces.pop_front()) {
+                if let Some(rest) = piece.split_off(part.shape, frames) {
+                    self.pieces.push_front(rest);
+                }
                 return Ok(Some((Arc::clone(part), piece)));
             }
             if let Some(entry) = self.entries.pop_front() {
@@ -184,6 +226,28 @@ impl Cursor {
                 return Ok(None);
             }
         }
+    }
+}
+
+impl Piece {
+    /// Keeps the first `frames` frames; the rest, if there is any.
+    fn split_off(&mut self, shape: PartShape, frames: u64) -> Option<Self> {
+        let middle = self.frames.start + frames;
+        if middle >= self.frames.end {
+            return None;
+        }
+        let plain: usize = (self.frames.start..middle)
+            .map(|frame| shape.frame_plain(frame))
+            .sum();
+        let at = u32::try_from(frames * FRAME_SEALED as u64).unwrap_or(u32::MAX);
+        let mut rest = self.clone();
+        rest.frames.start = middle;
+        rest.sealed.start = self.sealed.start.saturating_add(at);
+        (rest.skip, rest.take) = (0, self.take - (plain - self.skip));
+        self.frames.end = middle;
+        self.sealed.end = rest.sealed.start;
+        self.take = plain - self.skip;
+        Some(rest)
     }
 }
 
@@ -219,36 +283,47 @@ fn cut(shape: PartShape, slice: &StripeSlice) -> Vec<Piece> {
 }
 
 /// Reads, verifies and opens one piece.
-async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Vec<Bytes>, EngineError> {
+async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Bytes, EngineError> {
     if let Some(inline) = &part.inline {
         let mut sealed = BytesMut::from(&inline[..]);
         return match open(&part.opener, part.shape, &piece.frames, &mut sealed) {
-            Ok(()) => Ok(plain(part.shape, piece, sealed)),
+            Ok(()) => Ok(sealed.freeze()),
             Err(error) => Err(EngineError::DataLost(format!(
                 "part {}: {error}",
                 part.data
             ))),
         };
     }
-    let at = StripeAt::new(&source.bucket, &source.key, part.data, piece.stripe);
     let mut stripe = source.stripe(part, piece.stripe, false).await?;
-    let mut read = source
-        .inner
-        .read_sealed(&at, &stripe, piece.sealed.clone(), None)
-        .await;
+    let mut read = sealed_of(source, &stripe, piece, None).await;
     if read.as_ref().is_err_and(|failures| failures.moved > 0) {
-        // Moved by a repair, perhaps: the row afresh, once. It is the same data id's row.
+        // Moved by a repair or into another pack, perhaps: the row afresh, once. It is the same
+        // data id's row.
         stripe = source.stripe(part, piece.stripe, true).await?;
-        read = source
-            .inner
-            .read_sealed(&at, &stripe, piece.sealed.clone(), None)
-            .await;
+        read = sealed_of(source, &stripe, piece, None).await;
     }
-    let mut sealed = read.map_err(|failures| failures.error(&at))?;
+    let mut sealed = read.map_err(|failures| failures.error(&stripe.at))?;
     if open(&part.opener, part.shape, &piece.frames, &mut sealed).is_err() {
         sealed = without_liar(source, part, piece, &stripe).await?;
     }
-    Ok(plain(part.shape, piece, sealed))
+    Ok(sealed.freeze())
+}
+
+/// Where a piece's bytes are in the stripe they are in.
+fn range_in(stripe: &Located, piece: &Piece) -> Range<u32> {
+    let at = |offset: u32| stripe.base.saturating_add(offset);
+    at(piece.sealed.start)..at(piece.sealed.end)
+}
+
+async fn sealed_of(
+    source: &Source,
+    stripe: &Located,
+    piece: &Piece,
+    avoid: Option<u8>,
+) -> Result<BytesMut, Failures> {
+    let range = range_in(stripe, piece);
+    let inner = &source.inner;
+    inner.read_sealed(&stripe.at, &stripe.stripe, range, avoid).await
 }
 
 /// The checksums hold and yet the bytes are not authentic: one shard lies. Each data shard in turn
@@ -257,31 +332,21 @@ async fn without_liar(
     source: &Source,
     part: &OpenPart,
     piece: &Piece,
-    stripe: &Stripe,
+    found: &Located,
 ) -> Result<BytesMut, EngineError> {
-    let at = StripeAt::new(&source.bucket, &source.key, part.data, piece.stripe);
-    for shard in shard_pieces(stripe.length, stripe.k, piece.sealed.clone()) {
-        let read = source
-            .inner
-            .read_sealed(&at, stripe, piece.sealed.clone(), Some(shard.index))
-            .await;
+    let Located { at, stripe, .. } = found;
+    for shard in shard_pieces(stripe.length, stripe.k, range_in(found, piece)) {
+        let read = sealed_of(source, found, piece, Some(shard.index)).await;
         let Ok(mut sealed) = read else { continue };
         if open(&part.opener, part.shape, &piece.frames, &mut sealed).is_ok() {
-            if let Some(slot) = stripe
-                .slots
-                .get(usize::from(shard.index))
-                .copied()
-                .flatten()
-            {
-                let error = engine_core::ports::DriveError::Corrupt("not authentic".into());
-                source.inner.report(&at, shard.index, slot, &error);
-            }
+            let error = engine_core::ports::DriveError::Corrupt("not authentic".into());
+            source.inner.report(at, stripe, shard.index, &error);
             return Ok(sealed);
         }
     }
-    let StripeAt { data, stripe, .. } = at;
     Err(EngineError::DataLost(format!(
-        "stripe {stripe} of part {data} is not authentic"
+        "part {}: stripe {} of {} is not authentic",
+        part.data, at.stripe, at.data
     )))
 }
 
@@ -299,8 +364,7 @@ fn open(
 }
 
 /// The wanted plaintext of opened frames, a slice for each.
-fn plain(shape: PartShape, piece: &Piece, opened: BytesMut) -> Vec<Bytes> {
-    let opened = opened.freeze();
+fn plain(shape: PartShape, piece: &Piece, opened: Bytes) -> Vec<Bytes> {
     let (mut skip, mut left) = (piece.skip, piece.take);
     let mut slices = Vec::with_capacity(opened.len().div_ceil(FRAME_PLAIN));
     for (number, frame) in piece.frames.clone().enumerate() {

@@ -27,6 +27,11 @@ impl Pins {
         }
     }
 
+    /// Whether anything is being read.
+    pub(crate) fn any(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+
     /// The oldest pin of a partition: dead rows with an index above it stay.
     pub(crate) fn oldest(&self, partition: PartitionId) -> Option<u64> {
         #[cfg(sabotage)]

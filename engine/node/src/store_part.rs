@@ -160,11 +160,14 @@ impl Inner {
             let plain = stripe_plain(shape, index);
             let length = shape.stripe_length(index) as usize;
             let job = move || {
-                hashers.update_frames(&buffer[..length], plain);
+                hashers.update_asked_frames(&buffer[..length], plain);
                 (hashers, buffer)
             };
             let (back, buffer) = self.compute.run(job).await?;
             hashers = back;
+            let md5 = std::mem::take(&mut hashers.md5);
+            let (md5, buffer) = self.hash_lanes.hash(md5, buffer, plain).await?;
+            hashers.md5 = md5;
             to.send(Item(index, buffer, leave))
                 .await
                 .map_err(|_closed| stopped())?;

@@ -145,7 +145,7 @@ impl Inner {
     }
 
     /// One shard's bytes from its drive; errors are reported.
-    async fn read_shard(
+    pub(crate) async fn read_shard(
         &self,
         at: &StripeAt,
         stripe: &Stripe,
@@ -161,7 +161,7 @@ impl Inner {
         let shard = match self.drives.run(&drive, "read", read).await {
             Ok(shard) => shard,
             Err(error) => {
-                self.report(at, index, slot, &error);
+                self.report(at, stripe, index, &error);
                 return Err(error);
             }
         };
@@ -171,23 +171,42 @@ impl Inner {
             return Ok(shard.payload);
         }
         let error = DriveError::Corrupt("another shard's bytes".into());
-        self.report(at, index, slot, &error);
+        self.report(at, stripe, index, &error);
         Err(error)
     }
 
-    pub(crate) fn report(&self, at: &StripeAt, index: u8, slot: Slot, error: &DriveError) {
-        if matches!(error, DriveError::NotFound | DriveError::Corrupt(_)) {
-            self.damage.report(Damage {
-                partition: at.partition,
-                bucket: at.bucket,
-                key: at.key.clone(),
-                data: at.data,
-                stripe: at.stripe,
-                index,
-                drive: slot.drive,
-                reason: error.to_string(),
-            });
+    /// Further shards of a stripe, of which one is found bad, that may be lost with nothing lost.
+    fn bears(&self, stripe: &Stripe) -> u8 {
+        let readable = |slot: &&Slot| self.drives.get(slot.drive).is_some_and(|d| d.readable());
+        let there = stripe.slots.iter().flatten().filter(readable).count();
+        let needed = usize::from(stripe.k) + 1;
+        u8::try_from(there.saturating_sub(needed)).unwrap_or(u8::MAX)
+    }
+
+    /// Queues the repair of a shard that is damaged or not where the map says. True: it waits.
+    pub(crate) fn report(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        error: &DriveError,
+    ) -> bool {
+        let slot = stripe.slots.get(usize::from(index)).copied().flatten();
+        let Some(slot) = slot else { return false };
+        if !matches!(error, DriveError::NotFound | DriveError::Corrupt(_)) {
+            return false;
         }
+        self.damage.report(Damage {
+            partition: at.partition,
+            bucket: at.bucket,
+            key: at.key.clone(),
+            data: at.data,
+            stripe: at.stripe,
+            index,
+            drive: slot.drive,
+            bears: self.bears(stripe),
+            reason: error.to_string(),
+        })
     }
 
     /// A range of shard `index` from k others, data shards first.

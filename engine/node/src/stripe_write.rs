@@ -12,8 +12,8 @@ use crate::metrics::{STRIPES_QUEUED, STRIPES_REWRITTEN};
 use crate::written::Written;
 use bytes::Bytes;
 use engine_core::erasure::{self, Codec};
-use engine_core::format::{ShardHeader, ShardOwner, block_checksums};
-use engine_core::meta::{Slot, Stripe};
+use engine_core::format::{ShardHeader, block_checksums};
+use engine_core::meta::{Slot, Stripe, shard_owner};
 use engine_core::placement::PlacementKey;
 use engine_core::ports::DriveError;
 use engine_core::stripes::{Choice, Geometry, shard_length};
@@ -163,6 +163,10 @@ impl Inner {
             self.forget_out(&mut slots, written);
             let targets = targets(part, &stripe, choice, &view, &slots)?;
             if targets.is_empty() {
+                let target = view.target();
+                if target.is_some_and(|target| stripe.geometry.falls_short_of(target)) {
+                    self.rebuild.wrote_weak();
+                }
                 return Ok(finish(&stripe, slots));
             }
             let stamp = self.metadata.stamp(part.partition).await?;
@@ -197,7 +201,8 @@ impl Inner {
         }
     }
 
-    async fn append(
+    /// Appends one shard of an encoded stripe; none: its drive failed.
+    pub(crate) async fn append(
         self: &Arc<Self>,
         part: &PartIdentity,
         stripe: Arc<Encoded>,
@@ -244,10 +249,7 @@ impl Inner {
             segment: 0,
             offset: 0,
             partition: part.partition,
-            owner: ShardOwner::Object {
-                bucket: part.bucket,
-                key: part.key.clone(),
-            },
+            owner: shard_owner(part.partition, part.bucket, &part.key, part.data),
             data: part.data,
             part: part.number,
             stripe: stripe.index,

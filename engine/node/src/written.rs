@@ -74,19 +74,27 @@ impl Inner {
         });
     }
 
-    /// Frees copies, durably. True: every drive that is in the layout has acknowledged.
+    /// Whether a drive is gone or has left the layout: nobody waits for what it would say.
+    async fn has_left(&self, id: DriveId) -> bool {
+        if self.drives.is_absent(id) {
+            // Asked after whatever named the drive was read: a layout from before could be too old
+            // to know it.
+            return self.read_layout().await.is_ok() && self.drives.is_absent(id);
+        }
+        self.drives.is_gone(id)
+    }
+
+    /// Frees copies, durably. True: every drive has acknowledged, or is gone for good.
     pub(crate) async fn free(&self, slots: &[Slot]) -> bool {
         let mut by_drive: BTreeMap<DriveId, Vec<CopyToken>> = BTreeMap::new();
         for slot in slots {
             by_drive.entry(slot.drive).or_default().push(slot.token);
         }
         let frees = by_drive.into_iter().map(|(id, tokens)| async move {
-            let Some(drive) = self.drives.get(id) else {
-                return !self.drives.in_layout(id);
+            let here = self.drives.get(id).filter(|drive| drive.readable());
+            let Some(drive) = here else {
+                return self.has_left(id).await;
             };
-            if !drive.readable() {
-                return false;
-            }
             let done = self
                 .drives
                 .run(&drive, "free", drive.store.free(&tokens))

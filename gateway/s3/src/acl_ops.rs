@@ -5,13 +5,12 @@ use crate::acl::{
     owner_dto, requested,
 };
 use crate::checksum::check_document;
-use crate::documents::{Ownership, ownership, public_access_block};
-use crate::error::from_engine;
+use crate::documents::{Ownership, named, ownership, public_access_block};
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
 use crate::seams::acl_asked;
-use engine_core::meta::{BucketDocument, VersionRow};
-use engine_node::{Bucket, Lookup};
-use engine_types::{AccountId, ObjectKey, VersionId};
+use engine_core::meta::BucketDocument;
+use engine_node::Bucket;
+use engine_types::AccountId;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -52,9 +51,7 @@ pub(crate) async fn put_bucket(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let asked = AclRequest::from(&acl_asked!(input, grant_write));
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     let owner = bucket.row.owner;
     let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await?
     else {
@@ -62,15 +59,7 @@ pub(crate) async fn put_bucket(
     };
     let row = acl.to_row(owner);
     let row = (!row.is_empty()).then_some(row);
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Acl, row.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutBucketAclOutput::default()))
+    gateway.keep(bucket, BucketDocument::Acl, row).await
 }
 
 /// The list a request sets; `None`: lists are off and it asks for what is the case.
@@ -122,7 +111,11 @@ pub(crate) async fn get_object(
         object_key(&input.key)?,
         version_id(input.version_id.as_deref())?,
     );
-    let row = object_row(gateway, &mut bucket, &key, version).await?;
+    let row = gateway
+        .find(&mut bucket, &key, version, false)
+        .await?
+        .found
+        .row;
     let (owner, acl) = if ownership(&bucket.row)? == Ownership::BucketOwnerEnforced {
         (bucket.row.owner, Acl::private(bucket.row.owner))
     } else {
@@ -134,30 +127,6 @@ pub(crate) async fn get_object(
         grants: Some(grants_dto(&gateway.engine, &acl).await?),
         request_charged: None,
     }))
-}
-
-async fn object_row(
-    gateway: &Gateway,
-    bucket: &mut Bucket,
-    key: &ObjectKey,
-    version: Option<VersionId>,
-) -> S3Result<VersionRow> {
-    let mut at = bucket.clone();
-    let found = fresh!(
-        gateway,
-        at,
-        gateway.engine.find(&at, key, version, false).await
-    )?;
-    *bucket = at;
-    match found {
-        Lookup::Found(found) => Ok(found.found.row),
-        Lookup::Marker(..) if version.is_some() => Err(s3_error!(
-            MethodNotAllowed,
-            "The specified method is not allowed against this resource."
-        )),
-        Lookup::Marker(..) => Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
-        Lookup::Missing(refusal) => Err(from_engine(refusal.into())),
-    }
 }
 
 /// PutObjectAcl.
@@ -176,7 +145,11 @@ pub(crate) async fn put_object(
         object_key(&input.key)?,
         version_id(input.version_id.as_deref())?,
     );
-    let row = object_row(gateway, &mut bucket, &key, version).await?;
+    let row = gateway
+        .find(&mut bucket, &key, version, false)
+        .await?
+        .found
+        .row;
     let owner = row.attributes.owner;
     if asked.canned.as_deref() == Some("log-delivery-write") {
         return Err(s3_error!(

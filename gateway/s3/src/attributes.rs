@@ -73,14 +73,14 @@ macro_rules! refuse_object_lock {
 }
 pub(crate) use refuse_object_lock;
 
-/// `aws-chunked` is how the body travelled, not what it is.
+/// `aws-chunked` is how the body travelled, not what it is. The rest is kept to the letter.
 fn stored_encoding(value: &str) -> Option<String> {
+    let is_chunked = |coding: &str| coding.trim().eq_ignore_ascii_case("aws-chunked");
     let kept: Vec<_> = value
         .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+        .filter(|coding| !coding.trim().is_empty() && !is_chunked(coding))
         .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    (!kept.is_empty()).then(|| kept.join(",").trim().to_owned())
 }
 
 impl Asked {
@@ -157,11 +157,13 @@ impl Gateway {
         encryption: Encryption,
     ) -> S3Result<VersionAttributes> {
         let acl = acl_for_new_object(&self.engine, bucket, &cx.identity, &asked.acl).await?;
+        let mut headers = asked.headers()?;
+        headers.extend(cx.text.iter().cloned());
         Ok(VersionAttributes {
             owner: acl.owner,
             charged_to: cx.identity.charged_to(bucket),
             class: asked.class(&self.options.storage_classes_extra)?,
-            headers: asked.headers()?,
+            headers,
             user: asked.user(),
             tags: asked
                 .tagging
@@ -203,7 +205,9 @@ mod tests {
             ("gzip", Some("gzip")),
             ("aws-chunked,gzip", Some("gzip")),
             ("gzip, aws-chunked", Some("gzip")),
-            ("gzip, br", Some("gzip,br")),
+            ("gzip, br", Some("gzip, br")),
+            ("deflate, gzip,aws-chunked", Some("deflate, gzip")),
+            ("aws-chunked, gzip", Some("gzip")),
             ("AWS-Chunked,", None),
         ] {
             assert_eq!(stored_encoding(sent).as_deref(), stored, "{sent}");

@@ -1,8 +1,8 @@
 //! CORS configuration of a bucket. What it does to requests: `cors`.
 
 use crate::checksum::check_document;
-use crate::documents::{CorsRule, document, to_row};
-use crate::gateway::{Gateway, RequestContext, fresh};
+use crate::documents::{CorsRule, named, to_row};
+use crate::gateway::{Gateway, RequestContext};
 use engine_core::meta::BucketDocument;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -19,11 +19,9 @@ pub(crate) async fn get(
     cx: RequestContext,
     request: S3Request<GetBucketCorsInput>,
 ) -> S3Result<S3Response<GetBucketCorsOutput>> {
-    let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+    let kept: Option<Vec<CorsRule>> = gateway
+        .kept(&cx, named!(request.input), BucketDocument::Cors)
         .await?;
-    let kept: Option<Vec<CorsRule>> = document(&bucket.row, BucketDocument::Cors)?;
     let kept = kept.ok_or_else(|| {
         s3_error!(
             NoSuchCORSConfiguration,
@@ -52,19 +50,9 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let rules = parse(input.cors_configuration.cors_rules)?;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     let row = Some(to_row(&rules));
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Cors, row.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutBucketCorsOutput::default()))
+    gateway.keep(bucket, BucketDocument::Cors, row).await
 }
 
 fn parse(rules: Vec<CORSRule>) -> S3Result<Vec<CorsRule>> {
@@ -145,19 +133,8 @@ pub(crate) async fn delete(
     cx: RequestContext,
     request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-    let input = request.input;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Cors, None)
-            .await
-    )?;
-    Ok(S3Response::new(DeleteBucketCorsOutput::default()))
+    let bucket = gateway.named(&cx, named!(request.input)).await?;
+    gateway.keep(bucket, BucketDocument::Cors, None).await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::checksum::check_document;
 use crate::conditions;
 use crate::gateway::{Gateway, RequestContext, object_key, version_id};
 use crate::seams::check_delete;
+use crate::xml;
 use engine_core::meta::Condition;
 use engine_node::Bucket;
 use futures::StreamExt as _;
@@ -20,6 +21,15 @@ fn malformed() -> S3Error {
         MalformedXML,
         "The XML you provided was not well-formed or did not validate against our published schema"
     )
+}
+
+/// At least one key, at most [`KEYS_MAX`].
+fn check_count(keys: usize) -> S3Result<()> {
+    if (1..=KEYS_MAX).contains(&keys) {
+        Ok(())
+    } else {
+        Err(malformed())
+    }
 }
 
 /// One key's deletion, as S3 reports it.
@@ -75,9 +85,7 @@ pub(crate) async fn delete(
     check_document(&cx.state, &request.headers, true)?;
     let input = request.input;
     let entries = input.delete.objects;
-    if entries.is_empty() || entries.len() > KEYS_MAX {
-        return Err(malformed());
-    }
+    check_count(entries.len())?;
     let bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
@@ -101,9 +109,27 @@ pub(crate) async fn delete(
         }
     }
     let quiet = input.delete.quiet.unwrap_or(false);
-    Ok(S3Response::new(DeleteObjectsOutput {
+    let output = DeleteObjectsOutput {
         deleted: (!quiet && !deleted.is_empty()).then_some(deleted),
         errors: (!errors.is_empty()).then_some(errors),
         request_charged: None,
-    }))
+    };
+    xml::answer(&cx.state, &output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_at_the_limits_and_one_past_them() {
+        for (keys, good) in [
+            (0, false),
+            (1, true),
+            (KEYS_MAX, true),
+            (KEYS_MAX + 1, false),
+        ] {
+            assert_eq!(check_count(keys).is_ok(), good, "{keys}");
+        }
+    }
 }

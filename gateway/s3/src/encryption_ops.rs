@@ -2,9 +2,11 @@
 //! wraps where a write does not, and what answers then say.
 
 use crate::checksum::check_document;
-use crate::documents::{EncryptionDocument, document, to_row};
-use crate::gateway::{Gateway, RequestContext, fresh};
+use crate::documents::{EncryptionDocument, named, to_row};
+use crate::error::custom;
+use crate::gateway::{Gateway, RequestContext};
 use engine_core::meta::BucketDocument;
+use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -14,15 +16,14 @@ pub(crate) async fn get(
     cx: RequestContext,
     request: S3Request<GetBucketEncryptionInput>,
 ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-    let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+    let kept: Option<EncryptionDocument> = gateway
+        .kept(&cx, named!(request.input), BucketDocument::Encryption)
         .await?;
-    let kept: Option<EncryptionDocument> = document(&bucket.row, BucketDocument::Encryption)?;
     let kept = kept.ok_or_else(|| {
-        s3_error!(
-            ServerSideEncryptionConfigurationNotFoundError,
-            "The server side encryption configuration was not found"
+        custom(
+            "ServerSideEncryptionConfigurationNotFoundError",
+            StatusCode::NOT_FOUND,
+            "The server side encryption configuration was not found",
         )
     })?;
     let by_default = ServerSideEncryptionByDefault {
@@ -50,20 +51,9 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let document = parse(&input.server_side_encryption_configuration)?;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     let row = Some(to_row(&document));
-    let kind = BucketDocument::Encryption;
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, kind, row.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutBucketEncryptionOutput::default()))
+    gateway.keep(bucket, BucketDocument::Encryption, row).await
 }
 
 fn parse(asked: &ServerSideEncryptionConfiguration) -> S3Result<EncryptionDocument> {
@@ -127,19 +117,8 @@ pub(crate) async fn delete(
     cx: RequestContext,
     request: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-    let input = request.input;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Encryption, None)
-            .await
-    )?;
-    Ok(S3Response::new(DeleteBucketEncryptionOutput::default()))
+    let bucket = gateway.named(&cx, named!(request.input)).await?;
+    gateway.keep(bucket, BucketDocument::Encryption, None).await
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use crate::body::{BodyBroken, BodyTimeout};
+use crate::checksum;
+use crate::chunked::FramingError;
 use engine_core::meta::Refusal;
 use engine_node::{BodyError, EngineError};
+use engine_types::{ChecksumAlgorithm, ChecksumType};
 use http::StatusCode;
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
@@ -48,6 +51,8 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
             EntityTooSmall,
             "Your proposed upload is smaller than the minimum allowed size (part {number})"
         ),
+        EngineError::ChecksumMissing(number, algorithm) => checksum_missing(number, algorithm),
+        EngineError::ChecksumOfAnother(algorithm, kind) => checksum_of_another(algorithm, kind),
         EngineError::ChecksumMismatch => {
             s3_error!(
                 BadDigest,
@@ -89,6 +94,25 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
             )
         }
     }
+}
+
+fn checksum_missing(part: u16, algorithm: ChecksumAlgorithm) -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "The upload was created using a {} checksum. The complete request must include the checksum \
+         for each part. It was missing for part {part} in the request.",
+        checksum::name(algorithm).to_ascii_lowercase()
+    )
+}
+
+fn checksum_of_another(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "The upload was created using the {} checksum mode of {}. The complete request must use the \
+         same.",
+        checksum::kind(kind).as_str(),
+        checksum::name(algorithm)
+    )
 }
 
 /// A refusal of the metadata.
@@ -140,7 +164,8 @@ fn from_refusal(refusal: Refusal) -> S3Error {
         | Refusal::OtherCluster
         | Refusal::WrongPartition
         | Refusal::NeedsCopy
-        | Refusal::EmailTaken => {
+        | Refusal::EmailTaken
+        | Refusal::Layout(_) => {
             tracing::error!(%refusal, "refusal that S3 cannot cause");
             s3_error!(
                 InternalError,
@@ -178,6 +203,9 @@ fn known_body_error(error: &(dyn std::error::Error + 'static)) -> Option<S3Error
     if error.is::<BodyBroken>() {
         return Some(incomplete());
     }
+    if let Some(error) = error.downcast_ref::<FramingError>() {
+        return Some(from_framing(*error));
+    }
     if error.is::<BodySizeLimitExceeded>() {
         return Some(from_engine(EngineError::TooLarge));
     }
@@ -206,6 +234,18 @@ fn known_body_error(error: &(dyn std::error::Error + 'static)) -> Option<S3Error
         | AwsChunkedStreamError::Incomplete
         | AwsChunkedStreamError::LengthMismatch => Some(incomplete()),
         AwsChunkedStreamError::Underlying(_) => None,
+    }
+}
+
+fn from_framing(error: FramingError) -> S3Error {
+    match error {
+        FramingError::Incomplete | FramingError::Malformed => incomplete(),
+        FramingError::SmallChunk => custom(
+            "InvalidChunkSizeError",
+            StatusCode::BAD_REQUEST,
+            "Only the last chunk is allowed to have a size less than 8192 bytes",
+        ),
+        FramingError::Trailer => malformed_trailer(),
     }
 }
 
@@ -303,10 +343,13 @@ mod tests {
         let deep: BodyError = Box::new(UploadStreamError::Underlying(Box::new(BodyTimeout)));
         let chunk: BodyError = Box::new(AwsChunkedStreamError::SignatureMismatch);
         let verdict: BodyError = Box::new(s3_error!(BadDigest));
+        let framing = AwsChunkedStreamError::Underlying(Box::new(FramingError::SmallChunk));
         for (error, code) in [
             (deep, "RequestTimeout"),
             (chunk, "SignatureDoesNotMatch"),
             (verdict, "BadDigest"),
+            (Box::new(framing), "InvalidChunkSizeError"),
+            (Box::new(FramingError::Trailer), "MalformedTrailerError"),
             (
                 Box::new(UploadStreamError::Sha256Mismatch),
                 "XAmzContentSHA256Mismatch",

@@ -7,6 +7,7 @@
 use crate::access::Access;
 use crate::auth::Auth;
 use crate::body::{BoxError, Leftover, RequestBody};
+use crate::chunked::{self, ChunkedBody};
 use crate::close::{Close, ResponseBody};
 use crate::cors;
 use crate::error::{incomplete, sha256_mismatch};
@@ -14,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::host::Hosts;
 use crate::options::FrontOptions;
 use crate::post_form;
-use crate::precheck::{self, Target};
+use crate::precheck::{self, Known, Target};
 use crate::render;
 use crate::repair::Repair;
 use crate::request::{DOCUMENT_BYTES_MAX, RequestState};
@@ -124,11 +125,17 @@ impl S3Front {
         let (bucket, key) = self.names(&head);
         let target = precheck::target(&head, key);
         let browser = cors::Asked::of(&method, &head.headers, bucket.as_deref());
-        let length = body.size_hint().exact();
+        let known = Known {
+            target,
+            bucket: bucket.is_some(),
+            key,
+            length: body.size_hint().exact(),
+            region: &self.options.region,
+        };
         let expects = head.headers.contains_key(header::EXPECT);
         let version = head.version;
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
-        let mut response = match Self::admit(&mut head, target, length) {
+        let mut response = match Self::admit(&mut head, &known) {
             Ok(Route::S3) if target == Target::Form => {
                 head.extensions.insert(Arc::clone(&state));
                 self.form(head, body, (bucket, key)).await
@@ -160,16 +167,9 @@ impl S3Front {
     }
 
     /// Checks the head and says where it goes.
-    fn admit(head: &mut Parts, target: Target, length: Option<u64>) -> S3Result<Route> {
-        precheck::check(head, target, length)?;
-        // An empty Authorization header is none.
-        if head
-            .headers
-            .get(header::AUTHORIZATION)
-            .is_some_and(HeaderValue::is_empty)
-        {
-            head.headers.remove(header::AUTHORIZATION);
-        }
+    fn admit(head: &mut Parts, known: &Known<'_>) -> S3Result<Route> {
+        precheck::check(head, known)?;
+        precheck::mend(head);
         if head.method == Method::OPTIONS {
             return Ok(Route::Preflight);
         }
@@ -205,7 +205,7 @@ impl S3Front {
 
     async fn s3(
         &self,
-        head: Parts,
+        mut head: Parts,
         body: RequestBody,
         leftover: &Leftover,
         target: Target,
@@ -218,7 +218,15 @@ impl S3Front {
             .headers
             .get("x-amz-content-sha256")
             .is_some_and(|v| v.len() == 64);
-        let mut request = Request::from_parts(head, Body::http_body_unsync(body));
+        let body = match chunked::plan(&head, precheck::signed(&head)) {
+            Err(error) => return render::error(error),
+            Ok(None) => Body::http_body_unsync(body),
+            Ok(Some(plan)) => {
+                plan.apply(&mut head);
+                Body::http_body_unsync(ChunkedBody::new(body, plan))
+            }
+        };
+        let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(Arc::clone(state));
         let response = match self.service.call(request).await {
             Ok(response) => response,
@@ -291,6 +299,8 @@ fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
     config.expected_region = Some(Region::new(options.region.as_str().into()).map_err(wrong)?);
     config.sig_v4_allowed_services = vec!["s3".into()];
+    // `precheck` puts it there where a client sent Date alone, and refuses one that came unsigned.
+    config.unsigned_amz_header_allowlist = vec!["x-amz-date".into()];
     // Forms never reach s3s as forms (`post_form`), and nothing else may be signed in version two.
     config.enable_sig_v2 = false;
     config.allow_post_signature = false;
@@ -339,7 +349,7 @@ mod tests {
         );
         assert_eq!(config.xml_max_body_size, DOCUMENT_BYTES_MAX);
         assert!(!config.enable_sig_v2);
-        assert!(config.unsigned_amz_header_allowlist.is_empty());
+        assert_eq!(config.unsigned_amz_header_allowlist, ["x-amz-date"]);
         let wrong = FrontOptions {
             region: "no region".into(),
             ..FrontOptions::default()

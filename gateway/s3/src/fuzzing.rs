@@ -5,11 +5,13 @@
 use crate::access;
 use crate::acl::{Acl, grantees};
 use crate::checksum;
+use crate::chunked::Framing;
 use crate::conditions;
 use crate::documents::BucketRules;
 use crate::gateway::{object_key, version_id};
 use crate::host::Hosts;
 use crate::options::Proxy;
+use crate::precheck::Known;
 use crate::sse::CustomerAsked;
 use crate::{precheck, range, tagging, token, translate};
 use engine_core::meta::{BucketDocument, BucketRow, Versioning};
@@ -21,8 +23,14 @@ pub use crate::post_form::fuzzing::{form, form_policy};
 
 /// What the head alone decides, its condition keys and the copy source it may name.
 pub fn head(head: &Parts) -> bool {
-    let target = precheck::target(head, true);
-    let checked = precheck::check(head, target, Some(3)).is_ok();
+    let known = Known {
+        target: precheck::target(head, true),
+        bucket: true,
+        key: true,
+        length: Some(3),
+        region: "us-east-1",
+    };
+    let checked = precheck::check(head, &known).is_ok();
     let _service = precheck::scope_service(&head.headers);
     let _asked = access::parse_head(&head.uri, &head.headers);
     let values = checksum::Values::default();
@@ -70,6 +78,32 @@ pub fn value(kind: u8, text: &str) -> bool {
             asked.parse(true).is_ok()
         }
     }
+}
+
+/// An aws-chunked body, whole and in pieces of `step` bytes, which must not differ; the first bit of
+/// `kind` says whether chunks are signed, the second whether a trailer is announced.
+pub fn chunked(kind: u8, step: u8, body: &[u8]) -> bool {
+    let announced = (kind & 2 != 0).then_some("x-amz-checksum-crc32");
+    let read = |step: usize| {
+        let mut framing = Framing::new(kind & 1 != 0, announced, 5);
+        let mut payload = Vec::new();
+        for piece in body.chunks(step) {
+            let keep = |range: std::ops::Range<usize>| {
+                payload.extend(piece.get(range).map(<[u8]>::to_vec))
+            };
+            framing.take(piece, keep).ok()?;
+        }
+        let trailers = framing.finish().ok()?;
+        assert_eq!(
+            payload.concat().len(),
+            5,
+            "the payload is as long as announced"
+        );
+        Some((payload.concat(), trailers))
+    };
+    let (whole, pieces) = (read(body.len().max(1)), read(usize::from(step).max(1)));
+    assert_eq!(whole, pieces, "pieces read as the whole does");
+    whole.is_some()
 }
 
 /// A bucket's kept documents, as anybody with a drive in the hand may have written them.

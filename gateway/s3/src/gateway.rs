@@ -4,6 +4,7 @@ use crate::access::Judge;
 use crate::error::from_engine;
 use crate::identity::Identity;
 use crate::options::FrontOptions;
+use crate::repair::TextHeaders;
 use crate::request::RequestState;
 use engine_core::meta::BucketDocument;
 use engine_node::{Bucket, Engine};
@@ -25,6 +26,8 @@ pub(crate) struct RequestContext {
     pub(crate) state: Arc<RequestState>,
     /// For what only a body tells: the keys of a DeleteObjects.
     pub(crate) judge: Option<Arc<Judge>>,
+    /// System metadata beside what the DTO holds.
+    pub(crate) text: TextHeaders,
     bucket: Option<Bucket>,
 }
 
@@ -44,6 +47,7 @@ impl RequestContext {
             identity: identity.clone(),
             state: Arc::clone(state),
             judge,
+            text: extensions.get::<TextHeaders>().cloned().unwrap_or_default(),
             bucket,
         })
     }

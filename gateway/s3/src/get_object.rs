@@ -6,12 +6,13 @@ use crate::conditions::{Read, Verdict};
 use crate::error::{custom, from_engine};
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, signed, version_id};
 use crate::identity::Identity;
+use crate::multipart::part_number;
 use crate::range;
 use crate::sse::{CustomerAsked, customer_asked, set_sse};
 use crate::translate::{etag, read_version, seconds};
 use engine_core::meta::{Body, VersionRow};
 use engine_node::{Bucket, ByteStream, CustomerKey, EngineError, Found, Lookup};
-use engine_types::{ObjectKey, Stamp, VersionId};
+use engine_types::{Checksum, ObjectKey, Stamp, VersionId};
 use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::dto::*;
@@ -80,29 +81,28 @@ fn http_date(at: &Timestamp) -> S3Result<String> {
     String::from_utf8(text).map_err(|e| s3_error!(e, InternalError))
 }
 
-fn part_number(number: i32) -> S3Result<u16> {
-    match u16::try_from(number) {
-        Ok(number @ 1..=engine_node::PARTS_MAX) => Ok(number),
-        _ => Err(s3_error!(
-            InvalidArgument,
-            "Part number must be an integer between 1 and 10000, inclusive"
-        )),
-    }
+/// Which bytes of an object are asked for.
+#[derive(Default)]
+struct Extent {
+    range: Bytes<u64>,
+    /// 206.
+    partial: bool,
+    /// Parts in all, where one of a multipart object is asked for.
+    parts: Option<u16>,
+    /// That part's own checksum.
+    checksum: Option<Vec<u8>>,
 }
 
 /// An object found, what of it is asked for, and the key that opens it.
 struct Answer {
     bucket: Bucket,
     found: Found,
-    range: Bytes<u64>,
-    /// 206.
-    partial: bool,
-    parts: Option<u16>,
+    extent: Extent,
     key: Option<CustomerKey>,
 }
 
 /// A delete marker: 404 where it is current, 405 where it was asked for.
-pub(crate) fn marker(bucket: &Bucket, asked: Option<VersionId>, id: VersionId, at: u64) -> S3Error {
+fn marker(bucket: &Bucket, asked: Option<VersionId>, id: VersionId, at: u64) -> S3Error {
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
     if let Some(id) = read_version(bucket, id).and_then(|id| id.parse().ok()) {
@@ -148,7 +148,33 @@ fn not_modified(bucket: &Bucket, row: &VersionRow) -> S3Error {
     error
 }
 
+impl Extent {
+    /// The checksum of these bytes, where it is known: a part's own, or the object's for all of it.
+    fn checksum(&self, object: &Checksum, size: u64) -> Option<String> {
+        let part = self.checksum.as_deref().map(checksum::value_text);
+        part.or_else(|| (self.range == (0..size)).then(|| checksum::text(object)))
+    }
+}
+
 impl Gateway {
+    /// The version named, or the current one. `bytes`: its bytes are kept while the answer is held.
+    pub(crate) async fn find(
+        &self,
+        bucket: &mut Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        bytes: bool,
+    ) -> S3Result<Found> {
+        let mut at = bucket.clone();
+        let lookup = fresh!(self, at, self.engine.find(&at, key, version, bytes).await)?;
+        *bucket = at;
+        match lookup {
+            Lookup::Found(found) => Ok(*found),
+            Lookup::Marker(id, at) => Err(marker(bucket, version, id, at)),
+            Lookup::Missing(refusal) => Err(from_engine(EngineError::Refused(refusal))),
+        }
+    }
+
     async fn answer(&self, cx: &RequestContext, mut bucket: Bucket, ask: &Ask) -> S3Result<Answer> {
         if ask.headers.contains_key("x-amz-server-side-encryption") {
             return Err(s3_error!(
@@ -162,15 +188,7 @@ impl Gateway {
                 "Request specific response headers cannot be used for anonymous GET requests."
             ));
         }
-        let found = match fresh!(
-            self,
-            bucket,
-            self.engine.find(&bucket, &ask.key, ask.version, true).await
-        )? {
-            Lookup::Found(found) => *found,
-            Lookup::Marker(id, at) => return Err(marker(&bucket, ask.version, id, at)),
-            Lookup::Missing(refusal) => return Err(from_engine(EngineError::Refused(refusal))),
-        };
+        let found = self.find(&mut bucket, &ask.key, ask.version, true).await?;
         let row = &found.found.row;
         let key = self.sse_for_read(cx, &row.attributes.encryption, &ask.customer)?;
         match ask
@@ -184,19 +202,16 @@ impl Gateway {
                 return Err(from_engine(EngineError::Refused(failed)));
             }
         }
-        let (range, partial, parts) = self.extent(&found, ask).await?;
+        let extent = self.extent(&found, ask).await?;
         Ok(Answer {
             bucket,
             found,
-            range,
-            partial,
-            parts,
+            extent,
             key,
         })
     }
 
-    /// Which bytes, whether they are a part of it, and the parts in all.
-    async fn extent(&self, found: &Found, ask: &Ask) -> S3Result<(Bytes<u64>, bool, Option<u16>)> {
+    async fn extent(&self, found: &Found, ask: &Ask) -> S3Result<Extent> {
         let row = &found.found.row;
         let (size, multipart) = (row.size, matches!(row.body, Body::Manifest(_)));
         if let Some(number) = ask.part {
@@ -211,20 +226,31 @@ impl Gateway {
                 .part_range(found, number)
                 .await
                 .map_err(from_engine)?;
-            let Some((range, count)) = part else {
+            let Some((range, count, checksum)) = part else {
                 return Err(custom(
                     "InvalidPartNumber",
                     StatusCode::RANGE_NOT_SATISFIABLE,
                     "The requested partnumber is not satisfiable",
                 ));
             };
-            let partial = range.start < range.end;
-            return Ok((range, partial, multipart.then_some(count)));
+            return Ok(Extent {
+                partial: range.start < range.end,
+                range,
+                parts: multipart.then_some(count),
+                checksum,
+            });
         }
         match ask.range.filter(|_| if_range_holds(&ask.headers, row)) {
-            None => Ok((0..size, false, None)),
+            None => Ok(Extent {
+                range: 0..size,
+                ..Extent::default()
+            }),
             Some(asked) => match range::resolve(asked, size) {
-                Some(range) => Ok((range, true, None)),
+                Some(range) => Ok(Extent {
+                    range,
+                    partial: true,
+                    ..Extent::default()
+                }),
                 None => Err(range::unsatisfiable(size)),
             },
         }
@@ -247,6 +273,7 @@ fn if_range_holds(headers: &HeaderMap, row: &VersionRow) -> bool {
 macro_rules! fill {
     ($output:expr, $ask:expr, $answer:expr) => {{
         let row = &$answer.found.found.row;
+        let extent = &$answer.extent;
         let text = |name: &str| {
             let asked = $ask
                 .overrides
@@ -265,24 +292,40 @@ macro_rules! fill {
         $output.expires = text("expires");
         $output.website_redirect_location =
             attributes::header(&row.attributes, "x-amz-website-redirect-location");
-        $output.content_length = signed($answer.range.end - $answer.range.start);
-        if $answer.partial {
-            $output.content_range = Some(range::content_range(&$answer.range, row.size));
+        $output.content_length = signed(extent.range.end - extent.range.start);
+        if extent.partial {
+            $output.content_range = Some(range::content_range(&extent.range, row.size));
         }
         $output.e_tag = Some(etag(row.etag));
         $output.last_modified = Some(seconds(row.order.stamp));
         $output.metadata = attributes::metadata(&row.attributes);
-        $output.parts_count = $answer.parts.map(i32::from);
+        $output.parts_count = extent.parts.map(i32::from);
         $output.storage_class = attributes::class_header(&row.attributes);
         let tags = row.attributes.tags.len();
         $output.tag_count = i32::try_from(tags).ok().filter(|n| *n > 0);
         $output.version_id = read_version(&$answer.bucket, row.version);
         set_sse!($output, &row.attributes.encryption);
-        let whole = $answer.range == (0..row.size);
-        if let Some(checksum) = row.checksum.as_ref().filter(|_| $ask.checksum && whole) {
-            set_checksum!($output, checksum.algorithm, checksum::text(checksum));
-            $output.checksum_type = Some(checksum::kind(checksum.kind));
+        if let Some(checksum) = row.checksum.as_ref().filter(|_| $ask.checksum) {
+            if let Some(text) = extent.checksum(checksum, row.size) {
+                set_checksum!($output, checksum.algorithm, text);
+                $output.checksum_type = Some(checksum::kind(checksum.kind));
+            }
         }
+    }};
+}
+
+/// The output of GET or HEAD but for its bytes, and where those are.
+macro_rules! described {
+    ($gateway:expr, $cx:expr, $request:expr, $output:ty) => {{
+        let ask = ask!($request);
+        let input = &$request.input;
+        let bucket = $gateway
+            .bucket(&$cx, &input.bucket, input.expected_bucket_owner.as_deref())
+            .await?;
+        let answer = $gateway.answer(&$cx, bucket, &ask).await?;
+        let mut output = <$output>::default();
+        fill!(output, ask, answer);
+        (output, answer)
     }};
 }
 
@@ -292,41 +335,26 @@ pub(crate) async fn get(
     cx: RequestContext,
     request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
-    let ask = ask!(request);
-    let input = &request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    let answer = gateway.answer(&cx, bucket, &ask).await?;
-    let mut output = GetObjectOutput::default();
-    fill!(output, ask, answer);
+    let (mut output, answer) = described!(gateway, cx, request, GetObjectOutput);
     let Answer {
-        found, range, key, ..
+        found, extent, key, ..
     } = answer;
     let body = gateway
         .engine
-        .read(found, range, key)
+        .read(found, extent.range, key)
         .await
         .map_err(from_engine)?;
     output.body = Some(blob(body));
     Ok(S3Response::new(output))
 }
 
-/// HeadObject.
+/// HeadObject. A partial one is 206: the front says so, s3s lets no operation choose its status.
 pub(crate) async fn head(
     gateway: &Gateway,
     cx: RequestContext,
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
-    let ask = ask!(request);
-    let input = &request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    let answer = gateway.answer(&cx, bucket, &ask).await?;
-    let mut output = HeadObjectOutput::default();
-    fill!(output, ask, answer);
-    // A partial one is 206: the front says so, s3s lets no operation choose its status.
+    let (output, _answer) = described!(gateway, cx, request, HeadObjectOutput);
     Ok(S3Response::new(output))
 }
 

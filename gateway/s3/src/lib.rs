@@ -21,6 +21,7 @@ pub mod front;
 mod options;
 
 mod body;
+mod chunked;
 mod close;
 mod cors;
 mod documents;
@@ -69,9 +70,12 @@ mod range;
 mod sse;
 mod token;
 mod translate;
+mod waiting;
+mod xml;
 
 #[doc(hidden)]
 pub mod fuzzing;
 
 pub use front::{ConnectionInfo, S3Front};
 pub use options::{FrontOptions, ObjectOwnership, Proxy, ProxyParseError};
+pub use waiting::waiting;

@@ -4,6 +4,7 @@ use crate::checksum;
 use crate::gateway::{Gateway, RequestContext, fresh, signed};
 use crate::token;
 use crate::translate::{etag, time, url_encode};
+use crate::xml;
 use engine_core::meta::{ListPage, ListQuery, VersionRow};
 use engine_types::{AccountId, Checksum, ObjectKey};
 use s3s::dto::*;
@@ -25,6 +26,19 @@ pub(crate) fn page_size(asked: Option<i32>, name: &str) -> S3Result<i32> {
         )),
     }
 }
+
+/// Takes a [`ListQuery`] from a DTO of s3s, what to begin after and the page's size.
+macro_rules! list_query {
+    ($input:expr, $after:expr, $size:expr) => {
+        engine_core::meta::ListQuery {
+            prefix: $input.prefix.clone().unwrap_or_default(),
+            delimiter: $input.delimiter.clone().unwrap_or_default(),
+            after: $after,
+            limit: u32::try_from($size).unwrap_or_default(),
+        }
+    };
+}
+pub(crate) use list_query;
 
 /// How names are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,17 +154,12 @@ pub(crate) async fn v1(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone().unwrap_or_default(),
-        after: filled(input.marker.as_ref()).cloned(),
-        limit: u32::try_from(size).unwrap_or_default(),
-    };
+    let query = list_query!(input, filled(input.marker.as_ref()).cloned(), size);
     let page = gateway.page(&mut bucket, query).await?;
     let delimiter = filled(input.delimiter.as_ref());
     // Without a delimiter the last key is the next marker, and AWS sends none.
     let next_marker = page.next.as_deref().filter(|_| delimiter.is_some());
-    Ok(S3Response::new(ListObjectsOutput {
+    let output = ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(encoding.write(input.prefix.as_deref().unwrap_or_default())),
         marker: Some(encoding.write(input.marker.as_deref().unwrap_or_default())),
@@ -162,7 +171,8 @@ pub(crate) async fn v1(
         next_marker: next_marker.map(|n| encoding.write(n)),
         encoding_type: encoding.dto(),
         request_charged: None,
-    }))
+    };
+    xml::answer(&cx.state, &output)
 }
 
 /// ListObjectsV2.
@@ -183,16 +193,15 @@ pub(crate) async fn v2(
         .as_deref()
         .map(|t| token::decode(scope, t))
         .transpose()?;
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone().unwrap_or_default(),
-        after: resumed.or_else(|| filled(input.start_after.as_ref()).cloned()),
-        limit: u32::try_from(size).unwrap_or_default(),
-    };
+    let query = list_query!(
+        input,
+        resumed.or_else(|| filled(input.start_after.as_ref()).cloned()),
+        size
+    );
     let page = gateway.page(&mut bucket, query).await?;
     let with_owner = input.fetch_owner.unwrap_or(false);
     let count = page.objects.len() + page.prefixes.len();
-    Ok(S3Response::new(ListObjectsV2Output {
+    let output = ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.write(input.prefix.as_deref().unwrap_or_default())),
         max_keys: Some(size),
@@ -206,7 +215,8 @@ pub(crate) async fn v2(
         encoding_type: encoding.dto(),
         start_after: input.start_after.map(|s| encoding.write(&s)),
         request_charged: None,
-    }))
+    };
+    xml::answer(&cx.state, &output)
 }
 
 #[cfg(test)]
@@ -216,12 +226,12 @@ mod tests {
     #[test]
     fn page_sizes_are_clamped_above_and_refused_below() {
         for (asked, size) in [
-            (None, Some(1000)),
+            (None, Some(PAGE_MAX)),
             (Some(0), Some(0)),
             (Some(1), Some(1)),
-            (Some(1000), Some(1000)),
-            (Some(1001), Some(1000)),
-            (Some(i32::MAX), Some(1000)),
+            (Some(PAGE_MAX), Some(PAGE_MAX)),
+            (Some(PAGE_MAX + 1), Some(PAGE_MAX)),
+            (Some(i32::MAX), Some(PAGE_MAX)),
             (Some(-1), None),
         ] {
             assert_eq!(page_size(asked, "max-keys").ok(), size, "{asked:?}");

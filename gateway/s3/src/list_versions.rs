@@ -2,11 +2,16 @@
 
 use crate::checksum;
 use crate::gateway::{Gateway, RequestContext, fresh, signed, version_id};
-use crate::list::{Encoding, Owners, algorithms, filled, page_size};
+use crate::list::{Encoding, Owners, algorithms, filled, list_query, page_size};
 use crate::translate::{etag, time};
-use engine_core::meta::{ListQuery, ListedVersion, VersionKind, VersionsPage};
+use crate::xml;
+use engine_core::meta::{ListedVersion, VersionKind, VersionsPage};
 use s3s::dto::*;
+use s3s::xml::{SerResult, Serialize, SerializeContent, Serializer};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
+use std::io::Write;
+
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 fn object(listed: &ListedVersion, encoding: Encoding, owners: &Owners) -> ObjectVersion {
     let row = &listed.row;
@@ -35,6 +40,37 @@ fn marker(listed: &ListedVersion, encoding: Encoding, owners: &Owners) -> Delete
     }
 }
 
+/// One entry of a page.
+enum Entry {
+    Version(ObjectVersion),
+    Marker(DeleteMarkerEntry),
+}
+
+/// A page as AWS writes it: one list by key, newest first. s3s knows two lists.
+struct Page {
+    head: ListObjectVersionsOutput,
+    entries: Vec<Entry>,
+}
+
+impl Serialize for Page {
+    fn serialize<W: Write>(&self, s: &mut Serializer<W>) -> SerResult {
+        s.content_with_ns("ListVersionsResult", NAMESPACE, self)
+    }
+}
+
+impl SerializeContent for Page {
+    fn serialize_content<W: Write>(&self, s: &mut Serializer<W>) -> SerResult {
+        self.head.serialize_content(s)?;
+        for entry in &self.entries {
+            match entry {
+                Entry::Version(version) => s.content("Version", version)?,
+                Entry::Marker(marker) => s.content("DeleteMarker", marker)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// ListObjectVersions.
 pub(crate) async fn list(
     gateway: &Gateway,
@@ -55,12 +91,7 @@ pub(crate) async fn list(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone().unwrap_or_default(),
-        after,
-        limit: u32::try_from(size).unwrap_or_default(),
-    };
+    let query = list_query!(input, after, size);
     let page = if size == 0 {
         VersionsPage::default()
     } else {
@@ -76,17 +107,14 @@ pub(crate) async fn list(
     let owners = gateway
         .owners(page.versions.iter().map(|v| v.row.attributes.owner))
         .await?;
-    let of = |kind: VersionKind| page.versions.iter().filter(move |v| v.row.kind == kind);
-    let versions: Vec<_> = of(VersionKind::Object)
-        .map(|v| object(v, encoding, &owners))
-        .collect();
-    let markers: Vec<_> = of(VersionKind::DeleteMarker)
-        .map(|v| marker(v, encoding, &owners))
-        .collect();
+    let entry = |listed: &ListedVersion| match listed.row.kind {
+        VersionKind::Object => Entry::Version(object(listed, encoding, &owners)),
+        VersionKind::DeleteMarker => Entry::Marker(marker(listed, encoding, &owners)),
+    };
+    let entries = page.versions.iter().map(entry).collect();
     let (next_key, next_version) = page.next.clone().unzip();
-    Ok(S3Response::new(ListObjectVersionsOutput {
+    let head = ListObjectVersionsOutput {
         common_prefixes: encoding.prefixes(&page.prefixes),
-        delete_markers: (!markers.is_empty()).then_some(markers),
         delimiter: filled(input.delimiter.as_ref()).map(|d| encoding.write(d)),
         encoding_type: encoding.dto(),
         is_truncated: Some(page.next.is_some()),
@@ -96,8 +124,8 @@ pub(crate) async fn list(
         next_key_marker: next_key.map(|k| encoding.write(&k)),
         next_version_id_marker: next_version.flatten().map(|v| v.to_string()),
         prefix: Some(encoding.write(input.prefix.as_deref().unwrap_or_default())),
-        request_charged: None,
         version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
-        versions: (!versions.is_empty()).then_some(versions),
-    }))
+        ..ListObjectVersionsOutput::default()
+    };
+    xml::answer(&cx.state, &Page { head, entries })
 }

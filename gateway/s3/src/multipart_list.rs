@@ -2,10 +2,11 @@
 
 use crate::checksum::{self, set_checksum};
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, signed};
-use crate::list::{Encoding, filled, page_size};
+use crate::list::{Encoding, filled, list_query, page_size};
 use crate::multipart::upload_id;
 use crate::translate::{etag, time};
-use engine_core::meta::{ListQuery, ListedUpload, UploadPartRow, UploadsPage};
+use crate::xml;
+use engine_core::meta::{ListedUpload, UploadPartRow, UploadsPage};
 use engine_types::ETag;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -21,7 +22,7 @@ fn part(number: u16, row: &UploadPartRow) -> Part {
         size: signed(row.size),
         ..Part::default()
     };
-    if let Some((algorithm, value)) = &row.checksum {
+    if let Some((algorithm, value)) = row.declared.as_ref().or(row.checksum.as_ref()) {
         set_checksum!(part, algorithm, checksum::value_text(value));
     }
     part
@@ -70,7 +71,7 @@ pub(crate) async fn parts(
     let by = gateway.owner(page.upload.initiator).await?;
     let owner = gateway.owner(page.upload.attributes.owner).await?;
     let last = page.parts.last().map_or(after, |(number, _)| *number);
-    Ok(S3Response::new(ListPartsOutput {
+    let output = ListPartsOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: page
             .upload
@@ -93,7 +94,8 @@ pub(crate) async fn parts(
         storage_class: Some(page.upload.attributes.class.as_str().to_owned().into()),
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()
-    }))
+    };
+    xml::answer(&cx.state, &output)
 }
 
 fn upload(
@@ -136,12 +138,7 @@ pub(crate) async fn uploads(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone().unwrap_or_default(),
-        after,
-        limit: u32::try_from(size).unwrap_or_default(),
-    };
+    let query = list_query!(input, after, size);
     let page = if size == 0 {
         UploadsPage::default()
     } else {
@@ -160,7 +157,7 @@ pub(crate) async fn uploads(
         .flat_map(|u| [u.row.initiator, u.row.attributes.owner]);
     let owners = gateway.owners(people).await?;
     let (next_key, next_upload) = page.next.clone().unzip();
-    Ok(S3Response::new(ListMultipartUploadsOutput {
+    let output = ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
         common_prefixes: encoding.prefixes(&page.prefixes),
         delimiter: filled(input.delimiter.as_ref()).map(|d| encoding.write(d)),
@@ -179,5 +176,6 @@ pub(crate) async fn uploads(
                 .collect(),
         ),
         ..ListMultipartUploadsOutput::default()
-    }))
+    };
+    xml::answer(&cx.state, &output)
 }

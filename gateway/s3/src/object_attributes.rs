@@ -2,12 +2,12 @@
 
 use crate::checksum::{self, set_checksum};
 use crate::error::from_engine;
-use crate::gateway::{Gateway, RequestContext, fresh, object_key, signed, version_id};
+use crate::gateway::{Gateway, RequestContext, object_key, signed, version_id};
 use crate::list::page_size;
 use crate::sse::customer_asked;
 use crate::translate::{etag, read_version, seconds};
 use engine_core::meta::{Body, VersionRow};
-use engine_node::{EngineError, Found, Lookup};
+use engine_node::Found;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -122,16 +122,7 @@ pub(crate) async fn get(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let lookup = fresh!(
-        gateway,
-        bucket,
-        gateway.engine.find(&bucket, &key, version, true).await
-    )?;
-    let found = match lookup {
-        Lookup::Found(found) => *found,
-        Lookup::Marker(id, at) => return Err(crate::get_object::marker(&bucket, version, id, at)),
-        Lookup::Missing(refusal) => return Err(from_engine(EngineError::Refused(refusal))),
-    };
+    let found = gateway.find(&mut bucket, &key, version, true).await?;
     let row = &found.found.row;
     gateway.sse_for_read(&cx, &row.attributes.encryption, &customer_asked!(input))?;
     let wants = |name: &str| asked.contains(&name);

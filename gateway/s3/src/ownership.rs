@@ -2,8 +2,8 @@
 
 use crate::acl::Acl;
 use crate::checksum::check_document;
-use crate::documents::{Ownership, document, to_row};
-use crate::gateway::{Gateway, RequestContext, fresh};
+use crate::documents::{Ownership, named, to_row};
+use crate::gateway::{Gateway, RequestContext};
 use crate::seams::acl_with_owner_enforced;
 use engine_core::meta::BucketDocument;
 use s3s::dto::*;
@@ -15,11 +15,9 @@ pub(crate) async fn get(
     cx: RequestContext,
     request: S3Request<GetBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
-    let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+    let kept: Option<Ownership> = gateway
+        .kept(&cx, named!(request.input), BucketDocument::Ownership)
         .await?;
-    let kept: Option<Ownership> = document(&bucket.row, BucketDocument::Ownership)?;
     let kept = kept.ok_or_else(|| {
         s3_error!(
             OwnershipControlsNotFoundError,
@@ -50,9 +48,7 @@ pub(crate) async fn put(
     };
     let ownership = Ownership::parse(rule.object_ownership.as_str())
         .ok_or_else(|| s3_error!(MalformedXML, "Unknown ObjectOwnership"))?;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     let kept = bucket
         .row
         .documents
@@ -63,15 +59,7 @@ pub(crate) async fn put(
         return Err(acl_with_owner_enforced());
     }
     let row = Some(to_row(&ownership));
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Ownership, row.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
+    gateway.keep(bucket, BucketDocument::Ownership, row).await
 }
 
 /// DeleteBucketOwnershipControls.
@@ -80,19 +68,6 @@ pub(crate) async fn delete(
     cx: RequestContext,
     request: S3Request<DeleteBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
-    let input = request.input;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Ownership, None)
-            .await
-    )?;
-    Ok(S3Response::new(
-        DeleteBucketOwnershipControlsOutput::default(),
-    ))
+    let bucket = gateway.named(&cx, named!(request.input)).await?;
+    gateway.keep(bucket, BucketDocument::Ownership, None).await
 }

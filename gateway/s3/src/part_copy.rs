@@ -32,17 +32,17 @@ async fn store(
         .read(source.found, range, source.key)
         .await
         .map_err(from_engine)?;
-    let algorithm = place.row.checksum.map(|(algorithm, _)| algorithm);
+    let algorithms = place.algorithms(None)?;
     let body = PutBody {
         stream,
         length,
-        algorithms: algorithm.into_iter().collect(),
+        algorithms: vec![algorithms.0],
         verify: Box::new(|_| Ok(())),
         customer_key: place.customer_key.clone(),
     };
     Ok(gateway
         .engine
-        .put_part(place.request(cx, algorithm, body))
+        .put_part(place.request(cx, algorithms, body))
         .await)
 }
 

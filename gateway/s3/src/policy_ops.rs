@@ -4,10 +4,10 @@ use crate::access::denied;
 use crate::acl_ops::bucket_acl;
 use crate::checksum::check_document;
 use crate::documents::{
-    BucketRules, PolicyDocument, PolicyState, document, public_access_block, to_row,
+    BucketRules, PolicyDocument, PolicyState, document, named, public_access_block, to_row,
 };
 use crate::error::from_engine;
-use crate::gateway::{Gateway, RequestContext, fresh};
+use crate::gateway::{Gateway, RequestContext};
 use engine_core::meta::BucketDocument;
 use engine_node::Bucket;
 use gateway_policy::{Named, Policy, Statement, is_public};
@@ -37,9 +37,7 @@ pub(crate) async fn put(
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     own_account(&cx, &bucket)?;
     let policy = Policy::bucket(&input.policy, bucket.row.name.as_str())
         .map_err(|error| s3_error!(MalformedPolicy, "{error}"))?;
@@ -52,15 +50,7 @@ pub(crate) async fn put(
         text: input.policy,
         lockout_confirmed,
     }));
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Policy, row.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutBucketPolicyOutput::default()))
+    gateway.keep(bucket, BucketDocument::Policy, row).await
 }
 
 /// Each principal of this system must exist: a typing error in an Allow would wait for whoever takes
@@ -111,9 +101,7 @@ pub(crate) async fn get(
     request: S3Request<GetBucketPolicyInput>,
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     own_account(&cx, &bucket)?;
     let kept: Option<PolicyDocument> = document(&bucket.row, BucketDocument::Policy)?;
     let kept = kept.ok_or_else(no_policy)?;
@@ -129,19 +117,9 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     let input = request.input;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
+    let bucket = gateway.named(&cx, named!(input)).await?;
     own_account(&cx, &bucket)?;
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, BucketDocument::Policy, None)
-            .await
-    )?;
-    Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
+    gateway.keep(bucket, BucketDocument::Policy, None).await
 }
 
 /// GetBucketPolicyStatus: whether policy or list, as far as they count, let everyone in.

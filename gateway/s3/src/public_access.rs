@@ -1,9 +1,9 @@
 //! Public access block of a bucket.
 
 use crate::checksum::check_document;
-use crate::documents::{self, document, to_row};
+use crate::documents::{self, named, to_row};
 use crate::error::custom;
-use crate::gateway::{Gateway, RequestContext, fresh};
+use crate::gateway::{Gateway, RequestContext};
 use engine_core::meta::BucketDocument;
 use http::StatusCode;
 use s3s::dto::*;
@@ -15,12 +15,13 @@ pub(crate) async fn get(
     cx: RequestContext,
     request: S3Request<GetPublicAccessBlockInput>,
 ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
-    let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+    let kept: Option<documents::PublicAccessBlock> = gateway
+        .kept(
+            &cx,
+            named!(request.input),
+            BucketDocument::PublicAccessBlock,
+        )
         .await?;
-    let kept: Option<documents::PublicAccessBlock> =
-        document(&bucket.row, BucketDocument::PublicAccessBlock)?;
     let kept = kept.ok_or_else(|| {
         custom(
             "NoSuchPublicAccessBlockConfiguration",
@@ -54,19 +55,11 @@ pub(crate) async fn put(
         block_public_policy: asked.block_public_policy.unwrap_or(false),
         restrict_public_buckets: asked.restrict_public_buckets.unwrap_or(false),
     };
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    let (kind, row) = (BucketDocument::PublicAccessBlock, Some(to_row(&block)));
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_document(&bucket, kind, row.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+    let bucket = gateway.named(&cx, named!(input)).await?;
+    let row = Some(to_row(&block));
+    gateway
+        .keep(bucket, BucketDocument::PublicAccessBlock, row)
+        .await
 }
 
 /// DeletePublicAccessBlock.
@@ -75,15 +68,8 @@ pub(crate) async fn delete(
     cx: RequestContext,
     request: S3Request<DeletePublicAccessBlockInput>,
 ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
-    let input = request.input;
-    let mut bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    let kind = BucketDocument::PublicAccessBlock;
-    fresh!(
-        gateway,
-        bucket,
-        gateway.engine.set_document(&bucket, kind, None).await
-    )?;
-    Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
+    let bucket = gateway.named(&cx, named!(request.input)).await?;
+    gateway
+        .keep(bucket, BucketDocument::PublicAccessBlock, None)
+        .await
 }

@@ -2,6 +2,7 @@
 
 use crate::attributes::{attributes_asked, refuse_object_lock};
 use crate::checksum::{self, Declared, checksum_values, set_checksum};
+use crate::chunked::Trailers;
 use crate::conditions;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, object_key};
@@ -9,20 +10,17 @@ use crate::sse::{ForWrite, set_sse, sse_asked};
 use crate::translate::{etag, written_version};
 use bytes::Bytes;
 use engine_core::meta::{Condition, Refusal, VersionAttributes, VersionRow};
-use engine_node::{Bucket, ByteStream, EngineError, PutBody, PutRequest};
-use engine_types::{ChecksumAlgorithm, ObjectKey};
+use engine_node::{Bucket, ByteStream, DEFAULT_CHECKSUM, EngineError, PutBody, PutRequest};
+use engine_types::ObjectKey;
 use futures::StreamExt as _;
 use s3s::dto::*;
 use s3s::stream::ByteStream as _;
-use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A body up to this length, bytes, is kept while it is stored, so that it can be stored again where
 /// the bucket's configuration moved meanwhile. A longer one is answered 503: the client sends again.
 const REPLAY_BYTES_MAX: u64 = 1 << 20;
-
-/// Algorithm of what is stored with an object that came without a checksum, as AWS does.
-pub(crate) const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
 /// A request's body with its length: what s3s knows, else what the client says.
 pub(crate) fn sized(
@@ -48,10 +46,9 @@ pub(crate) fn sized(
     Ok((body, length))
 }
 
-/// Trailers of a request, also of one that came through `repair`.
-pub(crate) fn trailers<T>(request: &S3Request<T>) -> Option<TrailingHeaders> {
-    let mended = || request.extensions.get::<TrailingHeaders>().cloned();
-    request.trailing_headers.clone().or_else(mended)
+/// Trailers of a request, to be read once its body is.
+pub(crate) fn trailers<T>(request: &S3Request<T>) -> Option<Trailers> {
+    request.extensions.get::<Trailers>().cloned()
 }
 
 /// A body that can be read a second time, if it is short.
@@ -105,12 +102,12 @@ struct Put {
     attributes: VersionAttributes,
     sse: ForWrite,
     declared: Declared,
-    trailers: Option<TrailingHeaders>,
+    trailers: Option<Trailers>,
 }
 
 impl Put {
     fn request(&self, bucket: &Bucket, stream: ByteStream, length: u64) -> PutRequest {
-        let algorithm = self.declared.algorithm().unwrap_or(DEFAULT_CHECKSUM);
+        let algorithm = self.declared.algorithm().unwrap_or(DEFAULT_CHECKSUM.0);
         PutRequest {
             bucket: bucket.clone(),
             key: self.key.clone(),

@@ -47,6 +47,9 @@ pub(crate) fn finish(
         if code == "AuthorizationHeaderMalformed" {
             set_header(response, "x-amz-bucket-region", region);
         }
+    } else if let Some(xml) = state.answer() {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(xml);
     }
     set_header(response, "x-amz-request-id", &state.id);
     set_header(response, "x-amz-id-2", &state.host_id);
@@ -164,6 +167,19 @@ mod tests {
         finish(&mut response, &state(), &Method::GET, "/", "here");
         let body = response.body().bytes().expect("body");
         assert!(String::from_utf8_lossy(&body).contains("<Region>here</Region>"));
+    }
+
+    #[test]
+    fn a_handlers_own_document_is_the_answer_of_a_good_one_only() {
+        let state = state();
+        state.set_answer("<mine/>".into());
+        let mut response = Response::new(Body::from(String::from("theirs")));
+        finish(&mut response, &state, &Method::GET, "/", "here");
+        assert_eq!(response.body().bytes().as_deref(), Some(&b"<mine/>"[..]));
+        let mut response = error(s3_error!(NoSuchKey));
+        finish(&mut response, &state, &Method::GET, "/", "here");
+        let body = response.body().bytes().expect("body");
+        assert!(String::from_utf8_lossy(&body).contains("<Code>NoSuchKey</Code>"));
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! mending takes that route: it is mended and handed to a second service, which knows its identity
 //! already. Mending before the signature check would break it: SDKs sign these headers too.
 //! All other requests never come here.
+//!
+//! Text that is no ASCII, which S3 keeps in some headers and s3s's strings cannot hold, is set aside
+//! for the handler ([`TextHeaders`]).
 
 use crate::auth::Auth;
 use crate::identity::Identity;
@@ -14,6 +17,7 @@ use s3s::dto::{Range, Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::service::S3Service;
 use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
+use std::sync::Arc;
 
 /// The route.
 #[derive(Debug)]
@@ -57,11 +61,49 @@ fn repeats_metadata(headers: &HeaderMap) -> bool {
             .any(|n| is_user_metadata(n) && headers.get_all(n).iter().count() > 1)
 }
 
+/// System metadata that may be UTF-8: browsers write file names so.
+const TEXTS: [header::HeaderName; 3] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LANGUAGE,
+];
+
+/// Those of [`TEXTS`] that came as UTF-8 beyond ASCII, by lower-case name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextHeaders(Arc<[(String, String)]>);
+
+impl TextHeaders {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(String, String)> {
+        self.0.iter()
+    }
+}
+
+/// The text of a header that comes once, if it is any beyond ASCII.
+fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.as_bytes();
+    let text = std::str::from_utf8(value).ok().filter(|t| !t.is_ascii())?;
+    values.next().is_none().then(|| text.to_owned())
+}
+
+/// Takes UTF-8 out of the headers.
+pub(crate) fn set_text_aside(headers: &mut HeaderMap) -> TextHeaders {
+    let mut aside = Vec::new();
+    for name in &TEXTS {
+        if let Some(text) = text(headers, name) {
+            headers.remove(name);
+            aside.push((name.as_str().to_owned(), text));
+        }
+    }
+    TextHeaders(aside.into())
+}
+
 const DATES: [header::HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
 
 fn needs_mending(headers: &HeaderMap) -> bool {
     range_is_nonsense(headers)
         || DATES.iter().any(|name| date_is_nonsense(headers, name))
+        || TEXTS.iter().any(|name| text(headers, name).is_some())
         || repeats_metadata(headers)
 }
 
@@ -146,10 +188,9 @@ impl S3Route for Repair {
         *inner.extensions_mut() = request.extensions;
         inner.headers_mut().remove(header::AUTHORIZATION);
         mend(inner.headers_mut());
+        let text = set_text_aside(inner.headers_mut());
+        inner.extensions_mut().insert(text);
         inner.extensions_mut().insert(identity);
-        if let Some(trailers) = request.trailing_headers {
-            inner.extensions_mut().insert(trailers);
-        }
         let answer = self.inner.call(inner).await;
         let (head, body) = answer
             .map_err(|e| s3_error!(e, InternalError))?
@@ -189,9 +230,31 @@ mod tests {
             (&[("if-modified-since", "yesterday")][..], true),
             (&[("x-amz-meta-a", "1"), ("x-amz-meta-b", "2")][..], false),
             (&[("x-amz-meta-a", "1"), ("x-amz-meta-a", "2")][..], true),
+            (&[("content-disposition", "attachment")][..], false),
+            (&[("content-disposition", "filename=ä")][..], true),
+            (&[("x-amz-meta-a", "ä")][..], false),
         ] {
             assert_eq!(needs_mending(&headers(list)), needs, "{list:?}");
         }
+    }
+
+    #[test]
+    fn text_is_set_aside_where_s3_keeps_it() {
+        let mut map = headers(&[
+            ("content-disposition", "filename=ä"),
+            ("cache-control", "no-cache"),
+            ("x-amz-meta-a", "ä"),
+        ]);
+        let aside = set_text_aside(&mut map);
+        let kept: Vec<_> = aside.iter().cloned().collect();
+        assert_eq!(kept, [("content-disposition".into(), "filename=ä".into())]);
+        assert_eq!(map.len(), 2);
+        // Neither twice, nor what is no text.
+        let mut twice = headers(&[("content-language", "ä"), ("content-language", "ö")]);
+        assert_eq!(set_text_aside(&mut twice).iter().count(), 0);
+        let bytes = HeaderValue::from_bytes(b"\xff").expect("value");
+        twice.insert("content-language", bytes);
+        assert_eq!(set_text_aside(&mut twice).iter().count(), 0);
     }
 
     #[test]

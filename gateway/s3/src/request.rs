@@ -30,6 +30,7 @@ pub(crate) struct RequestState {
     handled: AtomicBool,
     received: AtomicU64,
     document: Mutex<Option<Vec<Bytes>>>,
+    answer: OnceLock<Bytes>,
 }
 
 impl RequestState {
@@ -60,6 +61,7 @@ impl RequestState {
             handled: AtomicBool::new(false),
             received: AtomicU64::new(0),
             document: Mutex::new(None),
+            answer: OnceLock::new(),
         }
     }
 
@@ -106,6 +108,13 @@ impl RequestState {
                 pieces.push(piece.clone());
             }
         }
+    }
+    /// The XML to answer in place of what s3s writes, where the answer is a good one.
+    pub(crate) fn set_answer(&self, xml: Bytes) {
+        self.answer.get_or_init(|| xml);
+    }
+    pub(crate) fn answer(&self) -> Option<Bytes> {
+        self.answer.get().cloned()
     }
     /// The body as it came, where it was kept.
     pub(crate) fn document(&self) -> Option<Vec<Bytes>> {

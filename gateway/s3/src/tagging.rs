@@ -1,11 +1,11 @@
 //! Tags of objects and buckets.
 
 use crate::checksum::check_document;
-use crate::error::from_engine;
+use crate::documents::{named, to_row};
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
 use crate::translate::{form_decode, read_version};
-use engine_core::meta::{BucketDocument, decode, encode};
-use engine_node::{Bucket, EngineError, Lookup};
+use engine_core::meta::BucketDocument;
+use engine_node::Bucket;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -24,8 +24,8 @@ fn invalid(message: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidTag, message)
 }
 
-/// Checks tags; `most` of them.
-fn check(tags: Tags, most: usize) -> S3Result<Tags> {
+/// Checks tags; `most` of them. Tags are a set: kept and answered by key.
+fn check(mut tags: Tags, most: usize) -> S3Result<Tags> {
     if tags.len() > most {
         let whose = if most == OBJECT_TAGS_MAX {
             "Object tags"
@@ -53,6 +53,7 @@ fn check(tags: Tags, most: usize) -> S3Result<Tags> {
             return Err(invalid("Cannot provide multiple Tags with the same key"));
         }
     }
+    tags.sort_unstable();
     Ok(tags)
 }
 
@@ -103,16 +104,8 @@ pub(crate) async fn get_object(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let found = fresh!(
-        gateway,
-        bucket,
-        gateway.engine.find(&bucket, &key, version, false).await
-    )?;
-    let row = match found {
-        Lookup::Found(found) => found.found.row,
-        Lookup::Marker(id, at) => return Err(crate::get_object::marker(&bucket, version, id, at)),
-        Lookup::Missing(refusal) => return Err(from_engine(EngineError::Refused(refusal))),
-    };
+    let found = gateway.find(&mut bucket, &key, version, false).await?;
+    let row = found.found.row;
     Ok(S3Response::new(GetObjectTaggingOutput {
         tag_set: to_set(row.attributes.tags),
         version_id: read_version(&bucket, row.version),
@@ -182,14 +175,10 @@ pub(crate) async fn get_bucket(
     cx: RequestContext,
     request: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
+    let kept: Option<Tags> = gateway
+        .kept(&cx, named!(request.input), BucketDocument::Tagging)
         .await?;
-    let Some(document) = bucket.row.documents.get(&BucketDocument::Tagging) else {
-        return Err(s3_error!(NoSuchTagSet, "The TagSet does not exist"));
-    };
-    let tags: Tags = decode(document).map_err(|e| s3_error!(e, InternalError))?;
+    let tags = kept.ok_or_else(|| s3_error!(NoSuchTagSet, "The TagSet does not exist"))?;
     Ok(S3Response::new(GetBucketTaggingOutput {
         tag_set: to_set(tags),
     }))
@@ -204,16 +193,9 @@ pub(crate) async fn put_bucket(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let tags = from_set(input.tagging.tag_set, BUCKET_TAGS_MAX)?;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    let document = Some(encode(&tags));
-    let set = gateway
-        .engine
-        .set_document(&bucket, BucketDocument::Tagging, document)
-        .await;
-    set.map_err(from_engine)?;
-    Ok(S3Response::new(PutBucketTaggingOutput::default()))
+    let bucket = gateway.named(&cx, named!(input)).await?;
+    let row = Some(to_row(&tags));
+    gateway.keep(bucket, BucketDocument::Tagging, row).await
 }
 
 /// DeleteBucketTagging.
@@ -222,16 +204,8 @@ pub(crate) async fn delete_bucket(
     cx: RequestContext,
     request: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    let input = request.input;
-    let bucket = gateway
-        .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
-        .await?;
-    let set = gateway
-        .engine
-        .set_document(&bucket, BucketDocument::Tagging, None)
-        .await;
-    set.map_err(from_engine)?;
-    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
+    let bucket = gateway.named(&cx, named!(request.input)).await?;
+    gateway.keep(bucket, BucketDocument::Tagging, None).await
 }
 
 #[cfg(test)]

@@ -24,7 +24,22 @@ pub(crate) struct Credentials {
     /// Root's access key.
     pub(crate) access_key: String,
     /// Root's secret.
-    pub(crate) secret_key: String,
+    #[serde(with = "wiped")]
+    pub(crate) secret_key: Zeroizing<String>,
+}
+
+/// A secret in JSON, which is wiped when dropped.
+mod wiped {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(text: &Zeroizing<String>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+        String::deserialize(from).map(Zeroizing::new)
+    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -58,7 +73,7 @@ impl Credentials {
             Some(pair) => pair,
             None => generated_pair()?,
         };
-        Ok(Self { cluster: cluster.to_string(), access_key, secret_key })
+        Ok(Self { cluster: cluster.to_string(), access_key, secret_key: Zeroizing::new(secret_key) })
     }
 
     /// Writes the file, 0600, durably; refuses to replace one.

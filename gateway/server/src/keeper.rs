@@ -1,61 +1,113 @@
 //! Keeps the drives: takes out of service what fails or no longer stands at its path, and puts back
-//! what has come back, while the process runs.
+//! what has come back, from the moment the first drive is open until the process ends.
 //!
 //! Order out: replicas (leaderships handed over first), shard store, lock. Order back: mark judged,
-//! an old copy's replicas thrown away, shard store, replicas, engine, keyring. Only this task does
-//! either, so neither happens twice at once.
+//! shard store, replicas (an older copy's are disowned, and made anew by their groups), engine,
+//! keyring. Only this task does either, so neither happens twice at once. Before the store is open
+//! there is no engine, and all else is the same: so a start waits for its drives as a running node
+//! does.
 
+use crate::ends::Remembered;
 use crate::shelf::{Place, Shelf, Shelved};
 use crate::shutdown::Ending;
 use engine_core::ports::{DriveFiles, ShardStore};
 use engine_disk::drives::readmit;
+use engine_disk::mark::Mark;
 use engine_disk::{Drive, SegmentStore};
 use engine_meta::metadata::Replicated;
+use engine_meta::service::Known;
 use engine_node::Engine;
+use engine_types::DriveId;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often every drive is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// What a replica keeps on a drive: thrown away where the drive is an old copy, whose votes may
-/// contradict votes it no longer knows of.
-const REPLICA_DIRECTORIES: [&str; 4] = ["replicas", "log", "snapshots", "tables"];
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// What the task works with.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    pub(crate) shelf: Arc<Shelf>,
-    pub(crate) metadata: Replicated,
-    pub(crate) engine: Engine,
-    pub(crate) options: engine_disk::Options,
+    shelf: Arc<Shelf>,
+    metadata: Replicated,
+    /// None while the store opens.
+    engine: Option<Engine>,
+    options: engine_disk::Options,
+    /// What the last drive in service said: who returns when none is left is judged by it.
+    sibling: Option<Mark>,
+    remembered: Remembered,
+    /// Older copies whose shards are being held against the stripe maps.
+    checked: BTreeSet<DriveId>,
 }
 
-/// Removes what an old copy must not vote with, durably, and says so in its mark. Blocking.
-pub(crate) fn discard_replicas(drive: &Drive) -> Result<(), String> {
-    tracing::warn!(drive = %drive.files().drive(), "an old copy of the drive: its replicas are made anew");
-    for directory in REPLICA_DIRECTORIES {
-        drive.files().remove(directory).map_err(|e| e.to_string())?;
+/// What the marks say of a drive that is about to be opened.
+pub(crate) fn known_of(mark: &Mark) -> Known {
+    Known {
+        old_copy: mark.stale,
+        log_end: mark.log_ends.get(&mark.uuid).copied().unwrap_or(0),
     }
-    drive.made_anew().map_err(|e| e.to_string())
+}
+
+/// An older copy's replicas are disowned: its mark need not say any more what it is. Blocking.
+pub(crate) fn settle(drive: &Drive) -> Result<(), String> {
+    if drive.mark().stale {
+        drive.made_anew().map_err(|e| e.to_string())?;
+    }
+    Ok(())
 }
 
 impl Keeper {
+    pub(crate) fn new(
+        shelf: Arc<Shelf>,
+        metadata: Replicated,
+        options: engine_disk::Options,
+    ) -> Self {
+        let (sibling, remembered, checked) = (None, Remembered::default(), BTreeSet::new());
+        Self {
+            shelf,
+            metadata,
+            engine: None,
+            options,
+            sibling,
+            remembered,
+            checked,
+        }
+    }
+
+    /// The store is open: from now on its engine is told as well.
+    pub(crate) fn serving(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
     /// Until the end begins.
-    pub(crate) async fn run(self, mut ending: Ending) {
+    pub(crate) async fn run(mut self, mut ending: Ending) {
         let mut tick = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 () = ending.begun() => return,
                 _ = tick.tick() => {}
             }
-            for place in self.shelf.places() {
-                match place.state {
-                    Ok(served) => self.look(&place.path, served).await,
-                    Err(ref why) => self.try_back(&place, why).await,
-                }
+            self.look_around().await;
+        }
+    }
+
+    /// Looks at every drive once.
+    pub(crate) async fn look_around(&mut self) {
+        if let Some(drive) = self.shelf.drives().first() {
+            self.sibling = Some(drive.mark());
+        }
+        for place in self.shelf.places() {
+            match place.state {
+                Ok(served) => self.look(&place.path, served).await,
+                Err(ref why) => self.try_back(&place, why).await,
             }
         }
+        self.remembered
+            .look(&self.shelf, self.metadata.node())
+            .await;
+        self.check_older_copies();
     }
 
     async fn look(&self, path: &Path, served: Shelved) {
@@ -64,11 +116,17 @@ impl Keeper {
         if here.unwrap_or(true) {
             return;
         }
-        let why = served.drive.files().failure().unwrap_or_else(|| "gone".into());
+        let why = served
+            .drive
+            .files()
+            .failure()
+            .unwrap_or_else(|| "gone".into());
         let id = served.id();
         self.metadata.node().drive_out(id, &why).await;
         // Whoever still holds the old store keeps its index open, and the drive could not be reopened.
-        self.engine.drives().remove(id);
+        if let Some(engine) = &self.engine {
+            engine.drives().remove(id);
+        }
         served.store.close().await;
         served.drive.release();
         self.shelf.set(path, Some(id), Err(why));
@@ -98,15 +156,16 @@ impl Keeper {
     }
 
     async fn reopen(&self, path: &Path) -> Result<Shelved, String> {
-        let sibling = self.shelf.drives().into_iter().next().ok_or("no drive is in service")?;
+        let sibling = self.sibling.clone().ok_or("no drive is in service")?;
         let (path, options) = (path.to_owned(), self.options);
         let opened = tokio::task::spawn_blocking(move || {
-            let drive = readmit(&path, &sibling.mark()).map_err(|e| e.to_string())?;
-            if drive.mark().stale {
-                discard_replicas(&drive)?;
-            }
-            let (store, _) = SegmentStore::open(drive.files().clone(), options).map_err(|e| e.to_string())?;
-            Ok(Shelved { drive: Arc::new(drive), store: Arc::new(store) })
+            let drive = readmit(&path, &sibling).map_err(|e| e.to_string())?;
+            let (store, _) =
+                SegmentStore::open(drive.files().clone(), options).map_err(|e| e.to_string())?;
+            Ok(Shelved {
+                drive: Arc::new(drive),
+                store: Arc::new(store),
+            })
         });
         opened.await.map_err(|e| e.to_string())?
     }
@@ -114,17 +173,68 @@ impl Keeper {
     /// Replicas first: a drive that cannot vote is not in service.
     async fn admit(&self, served: &Shelved) -> Result<(), String> {
         let id = served.id();
-        let mut rows = self.engine.drives().status().into_iter().map(|d| d.row);
-        let known = rows.find(|row| row.id == id);
-        let row = known.ok_or_else(|| format!("drive {id} is not in the layout; add it: datamesh drive add"))?;
-        self.metadata.node().drive_back(served.files()).await.map_err(|e| e.to_string())?;
-        self.engine.drives().add(row, Arc::clone(&served.store) as Arc<dyn ShardStore>, served.files());
+        let row = match &self.engine {
+            None => None,
+            Some(engine) => {
+                let mut rows = engine.drives().status().into_iter().map(|d| d.row);
+                let known = rows.find(|row| row.id == id);
+                Some(known.ok_or_else(|| {
+                    format!("drive {id} is not in the layout; add it: datamesh drive add")
+                })?)
+            }
+        };
+        let known = known_of(&served.drive.mark());
+        self.metadata
+            .node()
+            .drive_back_as(served.files(), known)
+            .await
+            .map_err(|e| e.to_string())?;
+        let drive = Arc::clone(&served.drive);
+        tokio::task::spawn_blocking(move || settle(&drive))
+            .await
+            .map_err(|e| e.to_string())??;
+        if let (Some(engine), Some(row)) = (&self.engine, row) {
+            // What was destroyed while it was away is erased on it before it is used.
+            if !engine
+                .keyring()
+                .bring_up(served.files())
+                .await
+                .map_err(|e| e.to_string())?
+            {
+                return Err("the keyring cannot be written to it".into());
+            }
+            engine.drives().add(
+                row,
+                Arc::clone(&served.store) as Arc<dyn ShardStore>,
+                served.files(),
+            );
+        }
         Ok(())
+    }
+
+    /// An older copy has none of the shards it was given since: they are found by holding the stripe
+    /// maps against it, and repaired.
+    fn check_older_copies(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let drives = self.metadata.node().status().drives;
+        let older = drives
+            .into_iter()
+            .filter(|d| d.old_copy.is_some())
+            .map(|d| d.drive);
+        let older: BTreeSet<DriveId> = older.collect();
+        self.checked.retain(|drive| older.contains(drive));
+        for drive in older {
+            if !self.checked.contains(&drive) && engine.scrub_start(Some(drive)).is_ok() {
+                tracing::info!(%drive, "an older copy of the drive: its shards are held against the stripe maps");
+                self.checked.insert(drive);
+            }
+        }
     }
 
     /// From now on the keyring's copies lie on the drives in service.
     async fn tell_keyring(&self) {
-        if let Err(error) = self.engine.keyring().set_holders(self.shelf.files()).await {
+        let Some(engine) = &self.engine else { return };
+        if let Err(error) = engine.keyring().set_holders(self.shelf.files()).await {
             tracing::warn!(%error, "keyring not copied to a drive that came back");
         }
     }

@@ -1,9 +1,10 @@
 //! The S3 port: accepts, speaks TLS or not, serves HTTP/1.1 and h2 with limits, drains on shutdown.
 
 use crate::config::TlsMode;
+use crate::door::Door;
 use crate::shutdown::{CUT_GRACE, Ending};
 use crate::tls::Certificate;
-use gateway_s3::front::{ConnectionInfo, S3Front};
+use gateway_s3::front::ConnectionInfo;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -24,8 +25,9 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most header lines of a request.
 pub(crate) const HEADERS_MAX: usize = 128;
-/// HTTP/1 read buffer: bounds the request head, and each piece of a body.
-pub(crate) const HTTP1_BUFFER_BYTES: usize = 256 << 10;
+/// HTTP/1 read buffer: bounds the request head, and each piece of a body. Also what is taken of an
+/// answer ahead of the socket: less than a frame, so that a client that stops reading holds one.
+pub(crate) const HTTP1_BUFFER_BYTES: usize = 48 << 10;
 /// Streams of one h2 connection at once.
 pub(crate) const H2_STREAMS_MAX: u32 = 128;
 /// h2: resets a client may cause before it is cut (CVE-2023-44487).
@@ -38,7 +40,7 @@ pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) mode: TlsMode,
     pub(crate) certificate: Option<Arc<Certificate>>,
-    pub(crate) front: Arc<S3Front>,
+    pub(crate) door: Arc<Door>,
 }
 
 impl Listener {
@@ -49,7 +51,7 @@ impl Listener {
         let serve = Arc::new(Serve {
             mode: self.mode,
             certificate: self.certificate,
-            front: self.front,
+            door: self.door,
             http: http(),
         });
         let cut = tokio_util::sync::CancellationToken::new();
@@ -78,10 +80,19 @@ impl Listener {
         }
         drop(self.socket);
         connections.close();
-        if tokio::time::timeout(drain, connections.wait()).await.is_err() {
-            tracing::warn!(left = connections.len(), "drain time is over; cutting what still runs");
+        if tokio::time::timeout(drain, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = connections.len(),
+                "drain time is over; cutting what still runs"
+            );
             cut.cancel();
-            if tokio::time::timeout(CUT_GRACE, connections.wait()).await.is_err() {
+            if tokio::time::timeout(CUT_GRACE, connections.wait())
+                .await
+                .is_err()
+            {
                 tracing::warn!(left = connections.len(), "connections did not end");
             }
         }
@@ -96,7 +107,8 @@ fn http() -> Builder<TokioExecutor> {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HTTP1_BUFFER_BYTES)
-        .half_close(false);
+        // Who has sent all may say so, and still hears the answer (RFC 9112, 9.6).
+        .half_close(true);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
@@ -112,7 +124,7 @@ fn http() -> Builder<TokioExecutor> {
 struct Serve {
     mode: TlsMode,
     certificate: Option<Arc<Certificate>>,
-    front: Arc<S3Front>,
+    door: Arc<Door>,
     http: Builder<TokioExecutor>,
 }
 
@@ -136,13 +148,19 @@ impl Serve {
             (Some(certificate), true) => {
                 let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                    Ok(Ok(stream)) => self.requests(stream, ConnectionInfo { peer, tls: true }, ending).await,
+                    Ok(Ok(stream)) => {
+                        self.requests(stream, ConnectionInfo { peer, tls: true }, ending)
+                            .await
+                    }
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
                     Err(_late) => tracing::debug!(%peer, "TLS handshake timed out"),
                 }
             }
             (None, true) => tracing::debug!(%peer, "TLS asked for without a certificate"),
-            (_, false) => self.requests(stream, ConnectionInfo { peer, tls: false }, ending).await,
+            (_, false) => {
+                self.requests(stream, ConnectionInfo { peer, tls: false }, ending)
+                    .await
+            }
         }
     }
 
@@ -150,11 +168,11 @@ impl Serve {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let front = Arc::clone(&self.front);
+        let door = Arc::clone(&self.door);
         let service = service_fn(move |request| {
-            let front = Arc::clone(&front);
+            let door = Arc::clone(&door);
             let info = info.clone();
-            async move { Ok::<_, std::convert::Infallible>(front.call(request, info).await) }
+            async move { Ok::<_, std::convert::Infallible>(door.call(request, info).await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -168,5 +186,55 @@ impl Serve {
         if let Err(error) = result {
             tracing::debug!(%error, "connection ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::{Request, Response, body::Incoming};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+
+    /// Turns in which hyper would see the end of the client's bytes.
+    const TURNS: usize = 64;
+
+    #[tokio::test]
+    async fn a_client_that_shut_its_sending_side_gets_its_answer() {
+        let (started, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let signals = (Arc::clone(&started), Arc::clone(&release));
+        let service = service_fn(move |_request: Request<Incoming>| {
+            let (started, release) = signals.clone();
+            async move {
+                started.notify_one();
+                release.notified().await;
+                Ok::<_, std::convert::Infallible>(Response::new("the answer".to_owned()))
+            }
+        });
+        let (mut client, server) = tokio::io::duplex(4096);
+        let serve = http();
+        let talk = async move {
+            client
+                .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                .await
+                .expect("sent");
+            started.notified().await;
+            client.shutdown().await.expect("shut");
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            release.notify_one();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("answer");
+            answer
+        };
+        let connection = serve.serve_connection(TokioIo::new(server), service);
+        let both = async { tokio::join!(connection, talk) };
+        let limit = Duration::from_secs(10);
+        let (ended, answer) = tokio::time::timeout(limit, both).await.expect("in time");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("the answer"),
+            "{answer:?} {ended:?}"
+        );
     }
 }

@@ -3,8 +3,9 @@
 
 use engine_core::ports::DriveFiles;
 use engine_disk::{Drive, SegmentStore};
-use engine_types::DriveId;
+use engine_types::{DriveId, DriveUuid};
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +40,11 @@ pub(crate) struct Place {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf(RwLock<Vec<Place>>);
+pub(crate) struct Shelf {
+    places: RwLock<Vec<Place>>,
+    /// Every drive that was ever in service here.
+    uuids: RwLock<BTreeMap<DriveId, DriveUuid>>,
+}
 
 impl Shelf {
     pub(crate) fn add(&self, drive: Arc<Drive>, store: Arc<SegmentStore>) {
@@ -50,7 +55,11 @@ impl Shelf {
 
     /// What stands at `path` now; `drive` as far as it is known.
     pub(crate) fn set(&self, path: &Path, drive: Option<DriveId>, state: Result<Shelved, String>) {
-        let mut places = self.0.write();
+        if let Ok(served) = &state {
+            let mut uuids = self.uuids.write();
+            uuids.insert(served.id(), served.drive.files().uuid());
+        }
+        let mut places = self.places.write();
         match places.iter_mut().find(|p| p.path == path) {
             Some(place) => {
                 place.drive = drive.or(place.drive);
@@ -66,12 +75,24 @@ impl Shelf {
 
     /// Forgets a path: its drive has left for good.
     pub(crate) fn forget(&self, path: &Path) {
-        self.0.write().retain(|p| p.path != path);
+        self.places.write().retain(|p| p.path != path);
     }
 
     /// Every path.
     pub(crate) fn places(&self) -> Vec<Place> {
-        self.0.read().clone()
+        self.places.read().clone()
+    }
+
+    /// Paths without a drive in service, and why.
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        let places = self.places();
+        let why = |p: &Place| Some(format!("{}: {}", p.path.display(), p.state.as_ref().err()?));
+        places.iter().filter_map(why).collect()
+    }
+
+    /// Which drive has which number, of all that were ever in service here.
+    pub(crate) fn uuids(&self) -> BTreeMap<DriveId, DriveUuid> {
+        self.uuids.read().clone()
     }
 
     /// Drives in service.

@@ -29,11 +29,6 @@ impl Ending {
         // A dropped sender is the end as well.
         let _gone = self.0.wait_for(|ending| *ending).await;
     }
-
-    /// Has it?
-    pub(crate) fn has_begun(&self) -> bool {
-        *self.0.borrow()
-    }
 }
 
 /// SIGTERM or SIGINT.

@@ -4,25 +4,26 @@
 use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::credentials::{Credentials, key_file};
-use crate::keeper::discard_replicas;
+use crate::keeper::{Keeper, LOOK, known_of, settle};
+use crate::majority::{fill, wait_for_majority};
+use crate::paths::{Opening, open_paths, pending};
 use crate::shelf::Shelf;
 use crate::system::{SystemClock, SystemEntropy};
 use engine_core::placement::{DriveState as LayoutState, Layout, LayoutDrive};
-use engine_core::ports::{Clock, DriveFiles, Entropy, ShardStore};
+use engine_core::ports::{Clock, DriveFiles, Entropy, MetaError, ShardStore};
 use engine_core::stripes::Geometry;
-use engine_disk::drives::{NewDrive, first_boot};
-use engine_disk::{Drive, DriveState, Opened, SegmentStore, open_drives};
+use engine_disk::{Drive, DriveState, SegmentStore};
 use engine_meta::log::LogOptions;
 use engine_meta::metadata::Replicated;
 use engine_meta::service::MetaOptions;
 use engine_node::{
     Engine, EngineOptions, EngineParts, Keyring, KeyringLock, NewCluster, Secret, bootstrap,
 };
-use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
-use std::path::{Path, PathBuf};
+use engine_types::{BootId, ClusterId, DriveId, NodeId};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// The only node until nodes join.
 pub(crate) const NODE: NodeId = NodeId(1);
@@ -33,12 +34,18 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the store did not open; says what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct StoreError(String);
+pub(crate) enum StoreError {
+    /// Trying again would not help.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing is wrong that the return of a drive would not mend.
+    #[error("{0}")]
+    Waiting(String),
+}
 
 impl StoreError {
-    fn because(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
+    pub(crate) fn because(error: impl std::fmt::Display) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 
@@ -52,72 +59,77 @@ pub(crate) struct Store {
     pub(crate) boot: BootId,
     /// Root's keys, on the first start only: shown once.
     pub(crate) first: Option<Credentials>,
-}
-
-/// Drives that opened, and what a first start has to say.
-struct Opening {
-    boot: BootId,
-    cluster: ClusterId,
-    drives: Vec<Arc<Drive>>,
-    /// Paths that are not in use, and why.
-    out: Vec<(PathBuf, String)>,
-    first: Option<Credentials>,
-}
-
-impl Opening {
-    /// A first start, also one that goes on where another was cut off. Not whenever a mark says
-    /// `forming`: once the credentials stand Bootstrap is committed, and a drive that was being
-    /// added when the process died must never found a second cluster.
-    fn forming(&self) -> bool {
-        self.first.is_some()
-    }
+    /// To be run from now on.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl Store {
-    /// `health` is told what is missing as soon as it is known: metadata may then wait for a majority.
+    /// Opens, and waits as long as it takes for drives that are missing: `health` is told which and
+    /// why, as soon as that is known and again whenever it changes.
     pub(crate) async fn open(config: &Config, health: &Health) -> Result<Self, StoreError> {
+        let mut told = String::new();
+        loop {
+            let shelf = Arc::new(Shelf::default());
+            let opened = Self::attempt(config, health, &shelf).await;
+            let Err(StoreError::Waiting(why)) = opened else {
+                return opened;
+            };
+            // What this attempt holds must be free for the next.
+            for shelved in shelf.all() {
+                shelved.store.close().await;
+                shelved.drive.release();
+            }
+            health.set(Phase::Starting { doing: why.clone() });
+            if told != why {
+                tracing::error!(reason = why, "the store cannot be opened yet; trying again");
+                told = why;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn attempt(
+        config: &Config,
+        health: &Health,
+        shelf: &Arc<Shelf>,
+    ) -> Result<Self, StoreError> {
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
             (Arc::new(SystemClock::new()), Arc::new(SystemEntropy::new()));
         let opening = {
             let (config, entropy) = (config.clone(), Arc::clone(&entropy));
             blocking(move || open_paths(&config, entropy.as_ref())).await?
         };
-        let left_out: Vec<String> = opening.out.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
-        health.set_left_out(&left_out);
         let lock = keyring_lock(config, opening.first.is_some())?;
-        let files: Vec<Arc<dyn DriveFiles>> =
-            opening.drives.iter().map(|d| Arc::new(d.files().clone()) as Arc<dyn DriveFiles>).collect();
-        let options = MetaOptions {
-            node: NODE.0.into(),
-            voters: voters(config.drives.len()),
-            log: LogOptions { boot: opening.boot.0, ..LogOptions::default() },
-            ..MetaOptions::default()
-        };
-        let metadata =
-            Replicated::open(files.clone(), options, Arc::clone(&clock), Arc::clone(&entropy)).await.map_err(StoreError::because)?;
+        fill(shelf, &opening, disk_options(config)).await?;
+        health.set_left_out(&shelf.left_out());
+        let time = (Arc::clone(&clock), Arc::clone(&entropy));
+        let metadata = open_metadata(config, opening.boot, shelf, time).await?;
         if opening.forming() {
-            metadata.node().bootstrap().await.map_err(StoreError::because)?;
+            metadata
+                .node()
+                .bootstrap()
+                .await
+                .map_err(StoreError::because)?;
         }
-        health.set(Phase::Starting { doing: "waiting for a majority of the metadata's replicas".into() });
-        metadata.node().wait_ready().await.map_err(|e| missing_drives(&e, &left_out))?;
-        let stores = open_stores(&opening.drives, disk_options(config)).await?;
-        let parts = Parts { clock, entropy, files, lock, config };
-        let engine = start_engine(&opening, &metadata, &stores, parts).await?;
-        let shelf = Arc::new(Shelf::default());
-        for (drive, store) in opening.drives.into_iter().zip(stores) {
-            match store {
-                Ok(store) => shelf.add(drive, store),
-                Err(why) => {
-                    let path = drive.files().root().path().to_owned();
-                    drive.files().fail(&why);
-                    metadata.node().drive_out(drive.files().drive(), &why).await;
-                    drive.release();
-                    shelf.set(&path, Some(drive.files().drive()), Err(why));
-                }
-            }
-        }
-        opening.out.into_iter().for_each(|(path, why)| shelf.set(&path, None, Err(why)));
-        let store = Self { engine, metadata, shelf, boot: opening.boot, first: opening.first };
+        let mut keeper = Keeper::new(Arc::clone(shelf), metadata.clone(), disk_options(config));
+        wait_for_majority(&mut keeper, &metadata, shelf, health).await?;
+        let parts = Parts {
+            clock,
+            entropy,
+            lock,
+            config,
+        };
+        let engine = start_engine(&opening, &metadata, shelf, parts).await?;
+        let keeper = keeper.serving(engine.clone());
+        let shelf = Arc::clone(shelf);
+        let store = Self {
+            engine,
+            metadata,
+            shelf,
+            boot: opening.boot,
+            first: opening.first,
+            keeper: Some(keeper),
+        };
         store.settle(&config.credentials_file).await?;
         Ok(store)
     }
@@ -127,12 +139,18 @@ impl Store {
         let (file, first) = (credentials.to_path_buf(), self.first.clone());
         let drives = self.shelf.drives();
         blocking(move || {
-            if let Some(first) = first {
-                first.write_new(&file).map_err(StoreError::because)?;
-                std::fs::remove_file(pending(&file)).map_err(StoreError::because)?;
-            }
-            for drive in drives.iter().filter(|d| d.mark().state == DriveState::Forming) {
-                drive.set_state(DriveState::InService).map_err(StoreError::because)?;
+            // Later ones are settled by the layout (`admin/departures`): a drive whose addition was
+            // cut off must be told from one that left the layout.
+            let Some(first) = first else { return Ok(()) };
+            first.write_new(&file).map_err(StoreError::because)?;
+            std::fs::remove_file(pending(&file)).map_err(StoreError::because)?;
+            for drive in drives
+                .iter()
+                .filter(|d| d.mark().state == DriveState::Forming)
+            {
+                drive
+                    .set_state(DriveState::InService)
+                    .map_err(StoreError::because)?;
             }
             Ok(())
         })
@@ -144,150 +162,88 @@ impl Store {
         if !self.engine.shutdown(ENGINE_PATIENCE).await {
             tracing::warn!("background work did not end in time");
         }
-        self.metadata.node().shutdown().await;
+        let node = self.metadata.node();
+        node.shutdown().await;
+        crate::ends::tell(&self.shelf, &node.log_ends()).await;
         for shelved in self.shelf.all() {
             shelved.store.close().await;
         }
     }
 }
 
-/// No majority: the drives that are missing are the reason.
-fn missing_drives(error: &engine_core::ports::MetaError, left_out: &[String]) -> StoreError {
-    match left_out {
-        [] => StoreError::because(error),
-        some => StoreError(format!("{error}; not in use: {}", some.join("; "))),
-    }
+/// Opens the replicas on the drives of the shelf; those of older copies are disowned.
+async fn open_metadata(
+    config: &Config,
+    boot: BootId,
+    shelf: &Shelf,
+    (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
+) -> Result<Replicated, StoreError> {
+    let drives = shelf.drives();
+    let known = |drive: &Arc<Drive>| (drive.files().drive(), known_of(&drive.mark()));
+    let options = MetaOptions {
+        node: NODE.0.into(),
+        voters: voters(config.drives.len()),
+        log: LogOptions {
+            boot: boot.0,
+            ..LogOptions::default()
+        },
+        known: drives.iter().map(known).collect(),
+        ..MetaOptions::default()
+    };
+    let opened = Replicated::open(shelf.files(), options, clock, entropy).await;
+    let metadata = opened.map_err(|error| match error {
+        MetaError::Damaged(why) if !shelf.left_out().is_empty() => StoreError::Waiting(why),
+        error => StoreError::because(error),
+    })?;
+    // One whose log did not open has not been judged.
+    let status = metadata.node().status().drives.into_iter();
+    let judged: BTreeSet<DriveId> = status
+        .filter(|d| d.out.is_none())
+        .map(|d| d.drive)
+        .collect();
+    blocking(move || {
+        let mut settling = drives
+            .iter()
+            .filter(|d| judged.contains(&d.files().drive()));
+        settling.try_for_each(|drive| settle(drive).map_err(StoreError::Refused))
+    })
+    .await?;
+    Ok(metadata)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(StoreError::because)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(StoreError::because)?
 }
 
 /// 2m+1 voters, as many as there are drives for (an odd number).
-fn voters(drives: usize) -> usize {
+pub(crate) fn voters(drives: usize) -> usize {
     let m = Geometry::for_drives(drives).map_or(0, |g| usize::from(g.m));
     (2 * m + 1).min(drives.saturating_sub(1) | 1)
 }
 
-/// Where the keys of a first start wait until Bootstrap is committed: a start that is cut off
-/// resumes with the same ones.
-fn pending(credentials: &Path) -> PathBuf {
-    credentials.with_extension("pending")
-}
-
-fn open_paths(config: &Config, entropy: &dyn Entropy) -> Result<Opening, StoreError> {
-    let standing = Credentials::read(&config.credentials_file).map_err(StoreError::because)?;
-    let named = match &standing {
-        None => None,
-        Some(c) => Some(c.cluster.parse::<ClusterId>().map_err(|_e| {
-            StoreError(format!("{}: names no cluster id", config.credentials_file.display()))
-        })?),
-    };
-    for path in &config.drives {
-        if !path.is_dir() {
-            tracing::warn!(path = %path.display(), "no such directory");
-        }
-    }
-    match open_drives(&config.drives, named) {
-        Opened::FirstStart { resumed, empty, forming } => {
-            let mut drives = forming;
-            let cluster = resumed.unwrap_or_else(|| {
-                let mut id = [0; 16];
-                entropy.fill(&mut id);
-                ClusterId(id)
-            });
-            let first = first_credentials(config, cluster)?;
-            let mut number = drives.iter().map(|d| d.mark().drive.0).max().unwrap_or(0);
-            for path in empty {
-                number += 1;
-                let mut uuid = [0; 16];
-                entropy.fill(&mut uuid);
-                let new = NewDrive { uuid: DriveUuid(uuid), drive: DriveId(number), cluster, node: NODE };
-                drives.push(path.form(new).map_err(StoreError::because)?);
-            }
-            let (boot, drives) = first_boot(drives);
-            let drives = drives.into_iter().map(|d| d.map(Arc::new)).collect::<Result<Vec<_>, _>>();
-            Ok(Opening { boot, cluster, drives: drives.map_err(StoreError::because)?, out: Vec::new(), first: Some(first) })
-        }
-        Opened::Started { boot, drives } => started(config, boot, drives),
-    }
-}
-
-fn started(
-    config: &Config,
-    boot: BootId,
-    outcomes: Vec<Result<Drive, engine_disk::MarkError>>,
-) -> Result<Opening, StoreError> {
-    let (mut drives, mut out) = (Vec::new(), Vec::new());
-    for (path, outcome) in config.drives.iter().zip(outcomes) {
-        match outcome {
-            Ok(drive) => drives.push(Arc::new(drive)),
-            Err(error) => {
-                tracing::error!(%error, "drive left out");
-                out.push((path.clone(), error.to_string()));
-            }
-        }
-    }
-    let old: Vec<&Arc<Drive>> = drives.iter().filter(|d| d.mark().stale).collect();
-    // Throwing away more replicas than a group can lose would throw away what was acknowledged.
-    let bearable = voters(config.drives.len()) / 2;
-    if old.len() > bearable {
-        let names: Vec<String> = old.iter().map(|d| d.files().root().path().display().to_string()).collect();
-        return Err(StoreError(format!(
-            "{} drives are old copies ({}); at most {bearable} can be made anew from the others. Bring the newer ones back",
-            names.len(),
-            names.join(", "),
-        )));
-    }
-    for drive in old {
-        discard_replicas(drive).map_err(StoreError)?;
-    }
-    let Some(drive) = drives.first() else {
-        let why: Vec<String> = out.into_iter().map(|(_, why)| why).collect();
-        return Err(StoreError(format!("no drive can be used: {}", why.join("; "))));
-    };
-    let cluster = drive.mark().cluster;
-    Ok(Opening { boot, cluster, drives, out, first: None })
-}
-
-/// The root keys of a first start: those a start that was cut off has chosen, or new ones, kept
-/// aside durably before anything is committed under them.
-fn first_credentials(config: &Config, cluster: ClusterId) -> Result<Credentials, StoreError> {
-    let aside = pending(&config.credentials_file);
-    if let Some(kept) = Credentials::read(&aside).map_err(StoreError::because)? {
-        if kept.cluster == cluster.to_string() {
-            return Ok(kept);
-        }
-        std::fs::remove_file(&aside).map_err(StoreError::because)?;
-    }
-    let given = (std::env::var("DATAMESH_ROOT_ACCESS_KEY").ok(), std::env::var("DATAMESH_ROOT_SECRET_KEY").ok());
-    let given = match given {
-        (Some(access), Some(secret)) => {
-            crate::config::check_key_pair("DATAMESH_ROOT_ACCESS_KEY", &access, &secret).map_err(StoreError::because)?;
-            Some((access, secret))
-        }
-        (None, None) => None,
-        _ => return Err(StoreError("set both DATAMESH_ROOT_ACCESS_KEY and DATAMESH_ROOT_SECRET_KEY, or neither".into())),
-    };
-    let made = Credentials::first(cluster, given).map_err(StoreError::because)?;
-    made.write_new(&aside).map_err(StoreError::because)?;
-    Ok(made)
-}
-
-fn keyring_lock(config: &Config, first: bool) -> Result<KeyringLock, StoreError> {
+/// `may_make`: a key file that is not there is made.
+pub(crate) fn keyring_lock(config: &Config, may_make: bool) -> Result<KeyringLock, StoreError> {
     if let Some(file) = &config.key_file {
-        return Ok(KeyringLock::KeyFile(key_file(file, first).map_err(StoreError::because)?));
+        return Ok(KeyringLock::KeyFile(
+            key_file(file, may_make).map_err(StoreError::because)?,
+        ));
     }
-    let file = config.passphrase_file.as_ref().ok_or_else(|| StoreError("key_file: not set".into()))?;
-    let text = std::fs::read_to_string(file).map_err(|e| StoreError(format!("{}: {e}", file.display())))?;
-    Ok(KeyringLock::Passphrase(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+    let words = config.passphrase().map_err(StoreError::because)?;
+    words
+        .map(KeyringLock::Passphrase)
+        .ok_or_else(|| StoreError::Refused("key_file: not set".into()))
 }
 
 /// How shard stores are set.
 pub(crate) fn disk_options(config: &Config) -> engine_disk::Options {
-    let mut options = engine_disk::Options { segment_bytes: config.segment_bytes, ..engine_disk::Options::default() };
+    let mut options = engine_disk::Options {
+        segment_bytes: config.segment_bytes,
+        ..engine_disk::Options::default()
+    };
     if config.reserve_bytes > 0 {
         options.reserve_percent = 0;
         options.reserve_bytes_min = config.reserve_bytes;
@@ -295,22 +251,9 @@ pub(crate) fn disk_options(config: &Config) -> engine_disk::Options {
     options
 }
 
-/// A drive whose shards do not open does not stop the others: its error is its state.
-async fn open_stores(
-    drives: &[Arc<Drive>],
-    options: engine_disk::Options,
-) -> Result<Vec<Result<Arc<SegmentStore>, String>>, StoreError> {
-    let opening = drives.iter().map(|drive| {
-        let files = drive.files().clone();
-        blocking(move || Ok(SegmentStore::open(files, options).map(|(store, _)| Arc::new(store)).map_err(|e| e.to_string())))
-    });
-    futures::future::join_all(opening).await.into_iter().collect()
-}
-
 struct Parts<'a> {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    files: Vec<Arc<dyn DriveFiles>>,
     lock: KeyringLock,
     config: &'a Config,
 }
@@ -318,10 +261,14 @@ struct Parts<'a> {
 async fn start_engine(
     opening: &Opening,
     metadata: &Replicated,
-    stores: &[Result<Arc<SegmentStore>, String>],
+    shelf: &Shelf,
     parts: Parts<'_>,
 ) -> Result<Engine, StoreError> {
-    let (holders, clock, entropy) = (parts.files.clone(), Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+    let (holders, clock, entropy) = (
+        shelf.files(),
+        Arc::clone(&parts.clock),
+        Arc::clone(&parts.entropy),
+    );
     // Only a first start may make a keyring: elsewhere its absence must be an error, not a new key.
     let keyring = if opening.forming() {
         Keyring::open_or_create(holders, parts.lock, entropy, clock).await
@@ -329,27 +276,43 @@ async fn start_engine(
         Keyring::open(holders, parts.lock, entropy, clock).await
     };
     let keyring = Arc::new(keyring.map_err(StoreError::because)?);
-    let served: Vec<(&Arc<Drive>, &Arc<SegmentStore>)> =
-        opening.drives.iter().zip(stores).filter_map(|(drive, store)| Some((drive, store.as_ref().ok()?))).collect();
-    let rows: Vec<LayoutDrive> = served.iter().map(|(drive, store)| row(drive, store, &parts.config.zone)).collect();
+    keyring.set_voters(crate::holders::control_voters(metadata));
+    let served = shelf.all();
+    let rows: Vec<LayoutDrive> = served
+        .iter()
+        .map(|s| row(&s.drive, &s.store, &parts.config.zone))
+        .collect();
     if let Some(first) = &opening.first {
         let new = NewCluster {
             cluster: opening.cluster,
-            layout: Layout { version: 1, drives: rows.clone() },
+            layout: Layout {
+                version: 1,
+                drives: rows.clone(),
+            },
             partitions: DATA_PARTITIONS,
             root: (root_id(opening.cluster), "root".into(), String::new()),
             access_key: first.access_key.clone(),
-            secret: Secret(Zeroizing::new(first.secret_key.clone())),
+            secret: Secret(first.secret_key.clone()),
         };
         let made = bootstrap(metadata, &keyring, parts.entropy.as_ref(), new).await;
         made.map_err(StoreError::because)?;
     }
-    let drives = rows.into_iter().zip(&served).map(|(row, (drive, store))| {
-        let files: Arc<dyn DriveFiles> = Arc::new(drive.files().clone());
-        (row, Arc::clone(store) as Arc<dyn ShardStore>, files)
+    let drives = rows.into_iter().zip(&served).map(|(row, served)| {
+        (
+            row,
+            Arc::clone(&served.store) as Arc<dyn ShardStore>,
+            served.files(),
+        )
     });
     let buffers = usize::try_from(parts.config.upload_buffer_bytes).unwrap_or(usize::MAX);
-    let options = EngineOptions { buffer_bytes: buffers, ..EngineOptions::default() };
+    let options = EngineOptions {
+        buffer_bytes: buffers,
+        pack_age: Duration::from_secs(parts.config.pack_age_s),
+        pack_bytes_min: parts.config.pack_bytes_min,
+        scrub_within: Duration::from_hours(parts.config.scrub_days * 24),
+        scrub_bytes_per_s_min: parts.config.scrub_bytes_per_s_min,
+        ..EngineOptions::default()
+    };
     let parts = EngineParts {
         node: NODE,
         boot: opening.boot,

@@ -1,8 +1,8 @@
 //! Commands and answers.
 
 use super::{
-    BucketDocument, BucketRef, BucketRow, ControlChange, ManifestEntry, PartKey, Stripe, VersionAttributes,
-    VersionRow, Versioning,
+    BucketDocument, BucketRef, BucketRow, ControlChange, ManifestEntry, PartKey, Refusal, Stripe,
+    VersionAttributes, VersionRow, Versioning,
 };
 use engine_types::{
     BootId, BucketId, Checksum, ChecksumAlgorithm, ChecksumType, CommandId, DataId, ETag, NodeId, ObjectKey,
@@ -136,6 +136,8 @@ pub struct PutPart {
     pub part: NewPart,
     /// Additional checksum.
     pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    /// The one the client sent, where that is of another algorithm.
+    pub declared: Option<(ChecksumAlgorithm, Vec<u8>)>,
     /// Who pays.
     pub charged_to: engine_types::ChargedTo,
 }
@@ -295,6 +297,32 @@ pub enum Change {
     },
     /// W = min(oldest open birth of unfenced boots, stamp − 60 s), never back.
     AdvanceWatermark,
+    /// Compare-and-set of how a part's data key is wrapped: after a key was rotated.
+    Rewrap {
+        /// Owner bucket.
+        bucket: BucketId,
+        /// Key.
+        key: ObjectKey,
+        /// Part.
+        data: DataId,
+        /// As it was read; anything else answers `Changed`.
+        from: Box<PartKey>,
+        /// The same data key, wrapped anew.
+        to: Box<PartKey>,
+    },
+    /// Names the members of a durable pack.
+    Pack(Box<super::NewPack>),
+    /// To a pack's maker: another partition begins (before a key range moves there) or ceases to have
+    /// rows that point into the pack. Done already: `Done`. To begin on a pack that is dead or
+    /// unknown is refused with `Changed`.
+    PackOwner {
+        /// Which pack.
+        pack: engine_types::PackId,
+        /// Who.
+        owner: engine_types::PartitionId,
+        /// It begins.
+        holds: bool,
+    },
 }
 
 /// What came of a command.
@@ -327,74 +355,13 @@ pub enum Answer {
     Part(super::UploadPartRow),
     /// The watermark now.
     Watermark(Stamp),
-}
-
-/// Why a command changed nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// The bucket is gone or its configuration moved: look it up again.
-    #[error("bucket is gone or its configuration changed")]
-    StaleBucket,
-    /// No such bucket.
-    #[error("no such bucket")]
-    NoSuchBucket,
-    /// Has versions.
-    #[error("bucket is not empty")]
-    BucketNotEmpty,
-    /// Name taken.
-    #[error("bucket name is taken")]
-    BucketExists {
-        /// By the asker.
-        owned: bool,
+    /// To `AllotDrive`: the number.
+    Drive(engine_types::DriveId),
+    /// To `Pack`.
+    Packed {
+        /// Members whose rows now point into it.
+        packed: u32,
+        /// Those left out: they changed since they were read.
+        left_out: u32,
     },
-    /// Another step on this bucket is under way.
-    #[error("bucket is being created or deleted")]
-    BucketBusy,
-    /// No such key.
-    #[error("no such key")]
-    NoSuchKey,
-    /// No such version.
-    #[error("no such version")]
-    NoSuchVersion,
-    /// No such upload.
-    #[error("no such upload")]
-    NoSuchUpload,
-    /// A delete marker has no tags, ACL or bytes.
-    #[error("version is a delete marker")]
-    IsDeleteMarker,
-    /// A condition did not hold.
-    #[error("precondition failed")]
-    PreconditionFailed,
-    /// What was read has changed: read and decide again.
-    #[error("changed since it was read")]
-    Changed,
-    /// An id was born before the watermark or is in use already, or a command before D: begin anew.
-    /// Says nothing of whether the same command was applied earlier, so the one refusal on which a
-    /// writer must not delete its shards: the orphan look-up judges them.
-    #[error("id is too old")]
-    TooOld,
-    /// The boot was fenced.
-    #[error("boot is fenced")]
-    Fenced,
-    /// No such account.
-    #[error("no such account")]
-    NoSuchAccount,
-    /// No such access key.
-    #[error("no such access key")]
-    NoSuchAccessKey,
-    /// The access key belongs to another account.
-    #[error("access key is taken")]
-    AccessKeyExists,
-    /// Bootstrap of another cluster.
-    #[error("already part of another cluster")]
-    OtherCluster,
-    /// Not bootstrapped yet, or command for another kind of partition.
-    #[error("not for this partition")]
-    WrongPartition,
-    /// A new version would share bytes with the one it is made from: copy the bytes instead.
-    #[error("bytes cannot be shared by two versions")]
-    NeedsCopy,
-    /// The e-mail address belongs to another account.
-    #[error("e-mail address is taken")]
-    EmailTaken,
 }

@@ -176,8 +176,13 @@ pub enum ControlChange {
         /// Which life of it.
         id: BucketId,
     },
-    /// Replaces the layout if its version is one more than the present.
-    PutLayout(crate::placement::Layout),
+    /// Changes the layout, if its version is still this one; else `Changed`.
+    ChangeLayout {
+        /// As it was read.
+        version: u64,
+        /// What to change.
+        change: Box<crate::placement::LayoutChange>,
+    },
     /// Makes a named key or moves it to a new version.
     PutKmsKey {
         /// Name.
@@ -185,4 +190,12 @@ pub enum ControlChange {
         /// Version, already durable in the keyring.
         current: KeyVersionId,
     },
+    /// A number for a new drive, never given before; answers `Drive`. One that is not used for
+    /// long ([`OPEN_DRIVE_NUMBERS_MAX`] later ones) is void.
+    AllotDrive,
+    /// These key versions are destroyed: no import may bring them back, no drive may keep them.
+    DestroyKeys(Vec<KeyVersionId>),
 }
+
+/// Numbers given to drives that are not in the layout yet.
+pub const OPEN_DRIVE_NUMBERS_MAX: usize = 64;

@@ -7,26 +7,35 @@
 mod bucket;
 mod command;
 mod control;
+mod control_query;
 mod object;
+mod pack;
 mod query;
+mod refusal;
 
 pub use bucket::{BucketDocument, BucketRef, BucketRow, Versioning};
 pub use command::{
     Answer, Change, Command, Condition, CreateUpload, Delete, EtagMatch, NewPart,
-    NewPlace, PutPart, PutVersion, Refusal, CompleteUpload,
+    NewPlace, PutPart, PutVersion, CompleteUpload,
 };
 pub use control::{
     AccessKeyRow, AccessKeyState, AccountRow, BucketName as BucketNameRow, BucketState, KeyVersionId,
-    KmsKeyRow, Bootstrap, ControlChange,
+    KmsKeyRow, Bootstrap, ControlChange, OPEN_DRIVE_NUMBERS_MAX,
 };
+pub use control_query::{ControlQuery, ControlReply};
 pub use object::{
     Body, Encryption, ManifestEntry, PartKey, PartRow, Place, Slot, Stripe, UploadPartRow, UploadRow,
     VersionAttributes, VersionKind, VersionRow, MANIFEST_CHUNK_ENTRIES, STRIPE_CHUNK,
 };
+pub use pack::{
+    Contents, NewPack, PACK_BYTES_MAX, PACK_LIVE_PERCENT, PACK_MEMBERS_MAX, PACK_PAGE_MAX, PACKS,
+    PackMember, PackQuery, PackReply, PackRow, UnpackedRow, pack_data, pack_key, shard_owner, shard_place,
+};
 pub use query::{
-    BodyStart, BootRow, ControlQuery, ControlReply, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedVersion,
+    BodyStart, BootRow, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedVersion,
     PartFound, Query, Reply, UploadsPage, PartsPage, VersionsPage, ListedUpload,
 };
+pub use refusal::Refusal;
 
 use serde::{Serialize, de::DeserializeOwned};
 

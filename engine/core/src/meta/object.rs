@@ -3,7 +3,7 @@
 use super::control::KeyVersionId;
 use engine_types::{
     AccountId, ChargedTo, Checksum, ChecksumAlgorithm, ChecksumType, CopyToken, DataId, DriveId, ETag,
-    PackId, Stamp, StorageClass, UploadId, VersionId,
+    PackId, PartitionId, Stamp, StorageClass, UploadId, VersionId,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -49,6 +49,9 @@ pub struct PartKey {
     pub version: Option<KeyVersionId>,
     /// Nonce, sealed key and tag (`crate::seal`).
     pub wrapped: ByteBuf,
+    /// Digest of the encryption context that the wrapping is bound to. For whoever wraps anew and
+    /// does not have the version's row; readers take the context of that row instead.
+    pub context: Option<[u8; 32]>,
 }
 
 /// Object or delete marker.
@@ -146,12 +149,14 @@ pub enum Place {
     Inline,
     /// In stripes: that many, in rows of [`STRIPE_CHUNK`].
     Stripes(u32),
-    /// In a pack.
+    /// In a pack (`super::pack`).
     Packed {
+        /// The partition that made it and has its stripe map.
+        maker: PartitionId,
         /// Which.
         pack: PackId,
         /// First byte of the sealed bytes in the pack.
-        offset: u64,
+        offset: u32,
         /// How many.
         length: u32,
     },
@@ -211,8 +216,10 @@ pub struct UploadPartRow {
     pub size: u64,
     /// MD5 of the plaintext.
     pub md5: [u8; 16],
-    /// Additional checksum.
+    /// Additional checksum: what the object's is made of.
     pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    /// The one the client sent, where that is of another algorithm: its Complete may name it again.
+    pub declared: Option<(ChecksumAlgorithm, Vec<u8>)>,
     /// When it was committed.
     pub modified: Stamp,
     /// Who pays.

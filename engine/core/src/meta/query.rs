@@ -1,10 +1,10 @@
 //! Linearizable reads and their replies.
 
 use super::{
-    AccessKeyRow, AccountRow, BucketNameRow, BucketRef, BucketRow, KmsKeyRow, ManifestEntry, PartRow, Refusal,
-    Stripe, UploadPartRow, UploadRow, VersionRow,
+    BucketRef, BucketRow, ControlQuery, ControlReply, ManifestEntry, PartRow, Refusal, Stripe, UploadPartRow,
+    UploadRow, VersionRow,
 };
-use engine_types::{AccountId, BootId, BucketId, DataId, NodeId, ObjectKey, Stamp, UploadId, VersionId};
+use engine_types::{BootId, BucketId, DataId, NodeId, ObjectKey, Stamp, UploadId, VersionId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -125,7 +125,8 @@ pub enum Query {
     },
     /// The partition's stamp and watermark.
     Clock,
-    /// Parts in key order with their stripes (scrub, repair, explain): after a cursor.
+    /// Parts in key order with their stripes (scrub, repair): after a cursor. Every stripe map of the
+    /// partition, the packs' under [`super::PACKS`]; packed parts themselves come without stripes.
     ScanParts {
         /// Cursor: bucket, key, data.
         after: Option<(BucketId, ObjectKey, DataId)>,
@@ -136,6 +137,8 @@ pub enum Query {
     Counters,
     /// Boots that hold the watermark, or were fenced.
     Boots,
+    /// About packs.
+    Packs(super::PackQuery),
     /// Stripes committed with a slot missing, in key order.
     Repairs {
         /// Cursor: bucket, key, data, stripe.
@@ -143,71 +146,6 @@ pub enum Query {
         /// Most stripes.
         limit: u32,
     },
-}
-
-/// Reads of control.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ControlQuery {
-    /// A bucket name.
-    Bucket(String),
-    /// Names of an account's buckets, live ones: with prefix, after a name, up to `limit`.
-    Buckets {
-        /// Owner.
-        owner: AccountId,
-        /// Prefix.
-        prefix: String,
-        /// Strictly after.
-        after: Option<String>,
-        /// Most names, 1-10,000.
-        limit: u32,
-    },
-    /// Names that are being created or deleted (roll-forward worker).
-    UnsettledBuckets,
-    /// An access key and its account.
-    AccessKey(String),
-    /// All access keys.
-    AccessKeys,
-    /// By number.
-    Account(AccountId),
-    /// By canonical id.
-    AccountByCanonicalId(String),
-    /// By e-mail.
-    AccountByEmail(String),
-    /// All accounts.
-    Accounts,
-    /// The layout.
-    Layout,
-    /// A named key.
-    KmsKey(String),
-    /// All named keys.
-    KmsKeys,
-    /// Cluster id, if bootstrapped.
-    Cluster,
-}
-
-/// Answers to [`ControlQuery`]; `None` inside: there is none.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ControlReply {
-    /// To `Bucket`.
-    Bucket(Option<BucketNameRow>),
-    /// To `Buckets`, `UnsettledBuckets`; `bool`: more follow.
-    Buckets(Vec<(engine_types::BucketName, BucketNameRow)>, bool),
-    /// To `AccessKey`.
-    AccessKey(Option<(AccessKeyRow, AccountRow)>),
-    /// To `AccessKeys`.
-    AccessKeys(Vec<AccessKeyRow>),
-    /// To `Account…`.
-    Account(Option<AccountRow>),
-    /// To `Accounts`.
-    Accounts(Vec<AccountRow>),
-    /// To `Layout`.
-    Layout(Option<crate::placement::Layout>),
-    /// To `KmsKey`.
-    KmsKey(Option<KmsKeyRow>),
-    /// To `KmsKeys`.
-    KmsKeys(Vec<KmsKeyRow>),
-    /// To `Cluster`.
-    Cluster(Option<engine_types::ClusterId>),
 }
 
 /// A part and some of its stripes.
@@ -219,7 +157,8 @@ pub struct PartFound {
     pub row: PartRow,
     /// Sealed bytes, where inline.
     pub inline: Option<ByteBuf>,
-    /// Stripes from the first asked for, up to a chunk's end.
+    /// Stripes from the first asked for, up to a chunk's end. Of a packed part: its pack's stripe,
+    /// where the pack was made in this partition.
     pub stripes: Vec<Stripe>,
 }
 
@@ -402,6 +341,8 @@ pub enum Reply {
     Counters(Vec<(Vec<u8>, Vec<u8>)>),
     /// To `Boots`.
     Boots(Vec<(NodeId, BootRow)>),
+    /// To `Packs`.
+    Packs(super::PackReply),
     /// To `Repairs`.
     Repairs(Vec<(BucketId, ObjectKey, DataId, u32)>),
 }

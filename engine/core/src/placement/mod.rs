@@ -12,7 +12,14 @@
 //! The stripe map records where shards are; a changed layout breaks nothing. Scores must be equal
 //! on all nodes, so they are integers: `f64::ln` differs between platforms.
 
+mod change;
+mod plan;
+mod removal;
 mod score;
+
+pub use change::{LayoutChange, LayoutRefusal};
+pub use plan::{Fleet, Plan, Work};
+pub use removal::{DriveRoom, Removal, RemovalRefused, removal};
 
 use crate::erasure::ErasureError;
 use engine_types::{DataId, DriveId, DriveUuid, NodeId};
@@ -33,6 +40,8 @@ pub enum DriveState {
     Leaving,
     /// Has no room for now; set and cleared by control with hysteresis.
     Full,
+    /// Will not come back: its shards are made anew elsewhere, and nothing waits for it. For good.
+    Gone,
 }
 
 /// One drive of the layout.

@@ -39,6 +39,11 @@ pub trait DriveFiles: Send + Sync + Debug {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError>;
     /// Removes a file or a directory tree durably; absent is fine.
     fn remove(&self, name: &str) -> Result<(), DriveError>;
+    /// Removes a file whose content must not outlive it: its blocks are overwritten with zeros, as
+    /// far as the file system overwrites in place, durably, and then it goes; absent is fine.
+    fn erase(&self, name: &str) -> Result<(), DriveError> {
+        self.remove(name)
+    }
     /// Renames durably (fsync of both directories).
     fn rename(&self, from: &str, to: &str) -> Result<(), DriveError>;
     /// Names in a directory, sorted; an absent directory is empty.

@@ -9,4 +9,7 @@ mod shard_store;
 pub use drive_files::{DriveFiles, LogFile};
 pub use entropy::{Clock, Entropy};
 pub use metadata::{MetaError, Metadata};
-pub use shard_store::{DriveError, DriveUsage, ShardEntry, ShardStore, StoredShard};
+pub use shard_store::{
+    DriveError, DriveUsage, FooterCheck, SegmentCheck, SegmentUse, ShardEntry, ShardStore,
+    SpaceAccount, StoredShard,
+};

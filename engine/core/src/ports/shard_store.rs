@@ -62,6 +62,80 @@ pub struct DriveUsage {
     pub written: u64,
 }
 
+/// One segment of a drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentUse {
+    /// Its number; raised by each new one.
+    pub segment: u64,
+    /// Bytes of its live records.
+    pub live: u64,
+    /// Live records.
+    pub records: u64,
+    /// Bytes its file holds: header, live records, footer, and what was not given back.
+    pub held: u64,
+    /// Nothing more will be written to it.
+    pub settled: bool,
+    /// Bytes that a segment of this drive takes before the next is begun.
+    pub size: u64,
+}
+
+/// What stands in a segment beside its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentCheck {
+    /// The block it begins with is as it was written. Nothing but the word of what it is rests on it.
+    pub header_sound: bool,
+    /// What was found where the footer is.
+    pub footer: FooterCheck,
+}
+
+/// A footer as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FooterCheck {
+    /// It names every live record.
+    Sound,
+    /// It was damaged, or named too few: a new one was written behind it.
+    Damaged,
+    /// There was none (the process was killed while it wrote the segment): one was written.
+    Written,
+    /// Records are still being written.
+    Open,
+}
+
+/// Where the bytes of a drive's segments are. At rest (nothing being written or given back)
+/// [`SpaceAccount::unexplained`] is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpaceAccount {
+    /// Segment files.
+    pub segments: u64,
+    /// Live records.
+    pub records: u64,
+    /// Bytes of live records.
+    pub live: u64,
+    /// Bytes of segments' headers.
+    pub headers: u64,
+    /// Bytes of sealed segments' footers.
+    pub footers: u64,
+    /// Bytes of freed records that wait to be given back.
+    pub dead: u64,
+    /// Bytes of blocks that were written and not given back, as the file system tells.
+    pub written: u64,
+    /// Bytes of blocks the files hold, preallocated ones and the file system's own included.
+    pub allocated: u64,
+}
+
+impl SpaceAccount {
+    /// Written bytes that nothing accounts for; negative: bytes that should be there and are not.
+    pub fn unexplained(&self) -> i64 {
+        let known = [self.live, self.headers, self.footers, self.dead];
+        let known = known
+            .iter()
+            .fold(0u64, |sum, part| sum.saturating_add(*part));
+        self.written
+            .cast_signed()
+            .saturating_sub(known.cast_signed())
+    }
+}
+
 /// Shards of one drive, in segments. One record is written once, whole, and never changed.
 #[async_trait]
 pub trait ShardStore: Send + Sync + Debug {
@@ -87,6 +161,24 @@ pub trait ShardStore: Send + Sync + Debug {
 
     /// Reads the whole record of a shard and verifies header and payload (scrub).
     async fn verify(&self, token: CopyToken) -> Result<ShardHeader, DriveError>;
+
+    /// Segments, ascending; from memory.
+    fn segments(&self) -> Vec<SegmentUse>;
+
+    /// Up to `limit` live shards in order of place, from (segment, offset) on: what lies together is
+    /// read together.
+    async fn placed(&self, from: (u64, u64), limit: usize) -> Result<Vec<ShardEntry>, DriveError>;
+
+    /// Which of these are not live here. The index alone is asked, nothing is read of the shards.
+    async fn absent(&self, tokens: &[CopyToken]) -> Result<Vec<CopyToken>, DriveError>;
+
+    /// Checks what a segment says of itself, and writes a footer that is missing or damaged anew.
+    /// `NotFound`: it is gone.
+    async fn check_segment(&self, segment: u64) -> Result<SegmentCheck, DriveError>;
+
+    /// Counts every byte of the segments; asks the file system, so not for often. What nothing
+    /// accounts for is looked for and given back in the background.
+    async fn account(&self) -> Result<SpaceAccount, DriveError>;
 
     /// Room, from memory; at most a second old.
     fn usage(&self) -> DriveUsage;

@@ -1,6 +1,6 @@
 //! Keys: the data key, what wraps it, and the check of a customer's key.
 
-use super::{SealError, unbound};
+use super::{BoundContext, SealError, unbound};
 use engine_types::DataId;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
@@ -13,6 +13,8 @@ pub const KEY_BYTES: usize = 32;
 pub const CUSTOMER_SALT_BYTES: usize = 16;
 
 const TAG_BYTES: usize = 16;
+/// Data id, what wraps, its version, then whether there is a context and its digest.
+const AAD_BYTES: usize = 16 + 1 + 8 + 1 + 32;
 const WRAPPED_BYTES: usize = NONCE_LEN + KEY_BYTES + TAG_BYTES;
 
 /// Seals the frames of one data id. Wiped when dropped; not `Clone`.
@@ -71,7 +73,7 @@ pub enum WrappedBy {
 /// customer's key, with the data id, so that no two data keys are wrapped under one.
 pub struct Kek {
     key: LessSafeKey,
-    aad: [u8; 25],
+    aad: [u8; AAD_BYTES],
 }
 
 impl fmt::Debug for Kek {
@@ -86,7 +88,12 @@ impl Kek {
         clippy::missing_panics_doc,
         reason = "cannot: HKDF refuses only lengths above 255 hashes"
     )]
-    pub fn derive(secret: &[u8; KEY_BYTES], by: WrappedBy, data: DataId) -> Self {
+    pub fn derive(
+        secret: &[u8; KEY_BYTES],
+        by: WrappedBy,
+        data: DataId,
+        context: BoundContext,
+    ) -> Self {
         let info: [&[u8]; 2] = [b"datamesh kek v1", &data.0];
         let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
         #[expect(
@@ -97,15 +104,9 @@ impl Kek {
             .expand(&info, &AES_256_GCM)
             .map(UnboundKey::from)
             .expect("32 bytes");
-        let mut aad = [0; 25];
-        aad[..16].copy_from_slice(&data.0);
-        if let WrappedBy::Version(version) = by {
-            aad[16] = 1;
-            aad[17..].copy_from_slice(&version.to_be_bytes());
-        }
         Self {
             key: LessSafeKey::new(key),
-            aad,
+            aad: aad(by, data, context),
         }
     }
 
@@ -147,6 +148,25 @@ impl Kek {
         key.0.copy_from_slice(plain);
         Ok(key)
     }
+}
+
+/// What a wrapping is bound to beside its key.
+fn aad(by: WrappedBy, data: DataId, context: BoundContext) -> [u8; AAD_BYTES] {
+    let mut aad = [0; AAD_BYTES];
+    aad[..16].copy_from_slice(&data.0);
+    if let WrappedBy::Version(version) = by {
+        aad[16] = 1;
+        aad[17..25].copy_from_slice(&version.to_be_bytes());
+    }
+    #[cfg(sabotage)]
+    if engine_types::sabotage("wrap-skip-context") {
+        return aad;
+    }
+    if let Some(digest) = context.stored() {
+        aad[25] = 1;
+        aad[26..].copy_from_slice(&digest);
+    }
+    aad
 }
 
 /// A salted HMAC-SHA-256 of a customer's key: tells later whether the same key is presented, and

@@ -7,8 +7,10 @@
 //! frames of another part, swapped frames, and a part cut short at a frame's end all fail to open.
 //! Random nonces were turned down: they would have to be stored, and collide after 2^32 frames.
 
+mod context;
 mod keys;
 
+pub use context::BoundContext;
 pub use keys::{
     CUSTOMER_SALT_BYTES, CustomerKeyCheck, DataKey, KEY_BYTES, Kek, WrappedBy, WrappedKey,
 };

@@ -4,6 +4,8 @@ use super::*;
 use crate::stripes::FRAME_SEALED;
 use engine_types::{BirthId, Stamp};
 
+const NO: BoundContext = BoundContext::NONE;
+
 fn id(n: u8) -> DataId {
     DataId::born(Stamp(1_800_000_000_000), [n; 10])
 }
@@ -80,7 +82,7 @@ fn the_bytes_on_disk_do_not_change() {
         .unwrap();
     assert_eq!(second[..], expected);
     let wrapped =
-        Kek::derive(&[3; 32], WrappedBy::Version(5), DataId([9; 16])).wrap(&key(7), [1; 12]);
+        Kek::derive(&[3; 32], WrappedBy::Version(5), DataId([9; 16]), NO).wrap(&key(7), [1; 12]);
     let crc = |bytes: &[u8]| crate::format::crc32c(bytes);
     assert_eq!(
         (crc(&first), crc(&second), crc(wrapped.as_bytes())),
@@ -157,9 +159,9 @@ fn unfit_lengths_and_a_finished_part() {
 fn keys_unwrap_only_under_what_wrapped_them() {
     let secret = [3; KEY_BYTES];
     let by = WrappedBy::Version(5);
-    let wrapped = Kek::derive(&secret, by, id(1)).wrap(&key(8), [4; 12]);
+    let wrapped = Kek::derive(&secret, by, id(1), NO).wrap(&key(8), [4; 12]);
     let again = WrappedKey::from_bytes(wrapped.as_bytes()).unwrap();
-    let same = Kek::derive(&secret, by, id(1)).unwrap(&again).unwrap();
+    let same = Kek::derive(&secret, by, id(1), NO).unwrap(&again).unwrap();
     let mut frame = vec![1; 20];
     Sealer::new(same, id(1)).seal(&mut frame, true).unwrap();
     assert_eq!(open(&key(8), id(1), 0, true, &frame), Ok(vec![1; 4]));
@@ -167,21 +169,37 @@ fn keys_unwrap_only_under_what_wrapped_them() {
     let refused = |kek: Kek, wrapped: &WrappedKey| {
         assert_eq!(kek.unwrap(wrapped).err(), Some(SealError::NotAuthentic));
     };
-    refused(Kek::derive(&[4; KEY_BYTES], by, id(1)), &wrapped);
-    refused(Kek::derive(&secret, WrappedBy::Version(6), id(1)), &wrapped);
-    refused(Kek::derive(&secret, WrappedBy::Customer, id(1)), &wrapped);
-    refused(Kek::derive(&secret, by, id(2)), &wrapped);
+    refused(Kek::derive(&[4; KEY_BYTES], by, id(1), NO), &wrapped);
+    refused(Kek::derive(&secret, WrappedBy::Version(6), id(1), NO), &wrapped);
+    refused(Kek::derive(&secret, WrappedBy::Customer, id(1), NO), &wrapped);
+    refused(Kek::derive(&secret, by, id(2), NO), &wrapped);
     for bit in 0..WrappedKey::BYTES * 8 {
         let mut bytes = wrapped.as_bytes().to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let bad = WrappedKey::from_bytes(&bytes).unwrap();
-        refused(Kek::derive(&secret, by, id(1)), &bad);
+        refused(Kek::derive(&secret, by, id(1), NO), &bad);
     }
     assert_eq!(WrappedKey::from_bytes(&wrapped.as_bytes()[1..]), None);
     assert_eq!(
         format!("{wrapped:?} {:?}", key(1)),
         "WrappedKey(sealed) DataKey(secret)"
     );
+}
+
+#[test]
+fn a_key_wrapped_under_a_context_opens_under_that_context_alone() {
+    let context = |text: &str| BoundContext::of_header(Some(text));
+    let kek = |bound| Kek::derive(&[3; 32], WrappedBy::Version(5), id(1), bound);
+    // {"a":"1"}, {"a":"2"}, {}
+    let (one, two, empty) = (context("eyJhIjoiMSJ9"), context("eyJhIjoiMiJ9"), context("e30="));
+    let wrapped = kek(one).wrap(&key(8), [4; 12]);
+    assert!(kek(one).unwrap(&wrapped).is_ok());
+    for other in [two, empty, NO] {
+        let opened = kek(other).unwrap(&wrapped);
+        assert_eq!(opened.err(), Some(SealError::NotAuthentic), "{other:?}");
+    }
+    let without = kek(NO).wrap(&key(8), [4; 12]);
+    assert!(kek(one).unwrap(&without).is_err(), "none was bound");
 }
 
 #[test]

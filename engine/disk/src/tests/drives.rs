@@ -1,7 +1,7 @@
 //! Marks: which paths are used, and which are refused.
 
 use super::new_drive;
-use crate::drives::{Drive, EmptyPath, NewDrive, Opened, first_boot, open_drives};
+use crate::drives::{Drive, EmptyPath, NewDrive, Opened, first_boot, open_drives, readmit};
 use crate::mark::{DriveState, FEATURE_LEVEL, MARK_FILE, Mark, MarkDecodeError, MarkError};
 use crate::{OpenError, Root};
 use engine_core::ports::DriveFiles;
@@ -35,6 +35,7 @@ fn mark() -> Mark {
             (DriveUuid([1; 16]), BootId(3)),
             (DriveUuid([2; 16]), BootId(2)),
         ]),
+        log_ends: BTreeMap::from([(DriveUuid([2; 16]), 70)]),
     }
 }
 
@@ -257,6 +258,53 @@ fn a_drive_that_was_away_is_no_old_copy_but_a_restored_one_is() {
     drop(drives);
     let (_, drives) = started(&paths, Some(CLUSTER));
     assert!(!drives[1].as_ref().expect("starts").mark().stale);
+}
+
+#[test]
+fn the_newest_state_of_a_drive_is_not_old_beside_a_copy_that_was_started() {
+    let (dirs, paths) = node(2);
+    let backup = std::fs::read(dirs[1].path().join(MARK_FILE)).expect("reads");
+    started(&paths, Some(CLUSTER));
+    let newest = std::fs::read(dirs[1].path().join(MARK_FILE)).expect("reads");
+    std::fs::write(dirs[1].path().join(MARK_FILE), backup).expect("writes");
+    let (_, drives) = started(&paths, Some(CLUSTER));
+    assert!(drives[1].as_ref().expect("starts").mark().stale);
+    drop(drives);
+    std::fs::write(dirs[1].path().join(MARK_FILE), newest).expect("writes");
+    let (_, drives) = started(&paths, Some(CLUSTER));
+    assert!(!drives[1].as_ref().expect("starts").mark().stale);
+}
+
+#[test]
+fn siblings_keep_how_far_a_log_was_durable() {
+    let (_dirs, paths) = node(3);
+    let uuid = |number: u8| DriveUuid([number; 16]);
+    let (_, drives) = started(&paths, Some(CLUSTER));
+    let drive = |at: usize| drives[at].as_ref().expect("starts");
+    drive(0)
+        .learn_log_ends(&[(uuid(3), 70)].into())
+        .expect("writes");
+    drive(1)
+        .learn_log_ends(&[(uuid(3), 90), (uuid(1), 5)].into())
+        .expect("writes");
+    drop(drives);
+    // Away for a start: the others still tell it when it comes back while they run.
+    let (_, drives) = started(&paths[..2], Some(CLUSTER));
+    let sibling = drives[0].as_ref().expect("starts").mark();
+    assert_eq!(
+        sibling.log_ends,
+        BTreeMap::from([(uuid(1), 5), (uuid(3), 90)])
+    );
+    let back = readmit(&paths[2], &sibling).expect("readmitted");
+    assert_eq!(back.mark().log_ends.get(&uuid(3)), Some(&90));
+    // It was found, and has gone on from less: that is what counts from now on.
+    drives[0]
+        .as_ref()
+        .expect("starts")
+        .learn_log_ends(&[(uuid(3), 12)].into())
+        .expect("writes");
+    let again = drives[0].as_ref().expect("starts").mark();
+    assert_eq!(again.log_ends.get(&uuid(3)), Some(&12));
 }
 
 /// The power goes after each single write of the marks during a start: whatever had been written,

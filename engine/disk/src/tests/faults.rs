@@ -87,7 +87,7 @@ async fn a_write_without_room_refuses_its_group_and_no_more() {
     // The place it was to go to is not written again: the next goes to a new segment.
     append(&store, &one).await.expect("room again");
     kept.push(one);
-    let entries = store.segment_entries(2, 0, 10).await.expect("lists");
+    let entries = store.placed((2, 0), 10).await.expect("lists");
     assert_eq!(entries.len(), 1);
     for one in &kept {
         holds(&store, one).await;

@@ -6,6 +6,7 @@ pub(crate) mod faults;
 mod power_cut;
 mod reclaim;
 mod recovery;
+mod scrub;
 pub(crate) mod tape;
 
 use crate::{DriveDir, Options, Recovery, Root, SegmentStore};

@@ -69,18 +69,19 @@ async fn what_a_crash_left_unpunched_is_punched_later() {
 }
 
 #[tokio::test]
-async fn sparse_segments_are_named_with_their_shards() {
+async fn segments_are_told_with_what_lives_in_them() {
     let drive = new_drive();
     let (store, _) = open(drive.path()).await;
     let shards = put_many(&store, 0..12, 200_000).await;
     let (first, _) = shards.split_at(4);
     let tokens: Vec<_> = first.iter().map(|one| one.0.token).collect();
     store.free(&tokens).await.expect("frees");
-    let sparse = store.sparse_segments(50);
-    assert_eq!(sparse.len(), 1, "{sparse:?}");
-    assert_eq!((sparse[0].segment, sparse[0].records), (1, 1));
-    let entries = store.segment_entries(1, 0, 10).await.expect("lists");
-    assert_eq!(entries.len(), 1);
+    let uses = store.segments();
+    let settled: Vec<_> = uses.iter().map(|of| (of.segment, of.settled)).collect();
+    assert_eq!(settled, [(1, true), (2, true), (3, false)], "{uses:?}");
+    assert_eq!(uses[0].records, 1);
+    let entries = store.placed((1, 0), 1).await.expect("lists");
+    assert_eq!(entries.len(), 1, "no more than asked for");
     assert_eq!(entries[0].token, shards[4].0.token);
 }
 

@@ -12,10 +12,11 @@ mod split;
 mod tests;
 
 pub use split::{
-    KeyRest, split, split_boot, split_counter, split_id, split_part_number, split_repair,
+    KeyRest, split, split_bare_id, split_boot, split_counter, split_id, split_part_number, split_repair,
     split_text, split_version,
 };
 
+use engine_core::meta::KeyVersionId;
 use engine_tenancy::Scope;
 use engine_types::{
     AccountId, BucketId, CommandId, DataId, KeyId, NodeId, ObjectKey, Order, PackId, StorageClass,
@@ -39,7 +40,7 @@ pub enum Table {
     Nulls = 4,
     /// Sealed bytes of small parts: bucket, key, data id.
     Inline = 5,
-    /// Packs: pack id.
+    /// Counts of packs: pack id. A pack's stripe map is in `Parts`, under bucket 0 and its id.
     Packs = 6,
     /// Parts: bucket, key, data id, then 0 for the row, or 1 and the number of a chunk of stripes.
     Parts = 7,
@@ -67,6 +68,11 @@ pub enum Table {
     Watermark = 17,
     /// Stamp, order and housekeeping of apply: no more.
     Clock = 18,
+    /// Parts in `Inline` that wait to be packed: data id, hence by birth. Follows `Inline`: who moves
+    /// a key range writes these anew.
+    Unpacked = 19,
+    /// Packs of which little lives: pack id. Follows `Packs`.
+    SparsePacks = 20,
     /// Control: cluster: no more.
     Cluster = 32,
     /// Control: bucket names: name.
@@ -91,6 +97,8 @@ pub enum Table {
     KmsKeys = 42,
     /// Control: last number given: 0 bucket, 1 account, 2 access key.
     Sequences = 43,
+    /// Control: destroyed key versions: number.
+    DestroyedKeys = 44,
 }
 
 /// Last numbers given by control.
@@ -102,6 +110,8 @@ pub enum Sequence {
     Account = 1,
     /// Access key numbers.
     AccessKey = 2,
+    /// Drive numbers.
+    Drive = 3,
 }
 
 const KEY_END: [u8; 2] = [0, 1];
@@ -207,6 +217,18 @@ pub fn inline(bucket: BucketId, key: &ObjectKey, data: DataId) -> Vec<u8> {
 pub fn pack(id: PackId) -> Vec<u8> {
     let mut bytes = table(Table::Packs);
     bytes.extend(id.0);
+    bytes
+}
+/// A pack of which little lives.
+pub fn sparse_pack(id: PackId) -> Vec<u8> {
+    let mut bytes = table(Table::SparsePacks);
+    bytes.extend(id.0);
+    bytes
+}
+/// A small part that waits to be packed.
+pub fn unpacked(data: DataId) -> Vec<u8> {
+    let mut bytes = table(Table::Unpacked);
+    bytes.extend(data.0);
     bytes
 }
 /// Row and chunks of a part.
@@ -337,6 +359,10 @@ pub fn access_key_by_id(id: KeyId) -> Vec<u8> {
 /// A named key.
 pub fn kms_key(name: &str) -> Vec<u8> {
     of_text(Table::KmsKeys, name)
+}
+/// A destroyed key version.
+pub fn destroyed_key(id: KeyVersionId) -> Vec<u8> {
+    of_number(Table::DestroyedKeys, id.0)
 }
 /// The last number given.
 pub fn sequence(which: Sequence) -> Vec<u8> {

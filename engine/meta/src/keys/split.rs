@@ -75,6 +75,15 @@ pub fn split_id(expected: Table, row: &[u8]) -> Result<(KeyRest<'_>, [u8; 16]), 
     Ok((found, *id))
 }
 
+/// The id that is all of a row's key.
+pub fn split_bare_id(expected: Table, row: &[u8]) -> Result<[u8; 16], RowsError> {
+    let (tag, id) = row.split_first().ok_or_else(|| malformed(row))?;
+    if *tag != expected as u8 {
+        return Err(malformed(row));
+    }
+    <[u8; 16]>::try_from(id).map_err(|_error| malformed(row))
+}
+
 /// Bucket, key and order of a row of `Versions`.
 pub fn split_version(row: &[u8]) -> Result<(BucketId, ObjectKey, Order), RowsError> {
     let found = split(Table::Versions, row)?;

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub pressure: Mutex<BTreeSet<GroupId>>,
     failed: Mutex<Option<LogError>>,
     syncs: AtomicU64,
+    /// Last sequence known to be durable.
+    end: AtomicU64,
     salt: u32,
 }
 
@@ -62,8 +64,10 @@ impl Shared {
             .map(|(number, _)| *number)
     }
 
-    pub(super) fn count_sync(&self) {
+    /// A sync is done: all up to `sequence` is durable.
+    pub(super) fn synced(&self, sequence: u64) {
         self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.end.store(sequence, Ordering::Relaxed);
     }
 
     pub(super) fn fail(&self, error: &LogError) {
@@ -98,6 +102,7 @@ pub struct DriveLog {
     /// Damage found at open, and the groups that were known then.
     damage: Option<(String, BTreeSet<GroupId>)>,
     boot: u64,
+    recovered: u64,
 }
 
 impl DriveLog {
@@ -151,6 +156,7 @@ impl DriveLog {
             shared,
             queue,
             thread,
+            recovered: scan.sequence,
             damaged,
             damage,
             boot,
@@ -191,6 +197,17 @@ impl DriveLog {
     /// Syncs so far: how well commits share them.
     pub fn syncs(&self) -> u64 {
         self.shared.syncs.load(Ordering::Relaxed)
+    }
+
+    /// The last sequence known to be durable: a later open of this drive that finds less has found an
+    /// older copy of it.
+    pub fn end(&self) -> u64 {
+        self.shared.end.load(Ordering::Relaxed)
+    }
+
+    /// The last sequence that was found whole when the log was opened.
+    pub fn recovered(&self) -> u64 {
+        self.recovered
     }
 
     /// Why the log no longer takes writes.
@@ -280,6 +297,7 @@ fn share(files: &dyn DriveFiles, scan: &Scan, number: u64, salt: u32) -> Result<
         pressure: Mutex::default(),
         failed: Mutex::default(),
         syncs: AtomicU64::new(0),
+        end: AtomicU64::new(scan.sequence),
         salt,
     };
     Ok((Arc::new(shared), damaged, sequences))

@@ -12,7 +12,7 @@ use std::ops::Range;
 use tokio::sync::watch;
 
 /// Entry bytes of one group kept in memory. Older ones are read back from the drive.
-pub const CACHE_BYTES_MAX: usize = 8 << 20;
+pub const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Where a record's payload lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,6 +55,19 @@ pub enum LogError {
     /// Bytes that no build wrote.
     #[error("log: malformed {0}")]
     Malformed(&'static str),
+    /// Written by a newer build: refused by name, never cut.
+    #[error(
+        "log: {file} was written by a newer DataMesh (record version {version}; this build reads up \
+         to {known}): run that release"
+    )]
+    Newer {
+        /// The file.
+        file: String,
+        /// The record's version.
+        version: u8,
+        /// What this build knows.
+        known: u8,
+    },
     /// An entry larger than a record may be.
     #[error("log: entry of {0} bytes is too large")]
     TooLarge(usize),

@@ -151,6 +151,20 @@ pub fn put(
     crc
 }
 
+/// The version of a whole record at the front of `bytes` that a newer build wrote. Every version
+/// keeps magic, sum, length and version where they stand, so that a newer one is not taken for damage.
+pub fn newer(bytes: &[u8], salt: u32) -> Option<u8> {
+    let head = bytes.get(..HEADER_BYTES)?;
+    let word = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
+    if word(0)? != MAGIC || head[45] <= VERSION {
+        return None;
+    }
+    let length = usize::try_from(word(12)?).ok()?;
+    let end = HEADER_BYTES.checked_add(length)?;
+    let whole = bytes.get(8..end)?;
+    (crc32c(whole) ^ salt == word(4)?).then_some(head[45])
+}
+
 /// The record at the front of `bytes`, if whole.
 pub fn parse(bytes: &[u8], salt: u32) -> Option<Record<'_>> {
     let head = bytes.get(..HEADER_BYTES)?;
@@ -227,6 +241,20 @@ mod tests {
             assert_eq!(record.span, bytes.len());
             assert_eq!(bytes.len() % ALIGN, 0);
         }
+    }
+
+    #[test]
+    fn a_newer_record_is_told_from_a_broken_one() {
+        let (mut bytes, _) = sample(b"from the future");
+        assert_eq!(newer(&bytes, 1), None, "our own");
+        bytes[45] = VERSION + 1;
+        assert_eq!(newer(&bytes, 1), None, "a flipped version");
+        let end = HEADER_BYTES + b"from the future".len();
+        let crc = crc32c(&bytes[8..end]) ^ 1;
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(newer(&bytes, 1), Some(VERSION + 1));
+        assert!(parse(&bytes, 1).is_none());
+        assert_eq!(newer(&bytes[..end - 1], 1), None, "cut");
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn scan(files: &dyn DriveFiles) -> Result<Scan, LogError> {
             ));
         }
         let bytes = read_whole(files, *number)?;
-        scan.file(*number, &bytes, at + 1 == numbers.len());
+        scan.file(*number, &bytes, at + 1 == numbers.len())?;
     }
     for group in scan.groups.values_mut() {
         group.finish();
@@ -84,7 +84,7 @@ fn read_whole(files: &dyn DriveFiles, number: u64) -> Result<Vec<u8>, DriveError
 }
 
 impl Scan {
-    fn file(&mut self, number: u64, bytes: &[u8], last: bool) {
+    fn file(&mut self, number: u64, bytes: &[u8], last: bool) -> Result<(), LogError> {
         let mut at = 0;
         while at < bytes.len() {
             let found = record::parse(&bytes[at..], self.salt);
@@ -92,6 +92,14 @@ impl Scan {
                 self.take(number, at, &record);
                 at += record.span;
                 continue;
+            }
+            if let Some(version) = record::newer(&bytes[at..], self.salt) {
+                let (file, known) = (file_name(number), record::VERSION);
+                return Err(LogError::Newer {
+                    file,
+                    version,
+                    known,
+                });
             }
             let Some(next) = self.resume(bytes, at, last) else {
                 if last {
@@ -104,6 +112,7 @@ impl Scan {
             self.damaged(format!("file {number}: bytes {at} to {next} are damaged"));
             at = next;
         }
+        Ok(())
     }
 
     /// The first record sets the chain (older files are gone); later ones continue it.

@@ -182,7 +182,7 @@ impl Writer {
         }
         self.file.sync()?;
         self.durable = self.sequence;
-        self.shared.count_sync();
+        self.shared.synced(self.sequence);
         Ok(())
     }
 

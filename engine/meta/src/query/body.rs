@@ -2,10 +2,10 @@
 
 use crate::keys;
 use crate::rows::{Rows, RowsError};
-use crate::state::{current, find, read};
+use crate::state::{Line, current, find, read};
 use engine_core::meta::{
-    Body, BodyStart, FoundVersion, ManifestEntry, PartFound, PartRow, Place, Refusal, Reply,
-    STRIPE_CHUNK, Stripe, VersionKind,
+    Body, BodyStart, FoundVersion, ManifestEntry, PACKS, PartFound, PartRow, Place, Refusal, Reply,
+    STRIPE_CHUNK, Stripe, VersionKind, pack_data, pack_key,
 };
 use engine_types::{BucketId, DataId, ObjectKey, UploadId, VersionId};
 use serde_bytes::ByteBuf;
@@ -13,14 +13,15 @@ use serde_bytes::ByteBuf;
 /// A version; none: the current one, whose being a marker is an answer of its own.
 pub(super) fn version(
     rows: &dyn Rows,
-    bucket: BucketId,
+    line: Line,
     key: &ObjectKey,
     version: Option<VersionId>,
     body: bool,
 ) -> Result<Reply, RowsError> {
+    let bucket = line.bucket;
     let (found, absent) = match version {
-        None => (current(rows, bucket, key)?, Refusal::NoSuchKey),
-        Some(id) => (find(rows, bucket, key, id)?, Refusal::NoSuchVersion),
+        None => (current(rows, line, key)?, Refusal::NoSuchKey),
+        Some(id) => (find(rows, line, key, id)?, Refusal::NoSuchVersion),
     };
     let found = found.filter(|found| version.is_none_or(|id| found.row.version == id));
     let Some(found) = found else {
@@ -67,7 +68,9 @@ pub(super) fn part(
                 .map(ByteBuf::from);
         }
         Place::Stripes(_) => found.stripes = stripes(rows, bucket, key, data, first)?,
-        Place::Packed { .. } => {}
+        Place::Packed { pack, .. } => {
+            found.stripes = stripes(rows, PACKS, &pack_key(pack), pack_data(pack), 0)?;
+        }
     }
     Ok(Some(found))
 }

@@ -47,6 +47,9 @@ pub(super) fn answer(rows: &dyn Rows, query: &ControlQuery) -> Result<ControlRep
         ControlQuery::Layout => ControlReply::Layout(read(rows, &keys::table(Table::Layout))?),
         ControlQuery::KmsKey(name) => ControlReply::KmsKey(read(rows, &keys::kms_key(name))?),
         ControlQuery::KmsKeys => ControlReply::KmsKeys(all(rows, Table::KmsKeys)?),
+        ControlQuery::DestroyedKeys => {
+            ControlReply::DestroyedKeys(all(rows, Table::DestroyedKeys)?)
+        }
         ControlQuery::Cluster => {
             let row: Option<ClusterRow> = read(rows, &keys::table(Table::Cluster))?;
             ControlReply::Cluster(row.map(|row| row.id))

@@ -6,6 +6,7 @@
 mod body;
 mod control;
 mod list;
+mod packs;
 mod scans;
 mod uploads;
 mod versions;
@@ -16,16 +17,18 @@ mod tests;
 
 use crate::keys;
 use crate::rows::{Rows, RowsError};
-use crate::state::{clock, known_bucket, read, watermark};
+use crate::state::{Line, clock, known_bucket, read, watermark};
 use engine_core::meta::{BucketRef, Query, Refusal, Reply};
 use engine_types::BucketId;
 
 /// Answers `query` from `rows`, which show the entries up to index `applied`.
 pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, RowsError> {
-    if let Some(bucket) = object_bucket(query)
-        && known_bucket(rows, bucket)?.is_none()
-    {
-        return Ok(Reply::Refused(Refusal::StaleBucket));
+    let mut versioned = true;
+    if let Some(bucket) = object_bucket(query) {
+        let Some(row) = known_bucket(rows, bucket)? else {
+            return Ok(Reply::Refused(Refusal::StaleBucket));
+        };
+        versioned = Line::from(&row).versioned;
     }
     Ok(match query {
         Query::Control(query) => Reply::Control(control::answer(rows, query)?),
@@ -35,7 +38,13 @@ pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, Row
             key,
             version,
             body,
-        } => body::version(rows, bucket.id, key, *version, *body)?,
+        } => {
+            let line = Line {
+                bucket: bucket.id,
+                versioned,
+            };
+            body::version(rows, line, key, *version, *body)?
+        },
         Query::Part {
             bucket,
             key,
@@ -83,6 +92,7 @@ pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, Row
         | Query::ScanParts { .. }
         | Query::Counters
         | Query::Boots
+        | Query::Packs(_)
         | Query::Repairs { .. } => background(rows, query, applied)?,
     })
 }
@@ -111,6 +121,7 @@ fn background(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, Row
         Query::Repairs { after, limit } => {
             Reply::Repairs(scans::repairs(rows, after.as_ref(), *limit)?)
         }
+        Query::Packs(query) => Reply::Packs(packs::answer(rows, query)?),
         // `answer` has matched the rest, exhaustively.
         _ => Reply::Refused(Refusal::WrongPartition),
     })

@@ -9,7 +9,7 @@ use engine_types::{BucketId, DataId, ObjectKey, Stamp};
 use std::ops::Bound;
 
 /// A table's rows strictly after one, or from its start.
-fn rows_after<'a>(
+pub(super) fn rows_after<'a>(
     rows: &'a dyn Rows,
     table: Table,
     after: Option<&[u8]>,
@@ -19,7 +19,7 @@ fn rows_after<'a>(
     rows.scan(from, &keys::above(&start))
 }
 
-fn count(limit: u32) -> usize {
+pub(super) fn count(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 

@@ -4,7 +4,7 @@ use super::list::TableStream;
 use super::walk::{self, Entry, Stream};
 use crate::keys::{self, Table};
 use crate::rows::{Row, Rows, RowsError};
-use crate::state::{current, find, parse};
+use crate::state::{Line, current, find, parse};
 use engine_core::meta::{ListQuery, ListedVersion, VersionRow, VersionsPage};
 use engine_types::{BucketId, ObjectKey, Order, VersionId};
 
@@ -152,9 +152,14 @@ fn resume(
     page: &ListQuery,
 ) -> Result<(), RowsError> {
     let lowest = keys::escaped(&page.prefix);
+    // Either way: one look-up a page is nothing, and a marker may be of any bucket.
+    let line = Line {
+        bucket,
+        versioned: true,
+    };
     let order = match version {
         VersionId::Id { order, .. } => Some(order),
-        VersionId::Null => find(rows, bucket, key, version)?.map(|found| found.row.order),
+        VersionId::Null => find(rows, line, key, version)?.map(|found| found.row.order),
     };
     let mut below = keys::ended(key.as_str());
     if let Some(order) = order {
@@ -163,7 +168,7 @@ fn resume(
         below.push(0);
     }
     let is_left = |found: Order| order.is_none_or(|order| found < order);
-    let newest = current(rows, bucket, key)?;
+    let newest = current(rows, line, key)?;
     let object_left = newest
         .as_ref()
         .is_some_and(|newest| newest.in_objects && is_left(newest.row.order));

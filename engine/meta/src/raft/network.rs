@@ -138,7 +138,7 @@ impl RaftNetworkV2<Types> for Link {
     /// Pipelined: the follower takes the next message while the last one syncs.
     fn stream_append<S>(
         &mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<
         '_,
@@ -148,7 +148,12 @@ impl RaftNetworkV2<Types> for Link {
         S: futures::Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let node = self.node()?;
+            let Ok(node) = self.node() else {
+                // openraft waits out its backoff where it makes the next request. Refused before one
+                // was asked for, it would try again at once, and go on so as long as the drive is out.
+                drop(input.next().await);
+                return Err(self.absent().into());
+            };
             let answers = node.stream_append(input).map(|answer| {
                 answer.map_err(|error| {
                     RPCError::Unreachable(Unreachable::new(&LinkError::Stopped(error.to_string())))
@@ -199,5 +204,29 @@ impl RaftNetworkV2<Types> for Link {
         Ok(self
             .call(option.hard_ttl(), node.handle_transfer_leader(req))
             .await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Poll;
+
+    #[tokio::test]
+    async fn an_absent_replica_is_refused_only_after_openraft_has_waited() {
+        let mut link = Link {
+            group: GroupId(1),
+            target: 7,
+            switchboard: Switchboard::default(),
+        };
+        let (asked, mut waited) = tokio::sync::mpsc::channel(1);
+        let input = futures::stream::poll_fn(move |_| {
+            drop(asked.try_send(()));
+            Poll::Ready(None)
+        });
+        let option = RPCOption::new(Duration::from_secs(1));
+        let refused = link.stream_append(input, option).await;
+        assert!(matches!(refused.err(), Some(RPCError::Unreachable(_))));
+        assert_eq!(waited.try_recv(), Ok(()), "the next request was asked for");
     }
 }

@@ -7,6 +7,8 @@ use engine_types::GroupId;
 /// Where identities lie on the drive.
 const DIRECTORY: &str = "replicas";
 const VERSION: u8 = 1;
+/// Ends the name of an identity that was put aside.
+const ASIDE: &str = ".disowned";
 
 /// Who a replica is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,10 @@ impl Identity {
         format!("{DIRECTORY}/g{group}")
     }
 
+    fn aside(group: GroupId) -> String {
+        format!("{DIRECTORY}/g{group}{ASIDE}")
+    }
+
     /// The groups with a replica on the drive. Blocking.
     pub fn groups(files: &dyn DriveFiles) -> Result<Vec<GroupId>, DriveError> {
         let names = files.list(DIRECTORY)?;
@@ -32,6 +38,29 @@ impl Identity {
             .collect())
     }
 
+    /// The groups whose replica here was disowned and is not made anew yet. Blocking.
+    pub fn disowned(files: &dyn DriveFiles) -> Result<Vec<GroupId>, DriveError> {
+        let names = files.list(DIRECTORY)?;
+        let group = |name: &String| name.strip_prefix('g')?.strip_suffix(ASIDE)?.parse().ok();
+        Ok(names.iter().filter_map(group).map(GroupId).collect())
+    }
+
+    /// The replica of `group` here must never vote again: its identity is put aside, durably. All
+    /// else stays until the group has made another, so that nothing is thrown away while there may
+    /// be nothing to make it from. Idempotent. Blocking.
+    pub fn disown(files: &dyn DriveFiles, group: GroupId) -> Result<(), DriveError> {
+        match files.read(&Self::name(group)) {
+            Ok(_) => files.rename(&Self::name(group), &Self::aside(group)),
+            Err(DriveError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was disowned is gone from the drive. Blocking.
+    pub fn forget_disowned(files: &dyn DriveFiles, group: GroupId) -> Result<(), DriveError> {
+        files.remove(&Self::aside(group))
+    }
+
     /// Reads it; none if the drive holds no replica of the group. Blocking.
     pub fn read(files: &dyn DriveFiles, group: GroupId) -> Result<Option<Self>, DriveError> {
         let bytes = match files.read(&Self::name(group)) {
@@ -39,6 +68,17 @@ impl Identity {
             Err(DriveError::NotFound) => return Ok(None),
             Err(error) => return Err(error),
         };
+        let whole = |bytes: &[u8]| {
+            let sum = bytes.split_last_chunk::<4>();
+            sum.is_some_and(|(head, sum)| *sum == crc32c(head).to_le_bytes())
+        };
+        if let Some(version) = bytes.first().filter(|v| **v > VERSION && whole(&bytes)) {
+            return Err(DriveError::Corrupt(format!(
+                "{} was written by a newer DataMesh (version {version}; this build reads up to \
+                 {VERSION}): run that release",
+                Self::name(group)
+            )));
+        }
         let parsed = bytes.split_first_chunk::<17>().filter(|(head, sum)| {
             head[0] == VERSION && *sum == crc32c(head.as_slice()).to_le_bytes()
         });

@@ -54,8 +54,23 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl ReplicaCore {
+    /// Applies a batch, in two where somebody waits for the tables in the middle of it.
+    fn apply(&self, mut batch: Vec<(Entry, Option<Responder>)>) -> Result<(), RowsError> {
+        let head = self.probe_at().map_or(0, |at| {
+            let beyond = batch
+                .iter()
+                .position(|(entry, _)| entry.log_id.index() > at);
+            beyond.unwrap_or(0)
+        });
+        let rest = batch.split_off(head);
+        if !batch.is_empty() {
+            self.apply_together(batch)?;
+        }
+        self.apply_together(rest)
+    }
+
     /// Applies a batch and answers whoever proposed: one batch of rows, `applied` in it.
-    fn apply(&self, batch: Vec<(Entry, Option<Responder>)>) -> Result<(), RowsError> {
+    fn apply_together(&self, batch: Vec<(Entry, Option<Responder>)>) -> Result<(), RowsError> {
         let table = self.table.read().clone();
         let view = table.view();
         let mut applied = self.applied.read().clone();
@@ -70,6 +85,7 @@ impl ReplicaCore {
         }
         table.write(changes, &applied.encode())?;
         *self.applied.write() = applied;
+        self.probed(|| table.view());
         self.since_snapshot.fetch_add(bytes, Ordering::Relaxed);
         for (responder, answer) in answers {
             responder.send(answer);

@@ -17,10 +17,12 @@ mod identity;
 mod lane;
 mod machine;
 mod overlay;
+mod probe;
 
 pub use identity::Identity;
 pub use lane::Lane;
 pub use machine::{ReplicaMachine, SnapshotMaker};
+pub use probe::digest_of;
 
 use crate::fjall_rows::{SharedTables, Table, TableView};
 use crate::log::{DriveLog, GroupLog, LogError};
@@ -94,6 +96,7 @@ pub struct ReplicaCore {
     pub purge_upto: AtomicU64,
     /// The tables could not be read: rebuild them at the next open.
     pub spoiled: AtomicBool,
+    probe: Mutex<Option<probe::Probe>>,
 }
 
 impl ReplicaCore {
@@ -144,6 +147,7 @@ impl ReplicaCore {
             since_snapshot: AtomicU64::new(since),
             purge_upto: AtomicU64::new(0),
             spoiled: AtomicBool::new(false),
+            probe: Mutex::default(),
         }
     }
 
@@ -212,12 +216,7 @@ impl ReplicaCore {
     /// Digest over every row, in order. Reads all; blocking.
     pub fn table_digest(&self) -> Result<(u64, u64), RowsError> {
         let (view, applied) = self.view()?;
-        let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-        for row in view.state_rows() {
-            let (key, value) = row?;
-            overlay::sum_row(&mut sum, &key, Some(&value));
-        }
-        Ok((applied.index(), sum.finalize()))
+        Ok((applied.index(), digest_of(&view)?))
     }
 
     /// Replaces the tables by a snapshot of the group: copied here, loaded into a new generation,

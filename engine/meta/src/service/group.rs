@@ -1,5 +1,6 @@
 //! Proposals and reads of one group: find the leader, ask it, try again.
 
+use super::host::HostState;
 use super::{INFLIGHT_UNIT, Inner};
 use crate::raft::stamp::StampSource;
 use crate::raft::types::{Proposal, Types};
@@ -88,12 +89,12 @@ impl Inner {
         }
     }
 
-    fn why_no_leader(&self, group: GroupId) -> String {
+    pub(super) fn why_no_leader(&self, group: GroupId) -> String {
         let replicas = self.replicas(group);
         let voters = replicas
             .first()
             .map(|r| r.core.applied().membership.voter_ids().count());
-        match voters {
+        let standing = match voters {
             Some(voters) => {
                 format!(
                     "group {group} has no leader: {} of {voters} voters run here",
@@ -101,7 +102,25 @@ impl Inner {
                 )
             }
             None => format!("group {group} has no replica in service here"),
+        };
+        let missing = self.missing(group);
+        if missing.is_empty() {
+            return standing;
         }
+        format!("{standing} ({})", missing.join("; "))
+    }
+
+    /// Which drives here have no replica of the group that may vote, and why.
+    fn missing(&self, group: GroupId) -> Vec<String> {
+        let hosts = self.hosts.read();
+        let why = |host: &HostState| match host {
+            HostState::Out { reason, .. } => Some(reason.clone()),
+            HostState::In(running) => running.damaged.lock().get(&group).cloned(),
+        };
+        let drives = hosts.iter();
+        drives
+            .filter_map(|(drive, host)| Some(format!("drive {drive}: {}", why(&host.state)?)))
+            .collect()
     }
 
     pub(super) async fn propose(

@@ -1,6 +1,6 @@
 //! A drive in service: its log, tables, apply thread and replicas.
 
-use super::Inner;
+use super::{Inner, Known};
 use crate::fjall_rows::Tables;
 use crate::log::DriveLog;
 use crate::raft::network::Node;
@@ -25,6 +25,8 @@ pub(super) struct Running {
     pub replicas: RwLock<BTreeMap<GroupId, Replica>>,
     /// Groups whose replica here must be made anew, and why.
     pub damaged: Mutex<BTreeMap<GroupId, String>>,
+    /// Why it was taken for an older copy of itself when it was opened, if it was.
+    pub old_copy: Option<String>,
 }
 
 /// A drive, in or out of service.
@@ -84,6 +86,8 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
         inner.options.clone(),
         Arc::clone(&inner.machine),
     );
+    let drive = files.drive();
+    let known = inner.known.lock().get(&drive).copied().unwrap_or_default();
     let parts = tokio::task::spawn_blocking(move || {
         if let Some(reason) = opened.failure() {
             return Err(ReplicaError::Drive(DriveError::Failed(reason)));
@@ -91,24 +95,29 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
         let log = Arc::new(DriveLog::open(Arc::clone(&opened), options.log)?);
         let tables = Arc::new(Tables::open(opened.as_ref(), options.tables)?);
         let lane = Lane::start().map_err(|error| DriveError::Failed(error.to_string()))?;
-        Ok(DriveParts {
+        let old_copy = Inner::judge(known, opened.as_ref(), &log)?;
+        let disowned = Inner::disowned(opened.as_ref(), old_copy.as_ref())?;
+        let parts = DriveParts {
             files: opened,
             log,
             tables,
             lane,
             machine,
-        })
+        };
+        Ok((parts, old_copy, disowned))
     });
-    let parts = parts
+    let (parts, old_copy, disowned) = parts
         .await
         .map_err(|error| ReplicaError::Raft(error.to_string()))??;
     let groups = Identity::groups(files.as_ref())?;
     let told = |group: &GroupId| Some((*group, parts.log.damage_of(*group)?));
-    let damaged = Mutex::new(groups.iter().filter_map(told).collect());
+    let told = groups.iter().filter_map(told).chain(disowned);
+    let damaged = Mutex::new(told.collect());
     let running = Arc::new(Running {
         parts,
         replicas: RwLock::default(),
         damaged,
+        old_copy,
     });
     let opening = groups
         .into_iter()
@@ -116,6 +125,7 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
     for result in futures::future::join_all(opening).await {
         result?;
     }
+    inner.found(drive);
     Ok(running)
 }
 
@@ -160,14 +170,23 @@ pub(super) async fn close(inner: &Inner, running: Arc<Running>, clean: bool) {
     let replicas = std::mem::take(&mut *running.replicas.write());
     futures::future::join_all(replicas.values().map(|replica| stop(inner, replica))).await;
     drop(replicas);
+    let drive = running.parts.files.drive();
     let closed = tokio::task::spawn_blocking(move || {
         if clean && let Err(error) = running.parts.tables.flush() {
             tracing::info!(%error, "tables not written out");
         }
         running.parts.log.close();
+        running.parts.log.end()
     });
-    if let Err(error) = closed.await {
-        tracing::warn!(%error, "drive not closed");
+    match closed.await {
+        Ok(log_end) => inner.expect(
+            drive,
+            Known {
+                old_copy: false,
+                log_end,
+            },
+        ),
+        Err(error) => tracing::warn!(%error, "drive not closed"),
     }
 }
 

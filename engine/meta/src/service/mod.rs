@@ -4,18 +4,26 @@
 //! and reads go to the leader's replica ([`group`]). One supervisor looks at everything ten times a
 //! second: it takes failed drives out of service, hands their leaderships over, reopens what can be
 //! reopened, takes snapshots, ticks idle groups ([`supervise`]) and makes replicas anew where a group
-//! has lost one ([`repair`]).
+//! has lost one ([`repair`]), on the drives that the [`plan`] names. A drive that comes back as an
+//! older copy of itself is told by what the others remember of it ([`returning`]); replicas whose
+//! tables differ from the majority's are found by comparing ([`digests`]).
 //!
 //! **Answers.** An error of `propose` means unknown, except `Overloaded` and `Closed` before the
 //! first attempt: ask again with the same bytes; the command's own id makes that once.
 
 mod bootstrap;
+mod digests;
 mod group;
 mod host;
+mod plan;
 mod repair;
+mod returning;
 mod status;
 mod supervise;
 
+pub use digests::DigestCheck;
+pub use plan::Plan;
+pub use returning::Known;
 pub use status::{DriveStatus, NodeStatus, ReplicaStatus};
 
 use crate::fjall_rows::TableOptions;
@@ -29,7 +37,7 @@ use engine_types::{DriveId, GroupId, Stamp};
 use group::Group;
 use host::{Host, HostState};
 use openraft::{Config, SnapshotPolicy};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +72,13 @@ pub struct MetaOptions {
     /// A snapshot falls due when so many bytes, and as many as the tables have, were applied since
     /// the last.
     pub snapshot_bytes_min: u64,
-    /// How long a drive may be out before its voters are replaced on others.
+    /// How long a drive may be out, or missing since the start, before its voters are replaced on
+    /// others.
     pub replace_after: Duration,
+    /// Between two comparisons of one group's tables.
+    pub digests_every: Duration,
+    /// What the rest of the node knows of the drives that are opened; none: nothing.
+    pub known: BTreeMap<DriveId, Known>,
 }
 
 impl Default for MetaOptions {
@@ -82,6 +95,8 @@ impl Default for MetaOptions {
             tick_after: Duration::from_secs(5),
             snapshot_bytes_min: 64 << 20,
             replace_after: Duration::from_secs(30),
+            digests_every: Duration::from_hours(1),
+            known: BTreeMap::new(),
         }
     }
 }
@@ -123,6 +138,15 @@ pub(crate) struct Inner {
     groups: BTreeMap<GroupId, Group>,
     inflight: Arc<Semaphore>,
     closed: watch::Sender<bool>,
+    /// The monotonic clock at open.
+    opened: Duration,
+    /// What must be found on a drive when it is opened (again).
+    known: Mutex<BTreeMap<DriveId, Known>>,
+    plan: RwLock<Plan>,
+    /// The last comparison of each group's tables, and when it was.
+    compared: Mutex<BTreeMap<GroupId, (Duration, DigestCheck)>>,
+    /// Whoever compares tables holds it: one group at a time.
+    comparing: Arc<tokio::sync::Mutex<()>>,
     /// Whoever adds or removes replicas holds it.
     lifecycle: tokio::sync::Mutex<()>,
 }
@@ -161,7 +185,6 @@ impl MetaNode {
             .collect();
         let inner = Arc::new(Inner {
             config,
-            clock,
             entropy,
             machine,
             switchboard: Switchboard::default(),
@@ -169,14 +192,27 @@ impl MetaNode {
             groups,
             inflight: Arc::new(Semaphore::new(INFLIGHT_BYTES_MAX / INFLIGHT_UNIT)),
             closed: watch::Sender::new(false),
+            opened: clock.monotonic(),
+            known: Mutex::new(options.known.clone()),
+            plan: RwLock::new(Plan {
+                voters: options.voters,
+                drives: None,
+            }),
+            compared: Mutex::default(),
+            comparing: Arc::default(),
             lifecycle: tokio::sync::Mutex::default(),
+            clock,
             options,
         });
         let opening = drives.into_iter().map(|files| host::open(&inner, files));
         for host in futures::future::join_all(opening).await {
             inner.hosts.write().insert(host.files.drive(), host);
         }
-        inner.refuse_lost_groups()?;
+        if let Err(lost) = inner.refuse_lost_groups() {
+            // Else replicas that were opened would go on voting, with no one to stop them.
+            inner.shutdown().await;
+            return Err(lost);
+        }
         inner.prompt_elections().await;
         tokio::spawn(supervise::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
@@ -240,9 +276,10 @@ impl MetaNode {
     }
 
     /// Puts a drive (back) into service: its replicas are reopened, those that the group has
-    /// replaced meanwhile are forgotten by the supervisor.
+    /// replaced meanwhile are forgotten by the supervisor. Where its log ends before what was durable
+    /// when it went out, it is an older copy of itself: see [`MetaNode::drive_back_as`].
     pub async fn drive_back(&self, files: Arc<dyn DriveFiles>) -> Result<(), MetaError> {
-        self.inner.drive_back(files).await
+        self.drive_back_as(files, Known::default()).await
     }
 
     /// Snapshots a group on every replica here. Returns when asked for; see [`MetaNode::status`].

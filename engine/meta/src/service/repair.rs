@@ -44,16 +44,23 @@ impl Inner {
             .filter(|(id, home)| self.is_lost(group, **id, **home))
             .map(|(id, _)| *id)
             .collect();
-        let short = membership.voters.len() < self.options.voters;
-        if lost.is_empty() && !short {
+        let planned = self.plan.read().voters;
+        let count = membership.voters.len();
+        if lost.is_empty() && count == planned {
             self.forget_strays(group, &membership).await;
             return;
         }
-        let result = self
-            .replace(group, &leader, &membership, lost.first().copied())
-            .await;
-        if let Err(error) = result {
-            tracing::warn!(%group, %error, "voter not replaced yet");
+        let leaving = lost.first().copied();
+        let result = if count > planned {
+            self.drop_voter(&leader, &membership, leaving).await
+        } else {
+            self.replace(group, &leader, &membership, leaving).await
+        };
+        match result {
+            Ok(true) => {}
+            // No drive is free for one.
+            Ok(false) => self.forget_strays(group, &membership).await,
+            Err(error) => tracing::warn!(%group, %error, "voter not replaced yet"),
         }
     }
 
@@ -61,6 +68,10 @@ impl Inner {
         if home.node != self.options.node {
             return false;
         }
+        if !self.plan.read().allows(DriveId(home.drive)) {
+            return true;
+        }
+        let grace = self.options.replace_after;
         let hosts = self.hosts.read();
         match hosts.get(&DriveId(home.drive)).map(|host| &host.state) {
             Some(HostState::In(running)) => running
@@ -69,30 +80,65 @@ impl Inner {
                 .get(&group)
                 .is_none_or(|replica| replica.id != id),
             Some(HostState::Out { since, .. }) => {
-                self.clock.monotonic().saturating_sub(*since) >= self.options.replace_after
+                self.clock.monotonic().saturating_sub(*since) >= grace
             }
-            None => true,
+            // Missing since the start: the same grace.
+            None => self.clock.monotonic().saturating_sub(self.opened) >= grace,
         }
     }
 
-    /// Gives the vote of `lost` to a new replica, or adds a voter where there are too few.
+    /// Takes one voter away where the plan has fewer: a lost one, else a follower on the drive with
+    /// the most replicas.
+    async fn drop_voter(
+        &self,
+        leader: &Replica,
+        membership: &Membership,
+        lost: Option<u64>,
+    ) -> Result<bool, ReplicaError> {
+        let busy = |home: &Home| {
+            let hosts = self.hosts.read();
+            let running = hosts.get(&DriveId(home.drive)).and_then(|h| h.running());
+            running.map_or(0, |running| running.replicas.read().len())
+        };
+        let followers = membership.voters.iter().filter(|(id, _)| **id != leader.id);
+        let busiest = followers
+            .max_by_key(|(_, home)| busy(home))
+            .map(|(id, _)| *id);
+        let Some(leaving) = lost.or(busiest) else {
+            return Ok(false);
+        };
+        let voters: BTreeSet<u64> = membership
+            .voters
+            .keys()
+            .copied()
+            .filter(|id| *id != leaving)
+            .collect();
+        tracing::info!(group = %leader.core.group, leaving, "a voter too many goes");
+        let changed = leader.node.change_membership(voters, false).await;
+        changed
+            .map(|_| true)
+            .map_err(|error| ReplicaError::Raft(error.to_string()))
+    }
+
+    /// Gives the vote of `lost` to a new replica, or adds a voter where there are too few. False: no
+    /// drive is free.
     async fn replace(
         self: &Arc<Self>,
         group: GroupId,
         leader: &Replica,
         membership: &Membership,
         lost: Option<u64>,
-    ) -> Result<(), ReplicaError> {
+    ) -> Result<bool, ReplicaError> {
         let lifecycle = self.lifecycle.lock().await;
         if self.is_closed() {
-            return Ok(());
+            return Ok(true);
         }
         let raft = |error: &dyn std::fmt::Display| ReplicaError::Raft(error.to_string());
         let home = lost
             .and_then(|id| membership.voters.get(&id))
             .map(|home| DriveId(home.drive));
         let Some((drive, running)) = self.place(group, membership, home) else {
-            return Ok(());
+            return Ok(false);
         };
         if running
             .replicas
@@ -120,7 +166,7 @@ impl Inner {
         }
         voters.insert(replica.id);
         let changed = leader.node.change_membership(voters, false).await;
-        changed.map(|_| ()).map_err(|error| raft(&error))
+        changed.map(|_| true).map_err(|error| raft(&error))
     }
 
     /// The drive for a new replica: the lost one's own if it is in service, else the one with the
@@ -136,7 +182,9 @@ impl Inner {
         let running = hosts
             .iter()
             .filter_map(|(id, host)| Some((*id, Arc::clone(host.running()?))));
+        let plan = self.plan.read();
         running
+            .filter(|(id, _)| plan.allows(*id))
             .filter(|(id, _)| Some(*id) == home || !used.contains(&id.0))
             .min_by_key(|(id, drive)| {
                 let begun = drive.replicas.read().contains_key(&group);
@@ -170,7 +218,7 @@ impl Inner {
     }
 
     /// Removes all of a group from a drive: first who it was, so that a cut leaves nothing that
-    /// could vote.
+    /// could vote; last that it was disowned, so that a cut is gone on with.
     async fn erase(&self, running: &Arc<Running>, group: GroupId) -> Result<(), ReplicaError> {
         let replica = running.replicas.write().remove(&group);
         if let Some(replica) = &replica {
@@ -188,6 +236,12 @@ impl Inner {
             .await
             .map_err(|error| ReplicaError::Raft(error.to_string()))??;
         running.parts.log.destroy(group).await?;
+        let files = Arc::clone(&running.parts.files);
+        let forgotten =
+            tokio::task::spawn_blocking(move || Identity::forget_disowned(files.as_ref(), group));
+        forgotten
+            .await
+            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
         running.damaged.lock().remove(&group);
         Ok(())
     }

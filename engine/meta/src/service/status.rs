@@ -51,6 +51,8 @@ pub struct DriveStatus {
     pub replicas: Vec<ReplicaStatus>,
     /// Groups whose replica here waits to be made anew.
     pub damaged: Vec<(GroupId, String)>,
+    /// Why the drive was taken for an older copy of itself when it was last opened, if it was.
+    pub old_copy: Option<String>,
 }
 
 /// The node.
@@ -118,6 +120,7 @@ impl Inner {
                 syncs: running.parts.log.syncs(),
                 replicas: running.replicas.read().values().map(replica).collect(),
                 damaged: running.damaged.lock().clone().into_iter().collect(),
+                old_copy: running.old_copy.clone(),
             },
             HostState::Out { reason, .. } => DriveStatus {
                 drive: *drive,
@@ -125,6 +128,7 @@ impl Inner {
                 syncs: 0,
                 replicas: Vec::new(),
                 damaged: Vec::new(),
+                old_copy: None,
             },
         });
         NodeStatus {

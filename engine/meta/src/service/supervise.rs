@@ -120,6 +120,7 @@ impl Inner {
             self.repair(*group).await;
         }
         self.spread_leaders().await;
+        self.compare_due();
     }
 
     /// Snapshots what has outgrown its tables, and purges below the older of two.
@@ -135,7 +136,8 @@ impl Inner {
             let replicas: Vec<Replica> = running.replicas.read().values().cloned().collect();
             for replica in replicas {
                 let core = &replica.core;
-                let due = self.options.snapshot_bytes_min.max(core.table_bytes());
+                // Twice: a snapshot writes the whole tables, so that half of the writes at most are its.
+                let due = (self.options.snapshot_bytes_min).max(2 * core.table_bytes());
                 if core.since_snapshot.load(Ordering::Relaxed) >= due
                     || pressed.contains(&core.group)
                 {

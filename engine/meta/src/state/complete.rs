@@ -19,7 +19,7 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
     let Some(row) = tx.read::<UploadRow>(&keys::upload(id, key, upload))? else {
         return repeated(tx, id, complete);
     };
-    let current = versions::current(&tx.rows(), id, key)?;
+    let current = versions::current(&tx.rows(), (&bucket).into(), key)?;
     versions::judge(
         &complete.condition,
         current.as_ref().map(|found| &found.row),
@@ -57,7 +57,7 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
         attributes: row.attributes,
         body: Body::Manifest(upload),
     };
-    versions::insert(tx, id, key, &made)?;
+    versions::insert(tx, (&bucket).into(), key, &made)?;
     Ok(Answer::Version(versions::slim(made)))
 }
 

@@ -6,10 +6,10 @@ use crate::keys::{self, Sequence, Table};
 use crate::rows::RowsError;
 use engine_core::meta::{
     AccessKeyRow, AccessKeyState, AccountRow, Answer, Bootstrap, BucketNameRow, BucketState,
-    ControlChange, KeyVersionId, KmsKeyRow, Refusal,
+    ControlChange, KeyVersionId, KmsKeyRow, OPEN_DRIVE_NUMBERS_MAX, Refusal,
 };
-use engine_core::placement::Layout;
-use engine_types::{AccountId, BucketId, BucketName, ClusterId, KeyId, PartitionId};
+use engine_core::placement::{Layout, LayoutChange, LayoutRefusal};
+use engine_types::{AccountId, BucketId, BucketName, ClusterId, DriveId, KeyId, PartitionId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -67,8 +67,10 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &ControlChange) -> Step<Answer> {
             deleting: false,
         } => settle(tx, name, *id, BucketState::Deleting, BucketState::Live),
         ControlChange::ReleaseBucket { name, id } => release(tx, name, *id),
-        ControlChange::PutLayout(layout) => put_layout(tx, layout),
+        ControlChange::ChangeLayout { version, change } => change_layout(tx, *version, change),
         ControlChange::PutKmsKey { name, current } => Ok(put_kms_key(tx, name, *current)?),
+        ControlChange::AllotDrive => Ok(allot_drive(tx)?),
+        ControlChange::DestroyKeys(versions) => Ok(destroy_keys(tx, versions)),
     }
 }
 
@@ -294,12 +296,64 @@ fn release(tx: &mut Tx<'_>, name: &BucketName, id: BucketId) -> Step<Answer> {
     Ok(Answer::Done)
 }
 
-fn put_layout(tx: &mut Tx<'_>, layout: &Layout) -> Step<Answer> {
-    let present: Option<Layout> = tx.read(&keys::table(Table::Layout))?;
-    if present.is_none_or(|present| present.version.checked_add(1) != Some(layout.version)) {
+/// Numbers of drives (**format**): under `Sequence::Drive`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct DriveNumbers {
+    /// The highest ever given.
+    last: u32,
+    /// Given, and not in the layout yet; ascending.
+    open: Vec<DriveId>,
+}
+
+fn drive_numbers(tx: &Tx<'_>, layout: &Layout) -> Result<DriveNumbers, RowsError> {
+    let mut numbers: DriveNumbers = tx
+        .read(&keys::sequence(Sequence::Drive))?
+        .unwrap_or_default();
+    // The first drives bring their numbers along.
+    let highest = layout.drives.iter().map(|drive| drive.id.0).max();
+    numbers.last = numbers.last.max(highest.unwrap_or(0));
+    Ok(numbers)
+}
+
+fn layout(tx: &Tx<'_>) -> Result<Layout, RowsError> {
+    Ok(tx.read(&keys::table(Table::Layout))?.unwrap_or_default())
+}
+
+/// A number never given before. What was given long ago and not used is void: so the list is
+/// bounded, and a drive whose addition was cut off can still be added.
+fn allot_drive(tx: &mut Tx<'_>) -> Result<Answer, RowsError> {
+    let mut numbers = drive_numbers(tx, &layout(tx)?)?;
+    numbers.last = numbers.last.saturating_add(1);
+    let number = DriveId(numbers.last);
+    if numbers.open.len() >= OPEN_DRIVE_NUMBERS_MAX {
+        numbers.open.remove(0);
+    }
+    numbers.open.push(number);
+    tx.write(keys::sequence(Sequence::Drive), &numbers);
+    Ok(Answer::Drive(number))
+}
+
+/// Compare-and-set by the layout's version. A drive enters under a number given for it, once.
+fn change_layout(tx: &mut Tx<'_>, version: u64, change: &LayoutChange) -> Step<Answer> {
+    let present = layout(tx)?;
+    #[cfg(sabotage)]
+    let version = if engine_types::sabotage("layout-without-cas") {
+        present.version
+    } else {
+        version
+    };
+    if present.version != version {
         return Err(Refusal::Changed.into());
     }
-    tx.write(keys::table(Table::Layout), layout);
+    let mut numbers = drive_numbers(tx, &present)?;
+    if let LayoutChange::Add(new) | LayoutChange::Replace { new, .. } = change {
+        let given = numbers.open.iter().position(|number| *number == new.id);
+        let given = given.ok_or(Refusal::Layout(LayoutRefusal::Taken))?;
+        numbers.open.remove(given);
+    }
+    let next = present.changed(change).map_err(Refusal::Layout)?;
+    tx.write(keys::table(Table::Layout), &next);
+    tx.write(keys::sequence(Sequence::Drive), &numbers);
     Ok(Answer::Done)
 }
 
@@ -316,4 +370,12 @@ fn put_kms_key(tx: &mut Tx<'_>, name: &str, current: KeyVersionId) -> Result<Ans
         },
     );
     Ok(Answer::Done)
+}
+
+/// Notes them for good.
+fn destroy_keys(tx: &mut Tx<'_>, versions: &[KeyVersionId]) -> Answer {
+    for version in versions {
+        tx.write(keys::destroyed_key(*version), version);
+    }
+    Answer::Done
 }

@@ -1,11 +1,13 @@
 //! What is replaced or deleted, until its bytes are off the drives.
 //!
-//! A part in stripes becomes one `dead` row and keeps its own rows, so that readers pinned below can
+//! An inline part's bytes go at once, a packed one's are taken off its pack's count (`packs`). A part
+//! in stripes, and so a pack, becomes one `dead` row and keeps its own rows, so that readers pinned below can
 //! still find it and the collector knows what to free. `Freed` removes both. A manifest (or an
 //! aborted upload) becomes one row whatever it holds; `Freed` on it turns its next parts into dead
 //! rows of their own, with its age, and it goes when none is left. Expanding it in the query instead
 //! was turned down: `Freed` of such a part could not tell, in bounded time, that the part is dead.
 
+use super::packs;
 use super::tx::{Step, Tx, parse};
 use crate::keys;
 use crate::rows::RowsError;
@@ -73,9 +75,13 @@ fn kill_part_since(
         None => {}
         Some(Place::Inline) => {
             tx.delete(keys::part(bucket, key, data));
-            tx.delete(keys::inline(bucket, key, data));
+            packs::leave_inline(tx, bucket, key, data);
         }
-        Some(Place::Stripes(_) | Place::Packed { .. }) => {
+        Some(Place::Packed { pack, length, .. }) => {
+            tx.delete(keys::part(bucket, key, data));
+            packs::lose(tx, pack, length)?;
+        }
+        Some(Place::Stripes(_)) => {
             tx.write(keys::dead(bucket, key, &data.0), row);
         }
     }
@@ -109,7 +115,7 @@ pub(crate) fn freed(
             // A part has at most 5 GiB / 8 MiB = 640 stripes: ten chunks.
             tx.delete_all(&keys::part_rows(bucket, key, data))?;
             tx.delete_all(&keys::repairs(bucket, key, data))?;
-            tx.delete(keys::inline(bucket, key, data));
+            packs::freed(tx, bucket, data);
             true
         }
         DeadThing::Manifest(upload) => expand(tx, bucket, key, upload, &row)?,

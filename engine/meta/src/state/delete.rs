@@ -29,7 +29,7 @@ fn one_version(
     delete: &Delete,
     version: VersionId,
 ) -> Step<Answer> {
-    let found = versions::find(&tx.rows(), bucket.id, &delete.key, version)?;
+    let found = versions::find(&tx.rows(), bucket.into(), &delete.key, version)?;
     let absent = Absent {
         none: Refusal::NoSuchVersion,
         ..Absent::DELETE
@@ -42,7 +42,7 @@ fn one_version(
     let mut marker = false;
     if let Some(found) = found {
         marker = found.row.kind == VersionKind::DeleteMarker;
-        versions::remove(tx, bucket.id, &delete.key, &found)?;
+        versions::remove(tx, bucket.into(), &delete.key, &found)?;
     }
     Ok(Answer::Deleted {
         version: Some(version),
@@ -51,14 +51,14 @@ fn one_version(
 }
 
 fn current_object(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
-    let found = versions::current(&tx.rows(), bucket.id, &delete.key)?;
+    let found = versions::current(&tx.rows(), bucket.into(), &delete.key)?;
     versions::judge(
         &delete.condition,
         found.as_ref().map(|found| &found.row),
         Absent::DELETE,
     )?;
     if let Some(found) = found {
-        versions::remove(tx, bucket.id, &delete.key, &found)?;
+        versions::remove(tx, bucket.into(), &delete.key, &found)?;
     }
     Ok(Answer::Deleted {
         version: None,
@@ -67,7 +67,7 @@ fn current_object(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<
 }
 
 fn mark(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
-    let found = versions::current(&tx.rows(), bucket.id, &delete.key)?;
+    let found = versions::current(&tx.rows(), bucket.into(), &delete.key)?;
     versions::judge(
         &delete.condition,
         found.as_ref().map(|found| &found.row),
@@ -98,7 +98,7 @@ fn mark(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
         attributes,
         body: Body::None,
     };
-    versions::insert(tx, bucket.id, &delete.key, &row)?;
+    versions::insert(tx, bucket.into(), &delete.key, &row)?;
     Ok(Answer::Deleted {
         version: Some(version),
         marker: true,

@@ -20,6 +20,7 @@ mod dead;
 mod delete;
 mod done;
 mod objects;
+mod packs;
 mod parts;
 mod uploads;
 mod versions;
@@ -36,7 +37,7 @@ pub use watermark::{STAMP_AGE_MS, WATERMARK_LAG_MS};
 pub(crate) use control::ClusterRow;
 pub(crate) use done::clock;
 pub(crate) use tx::{known_bucket, parse, read, scan};
-pub(crate) use versions::{current, find};
+pub(crate) use versions::{Line, current, find};
 pub(crate) use watermark::{boots, watermark};
 
 use crate::keys::{self, Table};
@@ -168,9 +169,18 @@ fn change_rows(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
             };
             parts::move_stripe(tx, &stripe, from, to)
         }
+        Change::Rewrap {
+            bucket,
+            key,
+            data,
+            from,
+            to,
+        } => parts::rewrap(tx, (*bucket, key, *data), from, to),
         Change::Freed { bucket, key, dead } => dead::freed(tx, *bucket, key, dead),
         Change::Report { node, boot, oldest } => watermark::report(tx, *node, *boot, *oldest),
         Change::Fence { node, boot } => watermark::fence(tx, *node, *boot),
+        Change::Pack(pack) => packs::pack(tx, pack),
+        Change::PackOwner { pack, owner, holds } => packs::set_owner(tx, *pack, *owner, *holds),
         Change::AdvanceWatermark => watermark::advance(tx),
     }
 }

@@ -21,13 +21,13 @@ pub(crate) fn payer(bucket: &BucketRow, to: ChargedTo) -> ChargedTo {
 /// PUT, copy, form.
 pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
     let bucket = tx.open_bucket(put.bucket)?;
-    let current = versions::current(&tx.rows(), bucket.id, &put.key)?;
+    let current = versions::current(&tx.rows(), (&bucket).into(), &put.key)?;
     versions::judge(
         &put.condition,
         current.as_ref().map(|found| &found.row),
         Absent::WRITE,
     )?;
-    parts::store(tx, bucket.id, &put.key, &put.part)?;
+    parts::store(tx, bucket.id, &put.key, (&put.part, &put.attributes.class))?;
     let mut attributes = put.attributes.clone();
     attributes.charged_to = payer(&bucket, attributes.charged_to);
     let (version, order) = versions::identity(tx, bucket.versioning);
@@ -45,7 +45,7 @@ pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
         attributes,
         body: Body::Part(put.part.data),
     };
-    versions::insert(tx, bucket.id, &put.key, &row)?;
+    versions::insert(tx, (&bucket).into(), &put.key, &row)?;
     Ok(Answer::Version(versions::slim(row)))
 }
 
@@ -59,11 +59,11 @@ fn addressed(
     let bucket = tx.open_bucket(bucket)?;
     let (found, absent) = match version {
         None => (
-            versions::current(&tx.rows(), bucket.id, key)?,
+            versions::current(&tx.rows(), (&bucket).into(), key)?,
             Refusal::NoSuchKey,
         ),
         Some(id) => (
-            versions::find(&tx.rows(), bucket.id, key, id)?,
+            versions::find(&tx.rows(), (&bucket).into(), key, id)?,
             Refusal::NoSuchVersion,
         ),
     };
@@ -128,7 +128,7 @@ pub(crate) fn reattribute(
     new: &NewAttributes<'_>,
 ) -> Step<Answer> {
     let bucket = tx.open_bucket(bucket)?;
-    let current = versions::current(&tx.rows(), bucket.id, key)?;
+    let current = versions::current(&tx.rows(), (&bucket).into(), key)?;
     versions::judge(
         new.condition,
         current.as_ref().map(|found| &found.row),
@@ -154,7 +154,7 @@ pub(crate) fn reattribute(
     };
     // The body changes hands: taken from the old row, so that inserting the new one kills nothing.
     versions::take(tx, bucket.id, key, &found);
-    versions::insert(tx, bucket.id, key, &row)?;
+    versions::insert(tx, (&bucket).into(), key, &row)?;
     if let Body::Manifest(upload) = row.body {
         tx.write(crate::keys::manifest_head(bucket.id, key, upload), &order);
     }

@@ -1,12 +1,12 @@
 //! Parts: bytes come in under ids never used before, and their stripes move by compare-and-set.
 
 use super::tx::{Step, Tx};
-use super::{dead, watermark};
+use super::{dead, packs, watermark};
 use crate::keys;
 use engine_core::meta::{
-    Answer, DeadThing, NewPart, NewPlace, PartRow, Place, Refusal, STRIPE_CHUNK, Slot, Stripe,
+    Answer, DeadThing, NewPart, NewPlace, PartKey, PartRow, Place, Refusal, STRIPE_CHUNK, Slot, Stripe,
 };
-use engine_types::{BirthId, BucketId, DataId, ObjectKey, Stamp};
+use engine_types::{BirthId, BucketId, DataId, ObjectKey, Stamp, StorageClass};
 
 /// Writes a new part's rows. Refused where its id or a copy's token was born before the watermark:
 /// the collector may already have judged those shards orphans. Refused too where the id is in use:
@@ -15,25 +15,23 @@ pub(crate) fn store(
     tx: &mut Tx<'_>,
     bucket: BucketId,
     key: &ObjectKey,
-    part: &NewPart,
+    (part, class): (&NewPart, &StorageClass),
 ) -> Step<()> {
-    let watermark = watermark(&tx.rows())?;
-    refuse_old(part.data.birth(), watermark)?;
+    let stripes: &[Stripe] = match &part.place {
+        NewPlace::Inline(_) => &[],
+        NewPlace::Stripes(stripes) => stripes,
+    };
+    refuse_old_ids(tx, part.data.birth(), stripes)?;
     if tx.exists(&keys::part(bucket, key, part.data))? {
         return Err(Refusal::TooOld.into());
     }
     let place = match &part.place {
         NewPlace::Inline(bytes) => {
             tx.write_bytes(keys::inline(bucket, key, part.data), bytes.to_vec());
+            packs::wait(tx, (bucket, key), part, class);
             Place::Inline
         }
         NewPlace::Stripes(stripes) => {
-            for slot in stripes
-                .iter()
-                .flat_map(|stripe| stripe.slots.iter().flatten())
-            {
-                refuse_old(slot.token.birth(), watermark)?;
-            }
             Place::Stripes(store_stripes(tx, bucket, key, part.data, stripes))
         }
     };
@@ -44,6 +42,17 @@ pub(crate) fn store(
         place,
     };
     tx.write(keys::part(bucket, key, part.data), &row);
+    Ok(())
+}
+
+/// Refuses a data id or a copy that was born before the watermark.
+pub(crate) fn refuse_old_ids(tx: &Tx<'_>, birth: Stamp, stripes: &[Stripe]) -> Step<()> {
+    let watermark = watermark(&tx.rows())?;
+    refuse_old(birth, watermark)?;
+    let slots = stripes.iter().flat_map(|stripe| stripe.slots.iter().flatten());
+    for slot in slots {
+        refuse_old(slot.token.birth(), watermark)?;
+    }
     Ok(())
 }
 
@@ -59,7 +68,8 @@ fn refuse_old(birth: Stamp, watermark: Stamp) -> Result<(), Refusal> {
     }
 }
 
-fn store_stripes(
+/// Writes a part's stripe map; how many stripes it has.
+pub(crate) fn store_stripes(
     tx: &mut Tx<'_>,
     bucket: BucketId,
     key: &ObjectKey,
@@ -135,7 +145,10 @@ pub(crate) fn move_stripe(
         .ok_or(Refusal::Changed)?;
     let shaped =
         to.slots.len() == usize::from(to.k) + usize::from(to.m) && to.length == from.length;
-    if stripe != from || !shaped {
+    let moved = stripe != from;
+    #[cfg(sabotage)]
+    let moved = moved && !engine_types::sabotage("move-without-cas");
+    if moved || !shaped {
         return Err(Refusal::Changed.into());
     }
     let watermark = watermark(&tx.rows())?;
@@ -151,5 +164,27 @@ pub(crate) fn move_stripe(
     }
     tx.delete(keys::repair(bucket, key, data, index));
     queue_repair(tx, of, to);
+    Ok(Answer::Done)
+}
+
+/// Sets how a part's data key is wrapped, from what the proposer read to what it shall be.
+pub(crate) fn rewrap(
+    tx: &mut Tx<'_>,
+    (bucket, key, data): (BucketId, &ObjectKey, DataId),
+    from: &PartKey,
+    to: &PartKey,
+) -> Step<Answer> {
+    let place = keys::part(bucket, key, data);
+    let row: Option<PartRow> = tx.read(&place)?;
+    let as_read = |row: &PartRow| {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("rewrap-blindly") {
+            return true;
+        }
+        row.key == *from
+    };
+    let row = row.filter(as_read).ok_or(Refusal::Changed)?;
+    let key = to.clone();
+    tx.write(place, &PartRow { key, ..row });
     Ok(Answer::Done)
 }

@@ -61,12 +61,13 @@ pub(crate) fn put_part(tx: &mut Tx<'_>, put: &PutPart) -> Step<Answer> {
         tx.charge(id, replaced.charged_to, class, -Delta::bytes(replaced.size));
         dead::kill_part(tx, id, key, replaced.data)?;
     }
-    parts::store(tx, id, key, &put.part)?;
+    parts::store(tx, id, key, (&put.part, class))?;
     let row = UploadPartRow {
         data: put.part.data,
         size: put.part.size,
         md5: put.part.md5,
         checksum: put.checksum.clone(),
+        declared: put.declared.clone(),
         modified: tx.now(),
         charged_to: payer(&bucket, put.charged_to),
     };

@@ -9,7 +9,7 @@ use super::tx::{Step, Tx, parse, read, scan};
 use crate::keys;
 use crate::rows::{Rows, RowsError};
 use engine_core::meta::{
-    Condition, EtagMatch, Refusal, VersionAttributes, VersionKind, VersionRow, Versioning,
+    BucketRow, Condition, EtagMatch, Refusal, VersionAttributes, VersionKind, VersionRow, Versioning,
 };
 use engine_tenancy::Delta;
 use engine_types::{BucketId, ETag, ObjectKey, Order, VersionId};
@@ -25,13 +25,36 @@ pub(crate) struct Found {
     pub(crate) latest: bool,
 }
 
+/// A bucket as its versions are looked up. One that was never versioned has no row in `versions`, and
+/// never goes back to that state: a PUT there is spared the scan that finds nothing, which was a fifth
+/// of what applying it cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    /// Which.
+    pub(crate) bucket: BucketId,
+    /// `versions` may have rows of it.
+    pub(crate) versioned: bool,
+}
+
+impl From<&BucketRow> for Line {
+    fn from(row: &BucketRow) -> Self {
+        Self {
+            bucket: row.id,
+            versioned: row.versioning != Versioning::Unversioned,
+        }
+    }
+}
+
 /// Newest row of `versions`.
 fn newest_below(
     rows: &dyn Rows,
-    bucket: BucketId,
+    line: Line,
     key: &ObjectKey,
 ) -> Result<Option<VersionRow>, RowsError> {
-    let prefix = keys::of_key(keys::Table::Versions, bucket, key);
+    if !line.versioned {
+        return Ok(None);
+    }
+    let prefix = keys::of_key(keys::Table::Versions, line.bucket, key);
     let first = scan(rows, &prefix).next().transpose()?;
     first.map(|(_, value)| parse(&value)).transpose()
 }
@@ -39,17 +62,17 @@ fn newest_below(
 /// The current version: an object, or a marker.
 pub(crate) fn current(
     rows: &dyn Rows,
-    bucket: BucketId,
+    line: Line,
     key: &ObjectKey,
 ) -> Result<Option<Found>, RowsError> {
-    if let Some(row) = read(rows, &keys::object(bucket, key))? {
+    if let Some(row) = read(rows, &keys::object(line.bucket, key))? {
         return Ok(Some(Found {
             row,
             in_objects: true,
             latest: true,
         }));
     }
-    let below = newest_below(rows, bucket, key)?;
+    let below = newest_below(rows, line, key)?;
     Ok(below.map(|row| Found {
         row,
         in_objects: false,
@@ -60,11 +83,11 @@ pub(crate) fn current(
 /// The version of that id.
 pub(crate) fn find(
     rows: &dyn Rows,
-    bucket: BucketId,
+    line: Line,
     key: &ObjectKey,
     version: VersionId,
 ) -> Result<Option<Found>, RowsError> {
-    let current = current(rows, bucket, key)?;
+    let (bucket, current) = (line.bucket, current(rows, line, key)?);
     if current
         .as_ref()
         .is_none_or(|found| found.row.version == version)
@@ -98,12 +121,13 @@ pub(crate) fn identity(tx: &mut Tx<'_>, versioning: Versioning) -> (VersionId, O
 /// Makes `row` the current version and counts it. A `null` version replaces the one there was.
 pub(crate) fn insert(
     tx: &mut Tx<'_>,
-    bucket: BucketId,
+    line: Line,
     key: &ObjectKey,
     row: &VersionRow,
 ) -> Step<()> {
+    let bucket = line.bucket;
     if row.version == VersionId::Null
-        && let Some(replaced) = find(&tx.rows(), bucket, key, VersionId::Null)?
+        && let Some(replaced) = find(&tx.rows(), line, key, VersionId::Null)?
     {
         take(tx, bucket, key, &replaced);
         dead::kill_body(tx, bucket, key, &replaced.row.body)?;
@@ -130,13 +154,13 @@ pub(crate) fn insert(
 /// Deletes a version for good; what is newest then is current.
 pub(crate) fn remove(
     tx: &mut Tx<'_>,
-    bucket: BucketId,
+    line: Line,
     key: &ObjectKey,
     found: &Found,
 ) -> Step<()> {
-    take(tx, bucket, key, found);
-    dead::kill_body(tx, bucket, key, &found.row.body)?;
-    promote(tx, bucket, key)
+    take(tx, line.bucket, key, found);
+    dead::kill_body(tx, line.bucket, key, &found.row.body)?;
+    promote(tx, line, key)
 }
 
 /// Writes a changed row over the one found. Its version, order and kind are the same.
@@ -195,11 +219,12 @@ fn put_below(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey, row: &VersionRo
 }
 
 /// Where `objects` has no row and the newest version is an object, moves it there.
-fn promote(tx: &mut Tx<'_>, bucket: BucketId, key: &ObjectKey) -> Step<()> {
+fn promote(tx: &mut Tx<'_>, line: Line, key: &ObjectKey) -> Step<()> {
+    let bucket = line.bucket;
     if tx.exists(&keys::object(bucket, key))? {
         return Ok(());
     }
-    let next = newest_below(&tx.rows(), bucket, key)?;
+    let next = newest_below(&tx.rows(), line, key)?;
     if let Some(row) = next.filter(|row| row.kind == VersionKind::Object) {
         tx.delete(keys::version(bucket, key, row.order));
         if row.version == VersionId::Null {

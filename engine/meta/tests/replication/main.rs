@@ -5,10 +5,13 @@
 )]
 
 mod common;
+mod digests;
 mod fjall_promises;
 mod log;
+mod newer;
 mod node;
 mod openraft_promises;
+mod returns;
 mod snapshots;
 #[cfg(slow)]
 mod throughput;

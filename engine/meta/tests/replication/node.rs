@@ -8,9 +8,9 @@ use engine_types::{DriveId, GroupId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const CONTROL: GroupId = GroupId(0);
+pub(crate) const CONTROL: GroupId = GroupId(0);
 
-fn options(voters: usize) -> MetaOptions {
+pub(crate) fn options(voters: usize) -> MetaOptions {
     MetaOptions {
         groups: (0..=2).map(GroupId).collect(),
         voters,
@@ -19,7 +19,7 @@ fn options(voters: usize) -> MetaOptions {
     }
 }
 
-fn drives(count: u32) -> Vec<Arc<FakeDrive>> {
+pub(crate) fn drives(count: u32) -> Vec<Arc<FakeDrive>> {
     (1..=count).map(FakeDrive::new).collect()
 }
 
@@ -38,11 +38,11 @@ async fn try_open(drives: &[Arc<FakeDrive>], options: MetaOptions) -> Result<Met
     .await
 }
 
-async fn open(drives: &[Arc<FakeDrive>], options: MetaOptions) -> MetaNode {
+pub(crate) async fn open(drives: &[Arc<FakeDrive>], options: MetaOptions) -> MetaNode {
     try_open(drives, options).await.expect("opens")
 }
 
-async fn formed(drives: &[Arc<FakeDrive>], options: MetaOptions) -> MetaNode {
+pub(crate) async fn formed(drives: &[Arc<FakeDrive>], options: MetaOptions) -> MetaNode {
     let node = open(drives, options).await;
     node.bootstrap().await.expect("formed");
     node
@@ -56,7 +56,7 @@ async fn get(node: &MetaNode, group: GroupId, key: &str) -> Option<Vec<u8>> {
     read.expect("answered")
 }
 
-async fn propose_many(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>) {
+pub(crate) async fn propose_many(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>) {
     let proposals = keys.map(|key| {
         let node = node.clone();
         tokio::spawn(async move {
@@ -69,7 +69,7 @@ async fn propose_many(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32
     }
 }
 
-async fn expect_all(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>) {
+pub(crate) async fn expect_all(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>) {
     let missing = node.read(group, move |rows, _| {
         let absent = |key: &u32| {
             rows.get(&row_key(&format!("k{key}"))).expect("readable")
@@ -81,7 +81,7 @@ async fn expect_all(node: &MetaNode, group: GroupId, keys: std::ops::Range<u32>)
 }
 
 /// Waits until every replica of the group has applied the same and checks that their rows agree.
-async fn expect_equal(node: &MetaNode, group: GroupId, replicas: usize) {
+pub(crate) async fn expect_equal(node: &MetaNode, group: GroupId, replicas: usize) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let digests = node.table_digests(group).await.expect("readable");

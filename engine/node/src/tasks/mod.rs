@@ -2,10 +2,17 @@
 
 mod buckets;
 mod drives;
+mod empty;
 mod gc;
+mod leavers;
+mod mend;
 mod orphans;
+pub(crate) mod pack;
 mod repair;
 mod report;
+mod scrub;
+mod stripes;
+mod walk;
 
 use crate::engine::Inner;
 use crate::worker;
@@ -18,5 +25,10 @@ pub(crate) fn start(inner: &Arc<Inner>) {
     worker::start(inner, gc::Collector::default());
     worker::start(inner, buckets::Settler);
     worker::start(inner, repair::Repairer::default());
+    worker::start(inner, walk::Walker::default());
     worker::start(inner, orphans::Sweeper::default());
+    worker::start(inner, scrub::Scrubber::default());
+    worker::start(inner, empty::Emptier::default());
+    worker::start(inner, pack::Packer::default());
+    worker::start(inner, crate::keyring::Rewrapper::default());
 }

@@ -12,7 +12,7 @@ use crate::engine::Inner;
 use crate::worker::{Progress, Worker};
 use async_trait::async_trait;
 use engine_core::format::{ShardHeader, ShardOwner};
-use engine_core::meta::{Query, Reply, Slot};
+use engine_core::meta::{Query, Reply, Slot, shard_place};
 use engine_core::ports::DriveError;
 use engine_types::{BucketId, CopyToken, DataId, DriveId, ObjectKey, PartitionId, Stamp};
 use std::collections::BTreeMap;
@@ -120,15 +120,13 @@ async fn watermarks(inner: &Inner) -> Result<BTreeMap<PartitionId, Stamp>, Engin
 
 /// Whether nothing names this copy, nor will.
 async fn orphan(inner: &Inner, drive: DriveId, header: &ShardHeader) -> Result<bool, EngineError> {
-    let ShardOwner::Object { bucket, key } = &header.owner else {
-        return Ok(false);
+    let (bucket, key) = &shard_place(&header.owner);
+    let ShardHeader { data, token, .. } = *header;
+    let partition = match header.owner {
+        ShardOwner::Object { .. } => header.partition,
+        // Its maker alone knows, whoever has rows that point into it.
+        ShardOwner::Pack { partition, .. } => partition,
     };
-    let ShardHeader {
-        partition,
-        data,
-        token,
-        ..
-    } = *header;
     if !known(inner, partition, (*bucket, key), data).await? {
         return Ok(true);
     }

@@ -12,6 +12,8 @@ mod accounts;
 mod background;
 mod faults;
 mod keyring;
+mod keys;
 mod multipart;
 mod objects;
+mod scrub;
 mod support;

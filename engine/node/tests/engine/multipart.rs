@@ -3,7 +3,9 @@
 use crate::support::{Cluster, ROOT, attributes, body, bytes, collect, key};
 use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, ListQuery, Refusal, UploadPartRow};
-use engine_node::{CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PartRequest};
+use engine_node::{
+    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PartRequest,
+};
 use engine_types::{ChargedTo, ChecksumAlgorithm, ChecksumType, ETag, UploadId};
 use zeroize::Zeroizing;
 
@@ -18,6 +20,7 @@ fn part(cluster: &Cluster, upload: UploadId, number: u16, bytes: &[u8]) -> PartR
             key: None,
         },
         stored_checksum: None,
+        declared_checksum: None,
         body: body(bytes),
     }
 }
@@ -42,7 +45,8 @@ fn complete(
             .iter()
             .map(|(n, part)| (*n, tag(part), None))
             .collect(),
-        checksum: None,
+        checksum: ChecksumSaid::default(),
+        customer_key: None,
         size: None,
     }
 }
@@ -228,9 +232,16 @@ async fn checksums_of_parts_make_the_objects() {
             request.stored_checksum = Some(algorithm);
             rows.push(cluster.engine.put_part(request).await.unwrap());
         }
+        let complete = |cluster: &Cluster, upload, parts: &[(u16, &UploadPartRow)]| {
+            let mut request = complete(cluster, upload, parts);
+            for (named, (_, row)) in request.parts.iter_mut().zip(parts) {
+                named.2.clone_from(&row.checksum);
+            }
+            request
+        };
         let parts = [(1, &rows[0]), (2, &rows[1])];
         let mut wrong = complete(&cluster, upload, &parts);
-        wrong.checksum = Some((algorithm, Some(kind), vec![0; algorithm.bytes()]));
+        wrong.checksum.value = Some((algorithm, vec![0; algorithm.bytes()]));
         let refused = cluster.engine.complete(wrong).await;
         assert!(matches!(refused, Err(EngineError::ChecksumMismatch)));
         let mut right = complete(&cluster, upload, &parts);
@@ -242,10 +253,92 @@ async fn checksums_of_parts_make_the_objects() {
                 .collect(),
         };
         let value = digest::checksum(algorithm, &whole);
-        right.checksum = Some((algorithm, Some(kind), value.clone()));
+        right.checksum = ChecksumSaid {
+            algorithm: Some(algorithm),
+            kind: Some(kind),
+            value: Some((algorithm, value.clone())),
+        };
         let row = cluster.engine.complete(right).await.unwrap();
         assert_eq!(row.checksum.unwrap().value, value);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_named_no_checksum_gets_the_default_one() {
+    let cluster = Cluster::new(3).await;
+    let (default, sent) = (ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha1);
+    let upload = create(&cluster, None).await;
+    let mut request = part(&cluster, upload, 1, b"abc");
+    request.body.algorithms = vec![default, sent];
+    request.stored_checksum = Some(default);
+    request.declared_checksum = Some(sent);
+    let row = cluster.engine.put_part(request).await.unwrap();
+    assert_eq!(row.declared, Some((sent, digest::checksum(sent, b"abc"))));
+    // What was sent with the part may be named again; another value may not.
+    let mut wrong = complete(&cluster, upload, &[(1, &row)]);
+    wrong.parts[0].2 = Some((sent, vec![0; sent.bytes()]));
+    let refused = cluster.engine.complete(wrong).await;
+    assert!(matches!(refused, Err(EngineError::InvalidPart(1))));
+    let mut right = complete(&cluster, upload, &[(1, &row)]);
+    right.parts[0].2 = Some((sent, digest::checksum(sent, b"abc")));
+    let made = cluster.engine.complete(right).await.unwrap();
+    let checksum = made.checksum.unwrap();
+    assert_eq!(
+        (checksum.algorithm, checksum.kind, checksum.value),
+        (
+            default,
+            ChecksumType::FullObject,
+            digest::checksum(default, b"abc")
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_complete_says_of_the_checksum_must_be_as_the_upload_has_it() {
+    let cluster = Cluster::new(3).await;
+    let (own, other) = (ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Sha1);
+    let upload = create(&cluster, Some((own, ChecksumType::Composite))).await;
+    let mut request = part(&cluster, upload, 1, b"abc");
+    request.body.algorithms = vec![own];
+    request.stored_checksum = Some(own);
+    let row = cluster.engine.put_part(request).await.unwrap();
+    let bare = complete(&cluster, upload, &[(1, &row)]);
+    let refused = cluster.engine.complete(bare).await;
+    assert!(matches!(
+        refused,
+        Err(EngineError::ChecksumMissing(1, ChecksumAlgorithm::Sha256))
+    ));
+    let said = [
+        ChecksumSaid {
+            algorithm: Some(other),
+            ..ChecksumSaid::default()
+        },
+        ChecksumSaid {
+            kind: Some(ChecksumType::FullObject),
+            ..ChecksumSaid::default()
+        },
+        ChecksumSaid {
+            value: Some((other, vec![0; other.bytes()])),
+            ..ChecksumSaid::default()
+        },
+    ];
+    for said in said {
+        let mut request = complete(&cluster, upload, &[(1, &row)]);
+        request.parts[0].2.clone_from(&row.checksum);
+        request.checksum = said.clone();
+        let refused = cluster.engine.complete(request).await;
+        assert!(
+            matches!(
+                refused,
+                Err(EngineError::ChecksumOfAnother(
+                    ChecksumAlgorithm::Sha256,
+                    ChecksumType::Composite
+                ))
+            ),
+            "{said:?}"
+        );
+    }
+    assert!(cluster.is_missing("k").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,6 +375,12 @@ async fn parts_need_the_uploads_customer_key() {
     let mut request = part(&cluster, upload, 1, b"abc");
     request.body.customer_key = Some(key_of(1));
     let row = cluster.engine.put_part(request).await.unwrap();
+    let mut wrong = complete(&cluster, upload, &[(1, &row)]);
+    wrong.customer_key = Some(key_of(2));
+    assert!(matches!(
+        cluster.engine.complete(wrong).await,
+        Err(EngineError::CustomerKey)
+    ));
     cluster
         .engine
         .complete(complete(&cluster, upload, &[(1, &row)]))

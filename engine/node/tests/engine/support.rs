@@ -152,6 +152,27 @@ impl Cluster {
         }
     }
 
+    /// Another start over the same drives and metadata.
+    pub(crate) async fn reopened(&self) -> Engine {
+        let files = self.drives.iter();
+        let files = files.map(|d| Arc::new(d.files.clone()) as Arc<dyn DriveFiles>);
+        let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy);
+        let clock = clock();
+        let parts = (Arc::clone(&entropy), Arc::clone(&clock));
+        let keyring = Keyring::open(files.collect(), key_file(), parts.0, parts.1);
+        let parts = EngineParts {
+            node: NodeId(1),
+            boot: BootId(2),
+            metadata: Arc::clone(&self.metadata) as Arc<dyn Metadata>,
+            keyring: Arc::new(keyring.await.unwrap()),
+            drives: self.drives.iter().map(open_drive).collect(),
+            clock,
+            entropy,
+            options: quick(),
+        };
+        Engine::start(parts).await
+    }
+
     pub(crate) async fn put(&self, name: &str, body: &[u8]) -> Result<VersionRow, EngineError> {
         self.engine.put(request(&self.bucket, name, body)).await
     }

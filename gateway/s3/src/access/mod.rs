@@ -10,13 +10,14 @@
 //! cost no look-up beyond the cached bucket.
 
 mod circumstances;
+mod headers;
 mod judge;
 mod object;
+mod rule;
 mod source;
 mod table;
 
-use circumstances::query;
-pub(crate) use circumstances::{SignedForm, form_decode};
+pub(crate) use circumstances::{SignedForm, form_decode, query};
 pub(crate) use judge::{Judge, denied, verdict};
 
 use crate::auth::Auth;
@@ -27,13 +28,14 @@ use crate::request::RequestState;
 use circumstances::Signed;
 use engine_core::meta::Refusal;
 use engine_node::{Bucket, Engine, EngineError};
+use headers::{GRANT, WRITERS, asked_by_header, refuse_overrides, refuse_token};
 use http::header::AUTHORIZATION;
+use rule::{On, Rule};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::PutObjectTaggingInput;
 use s3s::path::S3Path;
 use s3s::{S3Error, S3Request, S3Result, s3_error};
 use std::sync::Arc;
-use table::{ASKED_BY_HEADER, On, PUT_ACL, Rule, WRITERS};
 
 /// Times a request is judged anew because the bucket's configuration moved under it.
 const REJUDGED_MAX: usize = 3;
@@ -194,7 +196,8 @@ impl Access {
             On::Key => {
                 all(judge, asked, asked.key)?;
                 if WRITERS.contains(&rule.operation) {
-                    asked_by_header(judge, asked)
+                    let owner = self.bucket_owner(judge, asked).await?;
+                    asked_by_header(judge, asked, owner.as_deref())
                 } else {
                     Ok(())
                 }
@@ -215,6 +218,18 @@ impl Access {
     }
 }
 
+impl Access {
+    /// The canonical id of the bucket's owner, where the head grants and it may matter to whom.
+    async fn bucket_owner(&self, judge: &Judge, asked: &Asked<'_>) -> Result<Option<String>, Stop> {
+        let mut names = asked.headers.keys().map(http::HeaderName::as_str);
+        if judge.same_account() || !names.any(|name| name.starts_with(GRANT)) {
+            return Ok(None);
+        }
+        let owner = self.engine().account(judge.bucket.row.owner).await?;
+        Ok(owner.map(|owner| owner.canonical_id))
+    }
+}
+
 /// All actions of the rule, on the bucket or a key of it.
 fn all(judge: &Judge, asked: &Asked<'_>, key: Option<&str>) -> Result<(), Stop> {
     // A version is deleted by policy or by the owner's account alone: its list speaks of writing.
@@ -225,52 +240,6 @@ fn all(judge: &Judge, asked: &Asked<'_>, key: Option<&str>) -> Result<(), Stop> 
     };
     for action in asked.actions() {
         verdict(&judge.decide(action, key, judge.bucket_grant(acl), &[]))?;
-    }
-    Ok(())
-}
-
-/// What headers ask for beside the write itself. A writer of another account owns what it writes
-/// where lists are on, and who owns an object may set its list: then only a Deny stands in the way.
-fn asked_by_header(judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
-    let writer_owns = judge.rules.acls() && judge.identity.account().is_some();
-    for (header, action) in ASKED_BY_HEADER {
-        if !asked.headers.contains_key(*header) {
-            continue;
-        }
-        let decision = judge.decide(action, asked.key, judge.bucket_grant(asked.rule.acl), &[]);
-        let own_list = *action == PUT_ACL && writer_owns;
-        if own_list && !matches!(decision, gateway_policy::Decision::ExplicitDeny(_)) {
-            continue;
-        }
-        verdict(&decision)?;
-    }
-    Ok(())
-}
-
-/// Tokens of temporary credentials: none were ever given out.
-fn refuse_token(headers: &http::HeaderMap, query: &[(String, String)]) -> S3Result<()> {
-    const TOKEN: &str = "x-amz-security-token";
-    if headers.contains_key(TOKEN)
-        || query
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case(TOKEN))
-    {
-        return Err(s3_error!(
-            InvalidToken,
-            "The provided token is malformed or otherwise invalid."
-        ));
-    }
-    Ok(())
-}
-
-/// `response-content-type` and its like change what others' browsers do with an object.
-fn refuse_overrides(identity: &Identity, query: &[(String, String)]) -> S3Result<()> {
-    let overrides = query.iter().any(|(name, _)| name.starts_with("response-"));
-    if overrides && identity.account().is_none() {
-        return Err(s3_error!(
-            InvalidRequest,
-            "Request specific response headers cannot be used for anonymous GET requests."
-        ));
     }
     Ok(())
 }

@@ -3,95 +3,12 @@
 //! Sources: "Actions, resources, and condition keys for Amazon S3" and "Mapping of ACL permissions
 //! and access policy permissions" in the S3 User Guide.
 
-use crate::acl::Permission::{self, Read, ReadAcp, Write, WriteAcp};
+use super::headers::PUT_ACL;
+use super::rule::{On, Rule, bucket, owner, rule};
+use crate::acl::Permission::{Read, ReadAcp, Write, WriteAcp};
 
-/// What an operation acts on, and so how it is judged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum On {
-    /// The caller's own account: every signer may.
-    Account,
-    /// The bucket.
-    Bucket,
-    /// A key, whatever stands there; the bucket's list may grant.
-    Key,
-    /// An object that must be there, whose own list, owner and tags count; a missing one is 404 only
-    /// to those who may list.
-    Object,
-    /// An upload: its initiator may, beside those the policy lets.
-    Upload,
-    /// Many keys, judged one by one by the handler.
-    Keys,
-    /// Never allowed.
-    Nobody,
-    /// No action is documented or the operation is not S3's: the bucket owner's account alone, and
-    /// what it then hears is the handler's 501.
-    Owner,
-}
-
-/// One line of the table.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rule {
-    /// As s3s names it.
-    pub(crate) operation: &'static str,
-    pub(crate) on: On,
-    /// Policy actions, all of which must be allowed.
-    pub(crate) actions: &'static [&'static str],
-    /// The same where `versionId` is given.
-    pub(crate) versioned: &'static [&'static str],
-    /// Permission that grants it too: of the object's list for [`On::Object`], else the bucket's.
-    pub(crate) acl: Option<Permission>,
-}
-
-/// Header → action its presence asks for beside the operation's own, on writes of objects.
-pub(crate) const ASKED_BY_HEADER: &[(&str, &str)] = &[
-    ("x-amz-acl", PUT_ACL),
-    ("x-amz-grant-full-control", PUT_ACL),
-    ("x-amz-grant-read", PUT_ACL),
-    ("x-amz-grant-read-acp", PUT_ACL),
-    ("x-amz-grant-write", PUT_ACL),
-    ("x-amz-grant-write-acp", PUT_ACL),
-    ("x-amz-tagging", "s3:PutObjectTagging"),
-    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
-    (
-        "x-amz-object-lock-retain-until-date",
-        "s3:PutObjectRetention",
-    ),
-    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
-];
-/// Setting the list of an object.
-pub(crate) const PUT_ACL: &str = "s3:PutObjectAcl";
 /// Listing, which decides between 403 and 404 for what is not there.
 pub(crate) const LIST: &str = "s3:ListBucket";
-
-/// Operations that write an object and take the headers of [`ASKED_BY_HEADER`].
-pub(crate) const WRITERS: &[&str] = &["PutObject", "CopyObject", "CreateMultipartUpload"];
-
-const fn rule(operation: &'static str, on: On, actions: &'static [&'static str]) -> Rule {
-    Rule {
-        operation,
-        on,
-        actions,
-        versioned: actions,
-        acl: None,
-    }
-}
-const fn bucket(operation: &'static str, actions: &'static [&'static str]) -> Rule {
-    rule(operation, On::Bucket, actions)
-}
-const fn owner(operation: &'static str) -> Rule {
-    rule(operation, On::Owner, &[])
-}
-
-impl Rule {
-    const fn versioned(mut self, actions: &'static [&'static str]) -> Self {
-        self.versioned = actions;
-        self
-    }
-    const fn or(mut self, permission: Permission) -> Self {
-        self.acl = Some(permission);
-        self
-    }
-}
 
 /// Every operation of s3s.
 pub(crate) const TABLE: &[Rule] = &[
@@ -368,6 +285,7 @@ pub(crate) fn rule_of(operation: &str) -> Option<&'static Rule> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::headers::{ASKED_BY_HEADER, WRITERS};
     use super::*;
     use gateway_policy::{Applies, applies_to};
     use std::collections::BTreeSet;

@@ -15,11 +15,11 @@ pub(crate) fn lists_are_off() -> S3Error {
     )
 }
 
-/// Where lists are off, asking for what is the case anyway is no error.
+/// Where lists are off, asking for what is the case anyway is no error: full control of the bucket's
+/// owner. `private` asks for its writer's, and AWS refuses it even where they are the same.
 pub(crate) fn asks_nothing_new(request: &AclRequest) -> bool {
     let canned = request.canned.as_deref();
-    request.grants.is_empty()
-        && matches!(canned, None | Some("private" | "bucket-owner-full-control"))
+    request.grants.is_empty() && matches!(canned, None | Some("bucket-owner-full-control"))
 }
 
 /// Refuses a list open to all where the bucket blocks such lists.
@@ -115,7 +115,7 @@ mod tests {
     fn where_lists_are_off_only_the_state_of_things_may_be_asked() {
         for (canned, fine) in [
             (None, true),
-            (Some("private"), true),
+            (Some("private"), false),
             (Some("bucket-owner-full-control"), true),
             (Some("public-read"), false),
         ] {

@@ -1,6 +1,6 @@
 //! Lists into answers.
 
-use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, Grantee, LOG_DELIVERY};
+use super::{ALL_USERS, AUTHENTICATED_USERS, Acl, Grant, Grantee, LOG_DELIVERY};
 use crate::error::from_engine;
 use engine_node::Engine;
 use engine_types::AccountId;
@@ -25,7 +25,7 @@ pub(crate) async fn owner_dto(engine: &Engine, id: AccountId) -> S3Result<dto::O
 /// The grants as S3 writes them.
 pub(crate) async fn grants_dto(engine: &Engine, acl: &Acl) -> S3Result<Vec<dto::Grant>> {
     let mut grants = Vec::with_capacity(acl.grants.len());
-    for grant in &acl.grants {
+    for grant in in_order(acl) {
         let group = |uri: &str| dto::Grantee {
             display_name: None,
             email_address: None,
@@ -54,4 +54,32 @@ pub(crate) async fn grants_dto(engine: &Engine, acl: &Acl) -> S3Result<Vec<dto::
         });
     }
     Ok(grants)
+}
+
+/// A list has no order of its own: groups stand first, as what is open to many is what a reader looks
+/// for.
+fn in_order(acl: &Acl) -> impl Iterator<Item = &Grant> {
+    let is_account = |grant: &&Grant| matches!(grant.grantee, Grantee::Account(_));
+    let (accounts, groups): (Vec<&Grant>, Vec<&Grant>) = acl.grants.iter().partition(is_account);
+    groups.into_iter().chain(accounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acl::canned;
+
+    #[test]
+    fn groups_stand_first() {
+        let owner = AccountId(1);
+        let acl = canned("public-read-write", owner, owner).expect("known");
+        let grantees: Vec<_> = in_order(&acl).map(|grant| &grant.grantee).collect();
+        assert!(
+            matches!(
+                grantees[..],
+                [Grantee::AllUsers, Grantee::AllUsers, Grantee::Account(_)]
+            ),
+            "{grantees:?}"
+        );
+    }
 }

@@ -1,8 +1,10 @@
 //! Bucket configuration as this crate keeps it in the bucket's row: typed documents, each behind the
 //! version byte of [`engine_core::meta::encode`] (**format**: fields are only appended).
 
+mod keep;
 mod rules;
 
+pub(crate) use keep::{Named, named};
 pub(crate) use rules::{BucketRules, PolicyState, RulesCache};
 
 use crate::options::ObjectOwnership;

@@ -34,7 +34,7 @@ fn in_pieces(boundary: &str, body: &[u8], step: usize) -> Outcome {
             return Ok((format!("{fields:?}"), before, rest));
         }
     }
-    Err(code(Prefix::no_file()))
+    Err(code(prefix.ended()))
 }
 
 /// A content type, a line feed, and a body: fed whole and in pieces of `step` it is the same form.

@@ -13,6 +13,7 @@ mod file;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
 mod multipart;
+mod part;
 mod policy;
 mod signature;
 
@@ -24,6 +25,8 @@ use crate::body::{BoxError, RequestBody};
 use crate::error::from_body;
 use crate::identity::Identity;
 use crate::options::FrontOptions;
+use crate::precheck::check_user_metadata;
+use crate::repair;
 use bytes::Bytes;
 use file::{File, MeasuredFile};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
@@ -182,7 +185,7 @@ async fn read_prefix(pieces: &mut Pieces, boundary: &str) -> S3Result<(Fields, u
             return Ok((fields, before, rest));
         }
     }
-    Err(Prefix::no_file())
+    Err(prefix.ended())
 }
 
 fn required_key(fields: &Fields) -> S3Result<String> {
@@ -209,6 +212,8 @@ fn put_request(
     identity: Identity,
 ) -> S3Result<Request<Body>> {
     let mut headers = put_headers(fields)?;
+    check_user_metadata(&headers)?;
+    let text = repair::set_text_aside(&mut headers);
     for name in ["user-agent", "referer"] {
         if let Some(value) = head.headers.get(name) {
             headers.insert(HeaderName::from_static(name), value.clone());
@@ -226,6 +231,7 @@ fn put_request(
     *put.extensions_mut() = head.extensions;
     put.extensions_mut().insert(identity);
     put.extensions_mut().insert(SignedForm);
+    put.extensions_mut().insert(text);
     Ok(put)
 }
 

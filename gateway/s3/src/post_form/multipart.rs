@@ -1,6 +1,7 @@
 //! `multipart/form-data` up to the file: fields, then where the file begins. Pure; fed as bytes come.
 
 use super::Fields;
+use super::part::part_head;
 use s3s::{S3Error, S3Result, s3_error};
 
 /// Largest text before the file, bytes: fields, their headers, boundaries.
@@ -68,12 +69,6 @@ pub(super) enum Progress {
     },
 }
 
-/// What one part's headers say.
-struct PartHead {
-    name: String,
-    filename: Option<String>,
-}
-
 impl Prefix {
     pub(super) fn new(boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
@@ -106,25 +101,49 @@ impl Prefix {
         Ok((self, progress))
     }
 
-    /// The form ended without a file.
-    pub(super) fn no_file() -> S3Error {
+    /// The body has ended, and no file began.
+    pub(super) fn ended(&self) -> S3Error {
+        if self.begun {
+            Self::no_file()
+        } else {
+            malformed()
+        }
+    }
+
+    fn no_file() -> S3Error {
         s3_error!(
             IncorrectNumberOfFilesInPostRequest,
             "POST requires exactly one file upload per request."
         )
     }
 
+    /// The end of the first delimiter. It has no line before it to end, unless there is a preamble,
+    /// which RFC 2046 wants ignored.
+    fn opening(&mut self) -> Option<usize> {
+        let opening = self.delimiter.get(2..).unwrap_or_default();
+        if self.buffer.starts_with(opening) {
+            return Some(opening.len());
+        }
+        let unread = self.buffer.get(self.at..).unwrap_or_default();
+        let found = find(unread, &self.delimiter);
+        if found.is_none() {
+            // What may be the delimiter's beginning is looked at again.
+            self.at = self.buffer.len().saturating_sub(self.delimiter.len());
+        }
+        found.map(|found| self.at + found + self.delimiter.len())
+    }
+
     fn advance(&mut self) -> S3Result<Progress> {
         loop {
             if !self.begun {
-                // The first delimiter has no line before it to end.
-                let opening = self.delimiter.get(2..).unwrap_or_default();
-                if self.buffer.len() < opening.len() + 2 {
+                let Some(after) = self.opening() else {
                     return Ok(Progress::More);
+                };
+                match self.buffer.get(after..after + 2) {
+                    None => return Ok(Progress::More),
+                    Some(b"\r\n") => (self.at, self.begun) = (after + 2, true),
+                    Some(_) => return Err(malformed()),
                 }
-                let rest = self.buffer.strip_prefix(opening).ok_or_else(malformed)?;
-                rest.strip_prefix(b"\r\n").ok_or_else(malformed)?;
-                (self.at, self.begun) = (opening.len() + 2, true);
             }
             let part = self.buffer.get(self.at..).unwrap_or_default();
             let Some(end) = find(part, b"\r\n\r\n") else {
@@ -179,78 +198,6 @@ pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
-fn part_head(head: &[u8]) -> S3Result<PartHead> {
-    let head = std::str::from_utf8(head).map_err(|_not_text| malformed())?;
-    let disposition = head.split("\r\n").find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-disposition")
-            .then(|| value.trim())
-    });
-    let disposition = disposition.ok_or_else(malformed)?;
-    let (kind, parameters) = disposition.split_once(';').ok_or_else(malformed)?;
-    if !kind.trim().eq_ignore_ascii_case("form-data") {
-        return Err(malformed());
-    }
-    let (mut name, mut filename, mut extended) = (None, None, None);
-    for (key, value) in disposition_parameters(parameters)? {
-        match key.to_ascii_lowercase().as_str() {
-            "name" => name = Some(value),
-            "filename" => filename = Some(value),
-            "filename*" => {
-                let encoded = value.splitn(3, '\'').nth(2).unwrap_or_default();
-                extended = Some(crate::access::form_decode(&encoded.replace('+', "%2B")));
-            }
-            _ => {}
-        }
-    }
-    let name = name.filter(|name| !name.is_empty()).ok_or_else(malformed)?;
-    Ok(PartHead {
-        name,
-        filename: extended.or(filename),
-    })
-}
-
-/// `a="b"; c=d` into pairs. In quotes only `\"` is an escape: browsers send paths with backslashes.
-fn disposition_parameters(text: &str) -> S3Result<Vec<(String, String)>> {
-    let mut pairs = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let (name, after) = rest.split_once('=').ok_or_else(malformed)?;
-        let (value, left) = if let Some(quoted) = after.strip_prefix('"') {
-            unquote(quoted)?
-        } else {
-            let (value, left) = after.split_once(';').unwrap_or((after, ""));
-            (value.trim().to_owned(), left)
-        };
-        pairs.push((name.trim().to_owned(), value));
-        rest = left.trim_start().trim_start_matches(';').trim_start();
-    }
-    Ok(pairs)
-}
-
-fn unquote(text: &str) -> S3Result<(String, &str)> {
-    let mut value = String::new();
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match (c, escaped) {
-            ('"', false) => return Ok((value, text.get(at + 1..).unwrap_or_default())),
-            ('\\', false) => escaped = true,
-            (c, was) => {
-                if was && c != '"' {
-                    value.push('\\');
-                }
-                escaped = false;
-                if was && c == '\\' {
-                    escaped = true;
-                } else {
-                    value.push(c);
-                }
-            }
-        }
-    }
-    Err(malformed())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,7 +228,7 @@ mod tests {
                 return Ok((fields, before, rest));
             }
         }
-        Err(Prefix::no_file())
+        Err(prefix.ended())
     }
 
     #[test]
@@ -304,6 +251,22 @@ mod tests {
             assert_eq!(&text.as_bytes()[before..], rest);
             assert!(rest.starts_with(b"body"));
         }
+    }
+
+    #[test]
+    fn a_preamble_is_passed_over() {
+        let text = form(&[(r#"name="key""#, "k"), (r#"name="file""#, "body")]);
+        for preamble in ["", "\r\n", "text\r\n", "--\r\n--A\r\n", "\r\n\r\n"] {
+            for step in [1, 5, 4096] {
+                let whole = format!("{preamble}{text}");
+                let (fields, before, rest) = run(whole.as_bytes(), step).expect("parses");
+                assert_eq!(fields.get("key"), Some("k"), "{preamble:?} {step}");
+                assert_eq!(&whole.as_bytes()[before..], rest);
+            }
+        }
+        // The delimiter stands at the beginning of a line: here the second one is the first.
+        let (fields, ..) = run(format!("text{text}").as_bytes(), 4096).expect("parses");
+        assert_eq!(fields.get("key"), None);
     }
 
     #[test]

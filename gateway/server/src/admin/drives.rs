@@ -1,68 +1,119 @@
-//! Drives: list, add; remove and replace once the engine empties drives.
+//! Drives: list, add, remove, replace.
 //!
-//! **Adding**, in order, so that a cut between any two steps leaves a store that starts: the mark
-//! (`forming`), the shard store, metadata's tables, a copy of the keyring, the layout (the one step
-//! that counts), the mark (`in_service`), the engine. Before the layout's commit everything is
-//! undone on failure; a process that dies there leaves a marked drive, which the next start uses
-//! and [`adopt`] puts into the layout.
+//! **Adding**, in order, so that a cut between any two steps leaves a store that starts: a number
+//! from control, the mark (`forming`), the shard store, metadata's tables, a copy of the keyring, the
+//! layout (the one step that counts), the mark (`in_service`), the engine. Before the layout's commit
+//! everything is undone on failure; a process that dies there leaves a marked drive, which the next
+//! start uses and `departures` puts into the layout.
+//!
+//! **Replacing** is the same with another change of the layout: the new one in, the old one gone (or
+//! leaving, where it still answers), in one step. **Removing** only marks the drive as leaving; what
+//! follows is done by the engine and by `departures`.
 
 use super::error::AdminError;
 use super::routes::Given;
 use super::shapes::{DriveAdded, DriveInfo, DrivePath};
-use super::{Admin, Running, status};
-use crate::shelf::Shelved;
+use super::{Admin, Running, layout, status};
+use crate::shelf::{Place, Shelved};
 use crate::store::{NODE, disk_options, row};
 use crate::system::SystemEntropy;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use engine_core::meta::{
-    Answer, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Refusal, Reply,
+use engine_core::placement::{
+    DriveRoom, DriveState as LayoutState, Layout, LayoutChange, LayoutDrive, RemovalRefused,
+    removal,
 };
-use engine_core::placement::{Layout, LayoutDrive};
-use engine_core::ports::{DriveFiles, Entropy, Metadata};
+use engine_core::ports::{DriveFiles, Entropy};
 use engine_disk::drives::NewDrive;
 use engine_disk::{Drive, DriveState, EmptyPath, SegmentStore};
-use engine_types::{BirthId, CommandId, DriveId, DriveUuid, PartitionId};
-use std::path::PathBuf;
+use engine_node::Service;
+use engine_types::{DriveId, DriveUuid};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<DriveInfo>>, AdminError> {
     Ok(Json(status::drives(admin.running()?)))
 }
 
+/// Marks a drive as leaving, or as gone where it does not answer. 202: what it holds now moves.
 pub(super) async fn remove(
     State(admin): State<Admin>,
     Path(id): Path<u32>,
-) -> Result<StatusCode, AdminError> {
-    known(admin.running()?, id)?;
-    Err(AdminError::not_built(format!(
-        "moving the shards of drive {id} to other drives is not built yet, so it cannot be removed; nothing was changed"
-    )))
+) -> Result<(StatusCode, Json<DriveAdded>), AdminError> {
+    let running = admin.running()?;
+    let _one_at_a_time = running.layout.lock().await;
+    let known = layout::read(running).await?;
+    let drive = DriveId(id);
+    let granted = removal(&known, drive, &rooms(running)).map_err(|refused| match refused {
+        RemovalRefused::NoSuchDrive => unknown(id),
+        refused => AdminError::conflict("RemovalRefused", refused.to_string()),
+    })?;
+    let state = if is_out(running, drive) {
+        LayoutState::Gone
+    } else {
+        LayoutState::Leaving
+    };
+    layout::change(running, &known, LayoutChange::SetState { drive, state }).await?;
+    let mut notes = Vec::new();
+    if granted.before != granted.after {
+        let (was, will) = (granted.before, granted.after);
+        notes.push(format!(
+            "with the drives left, stripes are {}+{} instead of {}+{}: every one is written anew",
+            will.k, will.m, was.k, was.m
+        ));
+    }
+    notes.push(
+        "the drive is emptied and then leaves by itself; `datamesh status` shows how far it is"
+            .into(),
+    );
+    if let Some(path) = path_of(running, drive) {
+        notes.push(format!(
+            "take {} out of `drives` in the settings once it has left",
+            path.display()
+        ));
+    }
+    told(running, id, notes).map(|told| (StatusCode::ACCEPTED, told))
 }
 
+/// A new drive takes an old one's place.
 pub(super) async fn replace(
     State(admin): State<Admin>,
     Path(id): Path<u32>,
-    Given(_path): Given<DrivePath>,
-) -> Result<StatusCode, AdminError> {
-    known(admin.running()?, id)?;
-    Err(AdminError::not_built(format!(
-        "making the shards of drive {id} anew on another is not built yet; nothing was changed. `datamesh drive add` \
-         takes the new drive for what is written from now on"
-    )))
-}
-
-fn known(running: &Running, id: u32) -> Result<(), AdminError> {
-    let drives = running.engine.drives().status();
-    let found = drives.iter().any(|drive| drive.row.id.0 == id);
-    if found {
-        Ok(())
-    } else {
-        Err(AdminError::missing(format!(
-            "no drive {id}; see `datamesh drive list`"
-        )))
+    Given(DrivePath { path }): Given<DrivePath>,
+) -> Result<(StatusCode, Json<DriveAdded>), AdminError> {
+    let running = admin.running()?;
+    let path = absolute(path)?;
+    let _one_at_a_time = running.layout.lock().await;
+    let old = DriveId(id);
+    let known = layout::read(running).await?;
+    let standing = known.drive(old).ok_or_else(|| unknown(id))?.state;
+    if !standing.counts() {
+        return Err(AdminError::conflict(
+            "Refused",
+            format!("drive {id} is being given up already: `datamesh status` shows how far it is"),
+        ));
     }
+    let old_path = path_of(running, old);
+    let change = |running: &Running, new| LayoutChange::Replace {
+        old,
+        gone: is_out(running, old),
+        new,
+    };
+    let new = bring(running, &path, change).await?;
+    let mut notes = Vec::new();
+    if old_path.as_ref() != Some(&path) {
+        let instead = old_path.map_or("the old path".into(), |old| old.display().to_string());
+        notes.push(format!(
+            "put {} in place of {instead} in `drives` in the settings: the next start opens only what they name",
+            path.display()
+        ));
+    }
+    notes.push(format!(
+        "what drive {id} held is made anew on drive {}; `datamesh status` shows how far it is",
+        new.0
+    ));
+    told(running, new.0, notes).map(|told| (StatusCode::CREATED, told))
 }
 
 pub(super) async fn add(
@@ -70,26 +121,9 @@ pub(super) async fn add(
     Given(DrivePath { path }): Given<DrivePath>,
 ) -> Result<(StatusCode, Json<DriveAdded>), AdminError> {
     let running = admin.running()?;
-    let path = PathBuf::from(path);
-    if !path.is_absolute() {
-        return Err(AdminError::invalid(
-            "path: give an absolute one, as the server sees it",
-        ));
-    }
+    let path = absolute(path)?;
     let _one_at_a_time = running.layout.lock().await;
-    let layout = read_layout(running).await?;
-    // The settings may name it already: the keeper must not try it while it is formed.
-    running.shelf.forget(&path);
-    let (drive, store) = form(running, &layout, path.clone()).await?;
-    let new = row(&drive, &store, &running.config.zone);
-    if let Err(error) = enlist(running, &drive, layout, new.clone()).await {
-        // Unknown is not refused: the layout may name the drive already, so it stays.
-        if error.status() != StatusCode::SERVICE_UNAVAILABLE {
-            undo(running, &drive, store).await;
-        }
-        return Err(error);
-    }
-    in_service(running, Shelved { drive, store }, new.clone()).await?;
+    let new = bring(running, &path, |_, new| LayoutChange::Add(new)).await?;
     let mut notes = Vec::new();
     if !running.config.drives.contains(&path) {
         notes.push(format!(
@@ -97,18 +131,106 @@ pub(super) async fn add(
             path.display()
         ));
     }
-    notes.push("objects written before keep their places; the number of metadata voters follows at the next start".into());
-    let info = status::drives(running)
-        .into_iter()
-        .find(|drive| drive.id == new.id.0);
-    let drive = info.ok_or_else(|| AdminError::internal("the new drive is not listed"))?;
-    Ok((StatusCode::CREATED, Json(DriveAdded { drive, notes })))
+    notes.push(
+        "stripes narrower than the drives now allow are written anew; others keep their places"
+            .into(),
+    );
+    told(running, new.0, notes).map(|told| (StatusCode::CREATED, told))
+}
+
+fn unknown(id: u32) -> AdminError {
+    AdminError::missing(format!("no drive {id}; see `datamesh drive list`"))
+}
+
+fn absolute(path: String) -> Result<PathBuf, AdminError> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(AdminError::invalid(
+        "path: give an absolute one, as the server sees it",
+    ))
+}
+
+fn told(running: &Running, id: u32, notes: Vec<String>) -> Result<Json<DriveAdded>, AdminError> {
+    let drive = status::drives(running).into_iter().find(|d| d.id == id);
+    let drive = drive.ok_or_else(|| AdminError::internal("the drive is not listed"))?;
+    Ok(Json(DriveAdded { drive, notes }))
+}
+
+fn place_of(running: &Running, drive: DriveId) -> Option<Place> {
+    let places = running.shelf.places();
+    places.into_iter().find(|place| place.drive == Some(drive))
+}
+
+fn path_of(running: &Running, drive: DriveId) -> Option<PathBuf> {
+    place_of(running, drive).map(|place| place.path)
+}
+
+fn is_out(running: &Running, drive: DriveId) -> bool {
+    let all = running.engine.drives().status();
+    let found = all.into_iter().find(|status| status.row.id == drive);
+    found.is_none_or(|status| matches!(status.service, Service::Out(_)))
+}
+
+/// Of a drive that does not answer nothing is known: as much as the fullest of the others.
+fn rooms(running: &Running) -> Vec<DriveRoom> {
+    let all = running.engine.drives().status();
+    let fullest = all.iter().map(|d| d.usage.live).max().unwrap_or(0);
+    let room = |status: engine_node::DriveStatus| {
+        let up = !matches!(status.service, Service::Out(_));
+        DriveRoom {
+            drive: status.row.id,
+            up,
+            live: if up { status.usage.live } else { fullest },
+            available: status.usage.available,
+        }
+    };
+    all.into_iter().map(room).collect()
+}
+
+/// Forms a drive at an empty path and brings it into the layout by `change`.
+async fn bring(
+    running: &Running,
+    path: &FilePath,
+    change: impl FnOnce(&Running, LayoutDrive) -> LayoutChange,
+) -> Result<DriveId, AdminError> {
+    // The settings may name it already: the keeper must not try it while it is formed.
+    let out = |place: &Place| place.path == path && place.state.is_err();
+    let before = running.shelf.places().into_iter().find(out);
+    if before.is_some() {
+        running.shelf.forget(path);
+    }
+    let brought = try_bring(running, path, change).await;
+    if let (Err(_), Some(place)) = (&brought, before) {
+        running.shelf.set(&place.path, place.drive, place.state);
+    }
+    brought
+}
+
+async fn try_bring(
+    running: &Running,
+    path: &FilePath,
+    change: impl FnOnce(&Running, LayoutDrive) -> LayoutChange,
+) -> Result<DriveId, AdminError> {
+    let (drive, store) = form(running, path.to_owned()).await?;
+    let new = row(&drive, &store, &running.config.zone);
+    let change = change(running, new.clone());
+    if let Err(error) = enlist(running, &drive, change).await {
+        // Unknown is not refused: the layout may name the drive already, so it stays.
+        if error.status() != StatusCode::SERVICE_UNAVAILABLE {
+            undo(running, &drive, store).await;
+        }
+        return Err(error);
+    }
+    let number = new.id;
+    in_service(running, Shelved { drive, store }, new).await?;
+    Ok(number)
 }
 
 /// A marked drive with an open shard store, and nothing of the cluster on it yet.
 async fn form(
     running: &Running,
-    layout: &Layout,
     path: PathBuf,
 ) -> Result<(Arc<Drive>, Arc<SegmentStore>), AdminError> {
     let ours = running.shelf.drives();
@@ -116,26 +238,21 @@ async fn form(
         .first()
         .map(|d| d.mark().cluster)
         .ok_or_else(|| AdminError::unavailable("no drive is open"))?;
-    let opened = ours.iter().map(|d| d.files().drive().0);
-    let number = layout
-        .drives
-        .iter()
-        .map(|d| d.id.0)
-        .chain(opened)
-        .max()
-        .unwrap_or(0)
-        + 1;
+    let empty = tokio::task::spawn_blocking(move || EmptyPath::open(&path));
+    let empty = empty.await.map_err(AdminError::internal)??;
+    let number = layout::allot(running).await?;
     let mut uuid = [0; 16];
     SystemEntropy::new().fill(&mut uuid);
     let new = NewDrive {
         uuid: DriveUuid(uuid),
-        drive: DriveId(number),
+        drive: number,
         cluster,
         node: NODE,
     };
     let options = disk_options(&running.config);
     let formed = tokio::task::spawn_blocking(move || {
-        let drive = EmptyPath::open(&path)?.form(new)?;
+        let path = empty.path().to_owned();
+        let drive = empty.form(new)?;
         let store = SegmentStore::open(drive.files().clone(), options);
         if store.is_err() {
             erase(&drive);
@@ -150,12 +267,7 @@ async fn form(
 }
 
 /// Metadata, keyring, layout.
-async fn enlist(
-    running: &Running,
-    drive: &Drive,
-    layout: Layout,
-    new: LayoutDrive,
-) -> Result<(), AdminError> {
+async fn enlist(running: &Running, drive: &Drive, change: LayoutChange) -> Result<(), AdminError> {
     let files: Arc<dyn DriveFiles> = Arc::new(drive.files().clone());
     running
         .metadata
@@ -171,7 +283,8 @@ async fn enlist(
         .set_holders(holders)
         .await
         .map_err(|e| AdminError::conflict("Refused", e.to_string()))?;
-    put_layout(running, with(layout, new)).await
+    let known: Layout = layout::read(running).await?;
+    layout::change(running, &known, change).await
 }
 
 async fn in_service(running: &Running, new: Shelved, row: LayoutDrive) -> Result<(), AdminError> {
@@ -213,78 +326,29 @@ async fn undo(running: &Running, drive: &Arc<Drive>, store: Arc<SegmentStore>) {
     }
 }
 
-/// Empties a path that was empty before it was formed: the mark last, so that a cut leaves a path
-/// that says what it is.
-fn erase(drive: &Drive) {
+/// What is ours on a drive, beside its mark.
+const OURS: [&str; 6] = [
+    "shards",
+    "log",
+    "tables",
+    "replicas",
+    "snapshots",
+    "keyring",
+];
+
+/// Takes what is ours off a drive: the mark last, so that a cut leaves a path that says what it is.
+/// What somebody else put there stays.
+pub(super) fn erase(drive: &Drive) {
     let files = drive.files();
     let names = files.list("").unwrap_or_default();
-    let ours = names
-        .iter()
-        .filter(|name| *name != "lost+found" && *name != engine_disk::mark::MARK_FILE);
-    for name in ours
-        .map(String::as_str)
-        .chain([engine_disk::mark::MARK_FILE])
-    {
+    let ours = names.iter().map(String::as_str);
+    // A small file that was never renamed into place ends so.
+    let aside = |name: &str| name.strip_suffix(".aside").is_some();
+    let ours = ours.filter(|name| OURS.contains(name) || aside(name));
+    for name in ours.chain([engine_disk::mark::MARK_FILE]) {
         if let Err(error) = files.remove(name) {
-            tracing::warn!(name, %error, "left on a drive that was not added");
+            tracing::warn!(name, %error, "left on a drive that was to be empty");
             return;
         }
-    }
-}
-
-/// Puts opened drives into the layout that it does not name: a `drive add` that was cut off.
-pub(super) async fn adopt(running: &Running) -> Result<(), AdminError> {
-    let _one_at_a_time = running.layout.lock().await;
-    for shelved in running.shelf.all() {
-        let layout = read_layout(running).await?;
-        let mark = shelved.drive.mark();
-        if layout.drive(mark.drive).is_none() && mark.state != DriveState::Leaving {
-            tracing::info!(drive = %mark.drive, "a drive whose addition was cut off joins the layout");
-            let new = row(&shelved.drive, &shelved.store, &running.config.zone);
-            put_layout(running, with(layout, new)).await?;
-        }
-    }
-    Ok(())
-}
-
-fn with(mut layout: Layout, new: LayoutDrive) -> Layout {
-    layout.version += 1;
-    layout.drives.push(new);
-    layout.drives.sort_by_key(|drive| drive.id);
-    layout
-}
-
-async fn read_layout(running: &Running) -> Result<Layout, AdminError> {
-    match running
-        .metadata
-        .read(PartitionId::CONTROL, Query::Control(ControlQuery::Layout))
-        .await?
-    {
-        Reply::Control(ControlReply::Layout(Some(layout))) => Ok(layout),
-        _ => Err(AdminError::internal("control holds no layout")),
-    }
-}
-
-async fn put_layout(running: &Running, layout: Layout) -> Result<(), AdminError> {
-    let birth = running.metadata.stamp(PartitionId::CONTROL).await?;
-    let mut random = [0; 10];
-    SystemEntropy::new().fill(&mut random);
-    let change = Change::Control(ControlChange::PutLayout(layout));
-    let command = Command {
-        id: CommandId::born(birth, random),
-        change,
-    };
-    match running
-        .metadata
-        .propose(PartitionId::CONTROL, command)
-        .await?
-    {
-        Answer::Done => Ok(()),
-        Answer::Refused(Refusal::Changed) => Err(AdminError::conflict(
-            "LayoutChanged",
-            "the layout was changed meanwhile: try again",
-        )),
-        Answer::Refused(refusal) => Err(AdminError::conflict("Refused", refusal.to_string())),
-        _ => Err(AdminError::internal("unexpected answer to PutLayout")),
     }
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use engine_core::meta::Refusal;
 use engine_core::ports::MetaError;
 use engine_disk::MarkError;
-use engine_node::{EngineError, KeyringError};
+use engine_node::{EngineError, ImportError, KeyringError};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not done, and what to do.
@@ -125,6 +125,15 @@ impl From<EngineError> for AdminError {
 impl From<MetaError> for AdminError {
     fn from(error: MetaError) -> Self {
         EngineError::from(error).into()
+    }
+}
+
+impl From<ImportError> for AdminError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Keyring(error) => error.into(),
+            ImportError::Engine(error) => error.into(),
+        }
     }
 }
 

@@ -43,6 +43,23 @@ impl Health {
         self.0.lock().1 = paths.to_vec();
     }
 
+    /// Why requests are not served yet, in a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let (phase, missing) = self.0.lock().clone();
+        let why = match phase {
+            Phase::Starting { doing } => doing,
+            Phase::Ready => return "ready".into(),
+            Phase::Ending => return "shutting down".into(),
+        };
+        if missing.is_empty() {
+            return format!("The store is not open yet: {why}");
+        }
+        format!(
+            "The store is not open yet: {why}; not in use: {}",
+            missing.join("; ")
+        )
+    }
+
     /// What `/health/ready` says.
     pub(super) fn readiness(&self, running: Option<&Running>) -> Readiness {
         let (phase, missing) = self.0.lock().clone();
@@ -71,6 +88,9 @@ impl Health {
 }
 
 fn out(drive: &DriveInfo) -> Option<String> {
+    if drive.layout == "gone" {
+        return None;
+    }
     let path = drive
         .path
         .as_ref()
@@ -84,13 +104,12 @@ fn out(drive: &DriveInfo) -> Option<String> {
 
 /// More drives out of service than stripes bear.
 fn too_few(drives: &[DriveInfo]) -> Option<String> {
-    let borne = Geometry::for_drives(drives.len()).map_or(0, |g| usize::from(g.m));
-    let out = drives.iter().filter(|drive| drive.state == "out").count();
+    let counted = || drives.iter().filter(|drive| drive.counts());
+    let all = counted().count();
+    let borne = Geometry::for_drives(all).map_or(0, |g| usize::from(g.m));
+    let out = counted().filter(|drive| drive.state == "out").count();
     (out > borne).then(|| {
-        format!(
-            "{out} of {} drives are out of service, {borne} may be: bring them back",
-            drives.len()
-        )
+        format!("{out} of {all} drives are out of service, {borne} may be: bring them back")
     })
 }
 
@@ -132,6 +151,8 @@ mod tests {
             live_bytes: 0,
             written_bytes: 0,
             replicas: 1,
+            shards_left: None,
+            bytes_left: None,
         };
         (0..6).map(drive).collect()
     }

@@ -2,36 +2,38 @@
 
 use super::error::AdminError;
 use super::routes::Given;
-use super::shapes::{Destroyed, Imported, KeyName, KeyOf, KeyVersionInfo, Sealed};
+use super::shapes::{Destroyed, Imported, KeyName, KeyOf, KeyVersionInfo, Rewrap, Sealed};
 use super::{Admin, Running};
+use crate::config::PASSPHRASE_BYTES_MIN;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine_core::meta::AccountRow;
-use engine_node::keyring::{KeyOwner, KeyState, KeyVersion};
+use engine_node::keyring::{KeyOwner, KeyState, KeyVersion, RewrapPhase, RewrapStatus};
 use zeroize::Zeroizing;
 
 /// Longest name of a key: KMS's.
 pub(super) const KEY_NAME_BYTES_MAX: usize = 256;
-/// Shortest passphrase of an export.
-pub(super) const PASSPHRASE_BYTES_MIN: usize = 12;
 
 pub(super) async fn list(
     State(admin): State<Admin>,
 ) -> Result<Json<Vec<KeyVersionInfo>>, AdminError> {
-    let running = admin.running()?;
-    let accounts = running.engine.accounts().await?;
-    Ok(Json(
-        running
-            .engine
-            .keyring()
-            .list()
-            .iter()
-            .map(|version| info(version, &accounts))
-            .collect(),
-    ))
+    let engine = &admin.running()?.engine;
+    let accounts = engine.accounts().await?;
+    let status = engine.keyring().rewrap_status();
+    let not_erased: Vec<u32> = engine.not_erased().iter().map(|drive| drive.0).collect();
+    let info = |version: &KeyVersion| {
+        let mut info = info(version, &accounts);
+        match version.state {
+            KeyState::Current => {}
+            KeyState::Retired => info.rewrap = Some(rewrap(version, &status)),
+            KeyState::Destroyed => info.not_erased.clone_from(&not_erased),
+        }
+        info
+    };
+    Ok(Json(engine.keyring().list().iter().map(info).collect()))
 }
 
 pub(super) async fn create(
@@ -90,7 +92,7 @@ pub(super) async fn import(
         .decode(&sealed.keyring)
         .map_err(|e| AdminError::invalid(format!("keyring: {e}")))?;
     let running = admin.running()?;
-    let new = running.engine.keyring().import(bytes, passphrase).await?;
+    let new = running.engine.import_keys(bytes, passphrase).await?;
     Ok(Json(Imported { new }))
 }
 
@@ -113,8 +115,17 @@ pub(super) async fn destroy(
         ?owner,
         "key destroyed: what it sealed can never be read again"
     );
-    let everywhere = running.engine.keyring().destroy(&owner).await?;
-    Ok(Json(Destroyed { everywhere }))
+    running.engine.destroy_key(&owner).await?;
+    let not_erased: Vec<u32> = running
+        .engine
+        .not_erased()
+        .iter()
+        .map(|drive| drive.0)
+        .collect();
+    Ok(Json(Destroyed {
+        everywhere: not_erased.is_empty(),
+        not_erased,
+    }))
 }
 
 fn check_name(name: &str) -> Result<(), AdminError> {
@@ -150,6 +161,24 @@ fn newest(
         .ok_or_else(|| AdminError::internal("the new version is not in the keyring"))
 }
 
+fn rewrap(version: &KeyVersion, status: &RewrapStatus) -> Rewrap {
+    let progress = status
+        .versions
+        .get(&version.id)
+        .copied()
+        .unwrap_or_default();
+    let phase = match status.phase {
+        RewrapPhase::Waiting => "waiting",
+        RewrapPhase::Walking => "walking",
+        RewrapPhase::Done => "done",
+    };
+    Rewrap {
+        phase: phase.into(),
+        moved: progress.moved,
+        left: progress.left,
+    }
+}
+
 fn info(version: &KeyVersion, accounts: &[AccountRow]) -> KeyVersionInfo {
     KeyVersionInfo {
         id: format!("{:016x}", version.id.0),
@@ -170,6 +199,8 @@ fn info(version: &KeyVersion, accounts: &[AccountRow]) -> KeyVersionInfo {
             KeyState::Destroyed => "destroyed".into(),
         },
         created_ms: version.created_ms,
+        rewrap: None,
+        not_erased: Vec::new(),
     }
 }
 

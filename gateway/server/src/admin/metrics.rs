@@ -18,6 +18,8 @@ const RAFT_LAG: &str = "datamesh_raft_lag_entries";
 const RAFT_LOG_BYTES: &str = "datamesh_raft_log_bytes";
 const RAFT_LEADER: &str = "datamesh_raft_leader";
 const RAFT_TERM: &str = "datamesh_raft_term";
+const RAFT_DIFFERING: &str = "datamesh_raft_differing_replicas";
+const RAFT_UNDECIDED: &str = "datamesh_raft_digests_undecided";
 const RESIDENT: &str = "datamesh_process_resident_bytes";
 const HANDLES: &str = "datamesh_process_open_files";
 const UPTIME: &str = "datamesh_process_uptime_seconds";
@@ -48,6 +50,14 @@ pub(super) fn describe() {
     );
     describe_gauge!(RAFT_LEADER, "1 where the replica leads");
     describe_gauge!(RAFT_TERM, "raised by every election");
+    describe_gauge!(
+        RAFT_DIFFERING,
+        "replicas whose tables differed from the majority's when last compared; made anew"
+    );
+    describe_gauge!(
+        RAFT_UNDECIDED,
+        "1 where no majority agreed on the tables when last compared"
+    );
     describe_gauge!(RESIDENT, Unit::Bytes, "resident memory");
     describe_gauge!(HANDLES, "open file handles");
     describe_gauge!(UPTIME, Unit::Seconds, "since the process was ready");
@@ -109,6 +119,12 @@ pub(super) fn refresh(running: Option<&Running>) {
         counter!(LOG_SYNCS, "drive" => drive.drive.to_string()).absolute(drive.syncs);
     }
     replicas(running);
+    for check in running.metadata.node().digest_checks() {
+        let partition = check.group.to_string();
+        gauge!(RAFT_DIFFERING, "partition" => partition.clone()).set(check.differing.len() as f64);
+        let undecided = check.voters > 0 && !check.decided;
+        gauge!(RAFT_UNDECIDED, "partition" => partition).set(f64::from(u8::from(undecided)));
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no integers")]

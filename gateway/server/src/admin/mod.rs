@@ -4,19 +4,23 @@
 //! of a request), then a file for each noun. docs/ADMIN.md is its reference.
 
 mod auth;
+mod departures;
 mod drives;
 mod error;
 mod health;
 mod keyring;
 mod keys;
+mod layout;
 mod metrics;
 mod object;
 mod routes;
+pub(crate) mod scrub;
 pub(crate) mod shapes;
 mod status;
 mod work;
 
 use crate::config::Config;
+use crate::meta_scrub::MetaScrub;
 use crate::shelf::Shelf;
 use crate::shutdown::Ending;
 use crate::store::Store;
@@ -50,6 +54,7 @@ pub(crate) struct Running {
     signer: parking_lot::Mutex<Option<(Instant, Arc<Credential>)>>,
     /// Who changes the layout holds it.
     layout: tokio::sync::Mutex<()>,
+    meta_scrub: MetaScrub,
 }
 
 /// What the admin listener serves from.
@@ -86,18 +91,20 @@ impl Admin {
             since: Instant::now(),
             signer: parking_lot::Mutex::default(),
             layout: tokio::sync::Mutex::default(),
+            meta_scrub: MetaScrub::default(),
         };
         // Once a process; a second call would change nothing.
         let _first = self.running.set(running);
+        let scrubbing = Arc::clone(&self.running);
+        tokio::spawn(async move {
+            if let Some(running) = scrubbing.get() {
+                running.meta_scrub.run(&running.shelf, &running.metadata).await;
+            }
+        });
         let running = Arc::clone(&self.running);
         tokio::spawn(async move {
-            if let Some(running) = running.get()
-                && let Err(error) = drives::adopt(running).await
-            {
-                tracing::warn!(
-                    ?error,
-                    "drives that were being added are not in the layout yet"
-                );
+            if let Some(running) = running.get() {
+                departures::watch(running).await;
             }
         });
     }

@@ -180,7 +180,7 @@ impl Explainer<'_> {
             };
             let (place, count) = match part.row.place {
                 Place::Inline => ("inline".to_owned(), 0),
-                Place::Packed { pack, .. } => (format!("pack {pack}"), 0),
+                Place::Packed { pack, .. } => (format!("pack {pack}"), part.stripes.len()),
                 Place::Stripes(count) => ("stripes".to_owned(), count as usize),
             };
             for stripe in &part.stripes {
@@ -238,27 +238,33 @@ impl Explainer<'_> {
             .iter()
             .any(|d| d.row.id == slot.drive && matches!(d.service, Service::Out(_)));
         let open = self.running.shelf.get(slot.drive).filter(|_| !out);
-        let state = match open {
-            None => "drive out",
-            Some(shelved) if self.verify => told(
-                "verified",
-                shelved.store.verify(slot.token).await.err().as_ref(),
-            ),
-            Some(shelved) => told(
-                "present",
-                shelved.store.read(slot.token, 0..0).await.err().as_ref(),
-            ),
+        let read = match open {
+            None => Err(DriveError::Failed("not open".into())),
+            Some(shelved) if self.verify => shelved.store.verify(slot.token).await,
+            Some(shelved) => {
+                let read = shelved.store.read(slot.token, 0..0).await;
+                read.map(|shard| shard.header)
+            }
         };
+        let good = if self.verify { "verified" } else { "present" };
+        let state = told(good, read.as_ref().err());
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .ok()
             .and_then(|d| u64::try_from(d.as_millis()).ok());
+        let engine = &self.running.engine;
+        // Just now, or when the scrub last read the segment.
+        let verified = read.ok().and_then(|header| {
+            let place = (header.segment, header.offset);
+            let scrubbed = || engine.last_verified(slot.drive, slot.token, place);
+            now.filter(|_| self.verify).or_else(scrubbed)
+        });
         ShardInfo {
             index,
             drive: Some(slot.drive.0),
             token: Some(slot.token.to_string()),
             state: state.into(),
-            verified_ms: now.filter(|_| state == "verified"),
+            verified_ms: verified,
         }
     }
 }

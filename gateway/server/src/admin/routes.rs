@@ -2,7 +2,7 @@
 
 use super::auth::{AuthError, Claim};
 use super::error::AdminError;
-use super::{Admin, Running, drives, keyring, keys, metrics, object, shapes, status, work};
+use super::{Admin, Running, drives, keyring, keys, metrics, object, scrub, shapes, status, work};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
@@ -30,6 +30,9 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/v1/drives/{id}/replace", post(drives::replace))
         .route("/v1/work", get(work::list))
         .route("/v1/work/{name}", post(work::start))
+        .route("/v1/scrub", get(scrub::status).post(scrub::start))
+        .route("/v1/scrub/stop", post(scrub::stop))
+        .route("/v1/space", get(scrub::space))
         .route("/v1/object", get(object::explain))
         .route("/v1/accounts", get(keys::accounts))
         .route("/v1/keys", get(keys::list).post(keys::create))

@@ -42,6 +42,9 @@ pub(crate) struct Status {
     pub(crate) left_out: Vec<String>,
     /// Partitions; 0 is control.
     pub(crate) partitions: Vec<Partition>,
+    /// Rebuilding and re-striping.
+    #[serde(default)]
+    pub(crate) rebuild: Rebuild,
     /// What background work has before it.
     pub(crate) work: Vec<Work>,
 }
@@ -61,7 +64,7 @@ pub(crate) struct DriveInfo {
     pub(crate) state: String,
     /// Why it is out.
     pub(crate) reason: Option<String>,
-    /// In the layout: `active`, `read-only`, `leaving` or `full`.
+    /// In the layout: `active`, `read-only`, `leaving`, `full` or `gone`.
     pub(crate) layout: String,
     /// Of the file system.
     pub(crate) capacity_bytes: u64,
@@ -73,6 +76,38 @@ pub(crate) struct DriveInfo {
     pub(crate) written_bytes: u64,
     /// Replicas of partitions on it.
     pub(crate) replicas: u32,
+    /// Of a drive that leaves or is gone: shards that stripes still have on it, as the last survey
+    /// counted them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) shards_left: Option<u64>,
+    /// Their bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) bytes_left: Option<u64>,
+}
+
+/// How far rebuilding and re-striping are.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Rebuild {
+    /// `idle`, `surveying` (counting what is to be done) or `rebuilding`.
+    pub(crate) state: String,
+    /// Stripes to be brought elsewhere or striped anew; while surveying: found so far.
+    pub(crate) stripes_left: u64,
+    /// Shards to be written.
+    pub(crate) shards_left: u64,
+    /// Their bytes.
+    pub(crate) bytes_left: u64,
+    /// Shards written since the survey.
+    pub(crate) shards_done: u64,
+    /// Their bytes.
+    pub(crate) bytes_done: u64,
+    /// Bytes written a second since the survey.
+    pub(crate) bytes_per_s: u64,
+    /// At this rate; none: not known.
+    pub(crate) seconds_left: Option<u64>,
+    /// Stripes that need something the drives do not allow now.
+    pub(crate) blocked_stripes: u64,
+    /// Walks over all stripes that came to their end since the process started.
+    pub(crate) walks: u64,
 }
 
 /// One partition's replicas.
@@ -130,7 +165,8 @@ pub(crate) struct DrivePath {
     pub(crate) path: String,
 }
 
-/// What came of `POST /v1/drives`.
+/// What came of `POST /v1/drives`, `POST /v1/drives/{id}/replace` (the new drive) and
+/// `DELETE /v1/drives/{id}`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct DriveAdded {
     /// The drive.
@@ -260,6 +296,21 @@ pub(crate) struct KeyVersionInfo {
     pub(crate) state: String,
     /// Unix ms.
     pub(crate) created_ms: u64,
+    /// Of a retired one: how far the data keys that it wrapped are wrapped anew.
+    pub(crate) rewrap: Option<Rewrap>,
+    /// Of a destroyed one: drives that have yet to erase it, before they are used again.
+    pub(crate) not_erased: Vec<u32>,
+}
+
+/// Since the server's start.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Rewrap {
+    /// `waiting`, `walking` or `done`.
+    pub(crate) phase: String,
+    /// Parts wrapped anew by the current version.
+    pub(crate) moved: u64,
+    /// Parts of the pass under way, or the last one, that could not be; the log says why.
+    pub(crate) left: u64,
 }
 
 /// `POST /v1/keyring/names`.
@@ -302,6 +353,8 @@ pub(crate) struct Imported {
 pub(crate) struct Destroyed {
     /// Every drive has erased it; false: a majority has, the others do before they rejoin.
     pub(crate) everywhere: bool,
+    /// The others.
+    pub(crate) not_erased: Vec<u32>,
 }
 
 /// One account.

@@ -1,22 +1,21 @@
 //! `GET /v1/status`, and the drives as everything shows them.
 
 use super::error::AdminError;
-use super::shapes::{DriveInfo, Partition, ReplicaInfo, Status};
-use super::{Admin, Running, work};
+use super::shapes::{DriveInfo, Partition, Rebuild, ReplicaInfo, Status};
+use super::{Admin, Running, departures, work};
 use crate::config::TlsMode;
 use crate::shelf::Place;
 use axum::Json;
 use axum::extract::State;
-use engine_core::placement::DriveState as LayoutState;
 use engine_core::stripes::Geometry;
 use engine_meta::service::NodeStatus;
-use engine_node::{DriveStatus, Service};
+use engine_node::{DriveStatus, RebuildPhase, RebuildStatus, Service};
 use engine_types::GroupId;
 
 pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, AdminError> {
     let running = admin.running()?;
     let drives = drives(running);
-    let counted = drives.iter().filter(|d| d.layout != "leaving").count();
+    let counted = drives.iter().filter(|d| d.counts()).count();
     let geometry =
         Geometry::for_drives(counted).map_or("none".into(), |g| format!("{}+{}", g.k, g.m));
     let tls = match running.config.tls.mode {
@@ -37,8 +36,37 @@ pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, A
         drives,
         left_out: left_out(running),
         partitions: partitions(running),
+        rebuild: rebuild(&running.engine.rebuild_status()),
         work: work::all(running).await,
     }))
+}
+
+/// How far rebuilding and re-striping are.
+fn rebuild(status: &RebuildStatus) -> Rebuild {
+    Rebuild {
+        state: match status.phase {
+            RebuildPhase::Idle => "idle",
+            RebuildPhase::Surveying => "surveying",
+            RebuildPhase::Rebuilding => "rebuilding",
+        }
+        .into(),
+        stripes_left: status.left.stripes,
+        shards_left: status.left.shards,
+        bytes_left: status.left.bytes,
+        shards_done: status.done.shards,
+        bytes_done: status.done.bytes,
+        bytes_per_s: status.bytes_per_s,
+        seconds_left: status.seconds_left,
+        blocked_stripes: status.blocked.stripes,
+        walks: status.walks,
+    }
+}
+
+impl DriveInfo {
+    /// Whether stripes are spread over it.
+    pub(crate) fn counts(&self) -> bool {
+        self.layout != "leaving" && self.layout != "gone"
+    }
 }
 
 impl Running {
@@ -54,13 +82,19 @@ impl Running {
 /// All drives of the layout.
 pub(super) fn drives(running: &Running) -> Vec<DriveInfo> {
     let replicas = running.metadata.node().status();
-    running
-        .engine
-        .drives()
-        .status()
-        .iter()
-        .map(|drive| info(running, &replicas, drive))
-        .collect()
+    let rebuild = running.engine.rebuild_status();
+    let told = |drive| {
+        let mut told = info(running, &replicas, drive);
+        if let Some(left) = rebuild.drives.get(&drive.row.id).filter(|_| !told.counts()) {
+            told.shards_left = Some(left.shards);
+            told.bytes_left = Some(left.bytes);
+        } else if rebuild.departed.contains(&drive.row.id) {
+            told.shards_left = Some(0);
+            told.bytes_left = Some(0);
+        }
+        told
+    };
+    running.engine.drives().status().iter().map(told).collect()
 }
 
 /// Paths of the settings at which no known drive was found, and why.
@@ -98,12 +132,7 @@ fn info(running: &Running, replicas: &NodeStatus, drive: &DriveStatus) -> DriveI
         .as_ref()
         .and_then(|place| place.state.as_ref().err().cloned());
     let reason = reason.map(|reason| found.unwrap_or(reason));
-    let layout = match drive.row.state {
-        LayoutState::Active => "active",
-        LayoutState::ReadOnly => "read-only",
-        LayoutState::Leaving => "leaving",
-        LayoutState::Full => "full",
-    };
+    let layout = departures::named(drive.row.state);
     DriveInfo {
         id: drive.row.id.0,
         uuid: drive.row.uuid.to_string(),
@@ -117,6 +146,8 @@ fn info(running: &Running, replicas: &NodeStatus, drive: &DriveStatus) -> DriveI
         live_bytes: drive.usage.live,
         written_bytes: drive.usage.written,
         replicas: here.map_or(0, |d| u32::try_from(d.replicas.len()).unwrap_or(u32::MAX)),
+        shards_left: None,
+        bytes_left: None,
     }
 }
 

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use engine_core::meta::{Query, Reply};
 use engine_core::ports::Metadata;
+use engine_node::{RebuildPhase, RebuildStatus};
 use engine_types::{PartitionId, Stamp};
 use std::time::Duration;
 
@@ -28,21 +29,23 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Work>>, 
     Ok(Json(all(admin.running()?).await))
 }
 
-/// Starts work by hand: none can be yet, and each says why.
+/// Starts work by hand, where it can be; the rest says why not.
 pub(super) async fn start(
     State(admin): State<Admin>,
     Path(name): Path<String>,
 ) -> Result<Json<Work>, AdminError> {
-    admin.running()?;
+    let running = admin.running()?;
     match name.as_str() {
-        "scrub" => Err(AdminError::not_built(
-            "scrub is not built yet: damage is found when it is read, and repaired then; \
-             `datamesh object explain --verify` reads an object's shards whole",
+        "repair" => {
+            running.engine.start_rebuild();
+            Ok(Json(count(running, Kind::Repair).await))
+        }
+        "scrub" => Err(AdminError::missing(
+            "scrub has a path of its own: POST /v1/scrub",
         )),
-        "repair" | "gc" => Err(AdminError::not_built(format!(
-            "{name} runs by itself, every 10 s, and cannot be started by hand yet; \
-             `datamesh {name}` shows what waits"
-        ))),
+        "gc" => Err(AdminError::not_built(
+            "gc runs by itself, every 10 s, and cannot be started by hand yet; `datamesh gc` shows what waits",
+        )),
         _ => Err(AdminError::missing(format!("no such work: {name}"))),
     }
 }
@@ -61,7 +64,10 @@ async fn count(running: &Running, kind: Kind) -> Work {
         .filter(|p| *p != PartitionId::CONTROL);
     let counts = futures::future::join_all(partitions.map(|p| waiting(running, p, kind))).await;
     let (name, what) = match kind {
-        Kind::Repair => ("repair", "stripes with a shard to be made anew"),
+        Kind::Repair => (
+            "repair",
+            "stripes with shards to be made anew or brought elsewhere",
+        ),
         Kind::Collect => (
             "gc",
             "replaced or deleted things whose bytes are still on drives",
@@ -80,7 +86,18 @@ async fn count(running: &Running, kind: Kind) -> Work {
             Err(problem) => work.problem = Some(problem),
         }
     }
+    if matches!(kind, Kind::Repair) {
+        let rebuild = running.engine.rebuild_status();
+        add_rebuild(&mut work, &rebuild);
+    }
     work
+}
+
+/// Stripes that a walk has found. Those queued by a commit are among them, once it has come there;
+/// while it counts there may be more.
+fn add_rebuild(work: &mut Work, rebuild: &RebuildStatus) {
+    work.waiting = work.waiting.max(rebuild.left.stripes);
+    work.more |= rebuild.phase == RebuildPhase::Surveying;
 }
 
 /// What one partition counted. At the limit there may be more.
@@ -116,6 +133,25 @@ async fn waiting(running: &Running, partition: PartitionId, kind: Kind) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stripes_found_by_a_walk_wait_too_and_are_not_counted_twice() {
+        let mut work = Work {
+            name: String::new(),
+            what: String::new(),
+            waiting: 5,
+            more: false,
+            problem: None,
+        };
+        let mut rebuild = RebuildStatus::default();
+        rebuild.left.stripes = 7;
+        add_rebuild(&mut work, &rebuild);
+        assert_eq!((work.waiting, work.more), (7, false));
+        rebuild.left.stripes = 0;
+        rebuild.phase = RebuildPhase::Surveying;
+        add_rebuild(&mut work, &rebuild);
+        assert_eq!((work.waiting, work.more), (7, true));
+    }
 
     #[test]
     fn a_count_at_the_limit_says_that_more_may_wait() {

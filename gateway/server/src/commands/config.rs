@@ -1,7 +1,7 @@
 //! `datamesh config check|show`.
 
 use super::{Failed, print};
-use crate::config::{Flags, SETTINGS, load};
+use crate::config::{Flags, Kind, SETTINGS, load};
 use clap::{Args, Subcommand};
 
 /// Look at the settings.
@@ -23,25 +23,22 @@ impl Config {
     pub(crate) fn run(self) -> Result<(), Failed> {
         match self.action {
             Action::Check(flags) => {
-                load(&flags, std::env::vars())?;
+                load(&flags, std::env::vars())?.passphrase()?;
                 print("settings are valid\n")
             }
             Action::Show(flags) => {
-                let mut config = load(&flags, std::env::vars())?;
-                for account in &mut config.accounts {
-                    account.secret_key = "(not shown)".into();
-                }
+                let config = load(&flags, std::env::vars())?;
                 let mut text = toml::to_string(&config).map_err(Failed::because)?;
-                text.push_str("\n# By environment:\n");
+                text.push_str(
+                    "\n# Each by environment, or by flag (--set NAME=VALUE); [[accounts]] by file alone:\n",
+                );
                 for setting in SETTINGS {
-                    text += &[
-                        "# ",
-                        &setting.variable(),
-                        " = ",
-                        &format!("{:?}", setting.kind),
-                        "\n",
-                    ]
-                    .concat();
+                    let by_flag = match setting.kind {
+                        Kind::Secret => "not by flag".to_owned(),
+                        _ => format!("--set {}=", setting.name),
+                    };
+                    let variable = setting.variable();
+                    text += &format!("# {variable} ({:?}), {by_flag}\n", setting.kind);
                 }
                 print(&text)
             }

@@ -1,11 +1,17 @@
 //! `datamesh drive list|add|remove|replace`.
 
 use super::Failed;
-use super::remote::Remote;
-use super::render::{bytes, or_dash, table};
-use crate::admin::shapes::{DriveAdded, DriveInfo, DrivePath};
+use super::remote::{Connection, Remote};
+use super::render::{bytes, duration, or_dash, table};
+use crate::admin::shapes::{DriveAdded, DriveInfo, DrivePath, Status};
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Look at drives, and change them.
 #[derive(Debug, Args)]
@@ -25,17 +31,23 @@ enum Action {
         /// The directory; add it to `drives` in the settings as well.
         path: PathBuf,
     },
-    /// Empty a drive and let it go (not built yet: answers 501 and changes nothing).
+    /// Move all that a drive holds to the others, and let it go.
     Remove {
         /// Its number in `drive list`.
         id: u32,
+        /// Wait until it has left.
+        #[arg(long)]
+        wait: bool,
     },
-    /// Make a drive's content anew on another (not built yet: answers 501 and changes nothing).
+    /// A new drive takes an old one's place: what the old one held is made anew on it.
     Replace {
         /// Number of the old one in `drive list`.
         id: u32,
-        /// Empty directory of the new one.
+        /// Empty directory of the new one; the old one's own, if it was emptied.
         path: PathBuf,
+        /// Wait until the old one has left.
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -49,26 +61,57 @@ impl Drive {
             }
             Action::Add { path } => {
                 let added: DriveAdded = connection.post("/v1/drives", &given(&path)?).await?;
-                connection.show(&added, |added| {
-                    let notes: String = added
-                        .notes
-                        .iter()
-                        .flat_map(|note| ["note: ", note, "\n"])
-                        .collect();
-                    drive_table(std::slice::from_ref(&added.drive)) + &notes
-                })
+                connection.show(&added, with_notes)
             }
-            Action::Remove { id } => connection.delete(&format!("/v1/drives/{id}")).await,
-            Action::Replace { id, path } => {
+            Action::Remove { id, wait } => {
+                let path = format!("/v1/drives/{id}");
+                let told: DriveAdded = connection.delete_told(&path).await?;
+                if wait {
+                    gone(&mut connection, id).await?;
+                }
+                connection.show(&told, with_notes)
+            }
+            Action::Replace { id, path, wait } => {
                 let path = given(&path)?;
                 let added: DriveAdded = connection
                     .post(&format!("/v1/drives/{id}/replace"), &path)
                     .await?;
-                connection.show(&added, |added| {
-                    drive_table(std::slice::from_ref(&added.drive))
-                })
+                if wait {
+                    gone(&mut connection, id).await?;
+                }
+                connection.show(&added, with_notes)
             }
         })
+    }
+}
+
+fn with_notes(told: &DriveAdded) -> String {
+    let notes = told.notes.iter().flat_map(|note| ["note: ", note, "\n"]);
+    drive_table(std::slice::from_ref(&told.drive)) + &notes.collect::<String>()
+}
+
+/// Watches until a drive has left, with a bar of the bytes that are still on it.
+async fn gone(connection: &mut Connection, id: u32) -> Result<(), Failed> {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    loop {
+        let status: Status = connection.get("/v1/status").await?;
+        let Some(drive) = status.drives.iter().find(|drive| drive.id == id) else {
+            bar.finish_and_clear();
+            return Ok(());
+        };
+        if let Some(left) = drive.bytes_left {
+            bar.set_length(bar.length().unwrap_or(0).max(left));
+            bar.set_position(bar.length().unwrap_or(0).saturating_sub(left));
+        }
+        bar.set_message(match (drive.bytes_left, status.rebuild.seconds_left) {
+            (Some(0), _) => format!("drive {id} is empty; waiting for writes begun before"),
+            (_, Some(seconds)) => format!("emptying drive {id}, {} left", duration(seconds)),
+            _ => format!("emptying drive {id}"),
+        });
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -114,6 +157,18 @@ pub(super) fn drive_table(drives: &[DriveInfo]) -> String {
         if let Some(reason) = &drive.reason {
             text += &["drive ", &drive.id.to_string(), ": ", reason, "\n"].concat();
         }
+        if let (Some(shards), Some(held)) = (drive.shards_left, drive.bytes_left) {
+            // Writing to a String does not fail.
+            let _infallible = match shards {
+                0 => writeln!(text, "drive {}: empty, about to leave", drive.id),
+                _ => writeln!(
+                    text,
+                    "drive {}: {shards} shards ({}) still to be brought elsewhere",
+                    drive.id,
+                    bytes(held)
+                ),
+            };
+        }
     }
     text
 }
@@ -137,10 +192,15 @@ mod tests {
             live_bytes: 0,
             written_bytes: 0,
             replicas: 0,
+            shards_left: Some(7),
+            bytes_left: Some(2048),
         };
         let text = drive_table(&[drive]);
         assert!(
-            text.contains("out, leaving") && text.ends_with("drive 3: its path leads elsewhere\n"),
+            text.contains("out, leaving")
+                && text.ends_with(
+                    "drive 3: its path leads elsewhere\ndrive 3: 7 shards (2.0 KiB) still to be brought elsewhere\n"
+                ),
             "{text}"
         );
     }

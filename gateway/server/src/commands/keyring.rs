@@ -53,12 +53,18 @@ enum Action {
         passphrase_file: Option<PathBuf>,
     },
     /// Take the keys of an export that are unknown here; what was destroyed here stays so.
+    ///
+    /// With --offline, while no server runs: put them on the drives of --config under the key file
+    /// or passphrase named there, where the one before is lost. A key file that is not there is made.
     Import {
         /// The export.
         file: PathBuf,
         /// Its first line is the passphrase [default: asked for].
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
+        /// Onto the drives of --config, without a server.
+        #[arg(long)]
+        offline: bool,
     },
     /// Erase every version of a key, and with it all it sealed, for ever.
     Destroy {
@@ -82,6 +88,14 @@ impl From<Whose> for KeyOf {
 impl Keyring {
     pub(crate) fn run(self) -> Result<(), Failed> {
         let action = self.action;
+        if let Action::Import {
+            file,
+            passphrase_file,
+            offline: true,
+        } = &action
+        {
+            return restore(&self.remote, file, passphrase_file.as_deref());
+        }
         self.remote.with(async |mut connection| match action {
             Action::Create { name } => {
                 let made: KeyVersionInfo = connection
@@ -106,6 +120,7 @@ impl Keyring {
             Action::Import {
                 file,
                 passphrase_file,
+                ..
             } => import(&mut connection, &file, passphrase_file.as_deref()).await,
             Action::Destroy { whose, yes } => destroy(&mut connection, whose, yes).await,
         })
@@ -163,6 +178,26 @@ async fn import(
     })
 }
 
+/// Without a server.
+fn restore(remote: &Remote, file: &Path, secret: Option<&Path>) -> Result<(), Failed> {
+    let config = remote.settings()?;
+    let bytes =
+        std::fs::read(file).map_err(|e| Failed::wrong(format!("{}: {e}", file.display())))?;
+    let done = crate::restore::restore(&config, bytes, passphrase(secret, false)?);
+    let done = done.map_err(Failed::because)?;
+    let mut text = format!(
+        "{} key versions are on the drives, {} of them made after the export; start the server\n",
+        done.versions, done.from_drives
+    );
+    if done.lost > 0 {
+        text += &format!(
+            "{} versions on the drives are of another keyring: what they sealed stays sealed\n",
+            done.lost
+        );
+    }
+    print(&text)
+}
+
 async fn destroy(connection: &mut Connection, whose: Whose, yes: bool) -> Result<(), Failed> {
     let word = whose
         .name
@@ -182,9 +217,29 @@ async fn destroy(connection: &mut Connection, whose: Whose, yes: bool) -> Result
         if done.everywhere {
             "destroyed on every drive\n".into()
         } else {
-            "destroyed on a majority of the drives; the others erase it before they are used again\n".into()
+            format!(
+                "destroyed on a majority of the drives; before they are used again it is erased on: {}\n",
+                drives(&done.not_erased)
+            )
         }
     })
+}
+
+fn drives(ids: &[u32]) -> String {
+    let names: Vec<String> = ids.iter().map(|id| format!("drive {id}")).collect();
+    names.join(", ")
+}
+
+/// How far what follows from a version's state is.
+fn progress(version: &KeyVersionInfo) -> String {
+    match &version.rewrap {
+        Some(work) if work.left > 0 => {
+            format!("{}: {} moved, {} left", work.phase, work.moved, work.left)
+        }
+        Some(work) => format!("{}: {} moved", work.phase, work.moved),
+        None if version.not_erased.is_empty() => String::new(),
+        None => format!("not yet erased on {}", drives(&version.not_erased)),
+    }
 }
 
 fn versions(versions: &[KeyVersionInfo]) -> String {
@@ -194,7 +249,8 @@ fn versions(versions: &[KeyVersionInfo]) -> String {
             version.id.clone(),
             version.state.clone(),
             time(version.created_ms),
+            progress(version),
         ]
     });
-    table(&["key", "version", "state", "created"], rows)
+    table(&["key", "version", "state", "created", "data keys"], rows)
 }

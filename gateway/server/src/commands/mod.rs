@@ -8,6 +8,7 @@ mod keyring;
 mod object;
 mod remote;
 mod render;
+mod scrub;
 mod secret;
 mod serve;
 mod status;
@@ -35,12 +36,12 @@ enum Command {
     Status(status::Status),
     /// Look at drives, and change them.
     Drive(drive::Drive),
-    /// Read every shard and repair what is damaged (not built yet: answers 501).
-    Scrub(work::Scrub),
+    /// Read every shard, snapshot and table, and make anew what is damaged.
+    Scrub(scrub::Scrub),
     /// What waits to be freed; it is freed by itself, every 10 s.
-    Gc(work::Work),
-    /// What waits to be repaired; it is repaired by itself, every 10 s.
-    Repair(work::Work),
+    Gc(work::Gc),
+    /// What waits to be repaired; it is repaired by itself. `repair start`: look at everything now.
+    Repair(work::Repair),
     /// Look at where an object's bytes are.
     Object(object::Object),
     /// Keys that seal objects.
@@ -89,8 +90,8 @@ impl CommandLine {
             Command::Status(status) => status.run(),
             Command::Drive(drive) => drive.run(),
             Command::Scrub(scrub) => scrub.run(),
-            Command::Gc(work) => work.run("gc"),
-            Command::Repair(work) => work.run("repair"),
+            Command::Gc(gc) => gc.run(),
+            Command::Repair(repair) => repair.run(),
             Command::Object(object) => object.run(),
             Command::Keyring(keyring) => keyring.run(),
             Command::Key(key) => key.run(),

@@ -100,6 +100,12 @@ impl Remote {
         })
     }
 
+    /// The settings of --config, for what needs no server.
+    pub(super) fn settings(&self) -> Result<crate::config::Config, Failed> {
+        let config = self.config.clone();
+        Ok(load(&Flags { config, ..Flags::default() }, std::env::vars())?)
+    }
+
     fn told(&self) -> Result<Told, Failed> {
         if self.config.is_none() && std::env::var_os("DATAMESH_DRIVES").is_none() {
             return Ok(Told::default());
@@ -149,7 +155,7 @@ impl Remote {
 
 fn pair_of(file: &Path) -> Result<Option<(String, String)>, Failed> {
     let read = Credentials::read(file).map_err(|e| Failed::wrong(e.to_string()))?;
-    Ok(read.map(|c| (c.access_key, c.secret_key)))
+    Ok(read.map(|c| (c.access_key, c.secret_key.to_string())))
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -205,6 +211,15 @@ impl Connection {
     ) -> Result<T, Failed> {
         let given = serde_json::to_vec(given).map_err(Failed::because)?;
         let body = self.ask(Method::POST, path, Bytes::from(given)).await?;
+        read(&body)
+    }
+
+    /// A deletion that says what came of it.
+    pub(crate) async fn delete_told<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+    ) -> Result<T, Failed> {
+        let body = self.ask(Method::DELETE, path, Bytes::new()).await?;
         read(&body)
     }
 

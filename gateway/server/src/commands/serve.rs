@@ -4,10 +4,10 @@ use super::{Failed, print};
 use crate::admin::{Admin, Health, Phase};
 use crate::config::{Config, Flags, Ownership, TlsMode, load};
 use crate::credentials::Credentials;
-use crate::keeper::Keeper;
+use crate::door::Door;
 use crate::listen::Listener;
 use crate::shutdown::{Shutdown, signalled};
-use crate::store::{Store, disk_options};
+use crate::store::Store;
 use crate::tls::Certificate;
 use clap::Args;
 use engine_node::Secret;
@@ -16,7 +16,6 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use zeroize::Zeroizing;
 
 /// Serve S3 over the given drives.
 #[derive(Debug, Args)]
@@ -28,6 +27,7 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failed> {
         let config = load(&self.flags, std::env::vars())?;
+        drop(config.passphrase()?);
         crate::telemetry::start_logging(config.log_format, &config.log_level)
             .map_err(|e| crate::config::ConfigError::new("log_level", e))?;
         let front = front_options(&config)?;
@@ -35,7 +35,10 @@ impl Serve {
             TlsMode::Off => None,
             TlsMode::On | TlsMode::Both => Some(Arc::new(Certificate::load(&config.tls)?)),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::because)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Failed::because)?;
         let result = runtime.block_on(serve(config, front, certificate));
         runtime.shutdown_timeout(Duration::from_secs(5));
         result
@@ -43,10 +46,16 @@ impl Serve {
 }
 
 async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failed> {
-    TcpListener::bind(address).await.map_err(|e| Failed::because(format!("{name} {address}: {e}")))
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| Failed::because(format!("{name} {address}: {e}")))
 }
 
-async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Certificate>>) -> Result<(), Failed> {
+async fn serve(
+    config: Config,
+    front: FrontOptions,
+    certificate: Option<Arc<Certificate>>,
+) -> Result<(), Failed> {
     let metrics = crate::telemetry::start_metrics().map_err(Failed::because)?;
     let (shutdown, ending) = Shutdown::new();
     let admin_socket = bind("admin_listen", config.admin_listen).await?;
@@ -55,8 +64,17 @@ async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Cert
     let admin = Admin::new(Arc::clone(&health), metrics, &config.region);
     let administered = admin.clone();
     let admin = tokio::spawn(admin.serve(admin_socket, ending.clone()));
+    let door = Arc::new(Door::new(front.clone(), Arc::clone(&health)));
+    let listener = Listener {
+        socket,
+        mode: config.tls.mode,
+        certificate,
+        door: Arc::clone(&door),
+    };
+    let drain = Duration::from_secs(config.shutdown_drain_s);
+    let serving = tokio::spawn(listener.serve(ending.clone(), drain));
     let signal = tokio::spawn(signalled());
-    let store = tokio::select! {
+    let mut store = tokio::select! {
         store = open(&config, &health) => store?,
         signal = signal => {
             tracing::info!(signal = ?signal, "stopped before it was ready");
@@ -66,20 +84,17 @@ async fn serve(config: Config, front: FrontOptions, certificate: Option<Arc<Cert
     if let Some(first) = &store.first {
         print(&welcome(first, &config))?;
     }
-    let front = Arc::new(S3Front::new(store.engine.clone(), front).map_err(Failed::because)?);
-    let listener = Listener { socket, mode: config.tls.mode, certificate, front };
-    let drain = Duration::from_secs(config.shutdown_drain_s);
-    let serving = tokio::spawn(listener.serve(ending.clone(), drain));
+    door.open(S3Front::new(store.engine.clone(), front).map_err(Failed::because)?);
     administered.attach(&store, &config);
     health.set(Phase::Ready);
     tracing::info!(listen = %config.listen, admin = %config.admin_listen, drives = store.shelf.all().len(), "ready");
-    let keeper = Keeper {
-        shelf: Arc::clone(&store.shelf),
-        metadata: store.metadata.clone(),
-        engine: store.engine.clone(),
-        options: disk_options(&config),
-    };
-    let watch = tokio::spawn(keeper.run(ending.clone()));
+    let keeper = store.keeper.take();
+    let keeping = ending.clone();
+    let watch = tokio::spawn(async move {
+        if let Some(keeper) = keeper {
+            keeper.run(keeping).await;
+        }
+    });
     let signal = signalled().await.map_err(Failed::because)?;
     tracing::info!(signal, "shutting down");
     health.set(Phase::Ending);
@@ -102,9 +117,15 @@ async fn open(config: &Config, health: &Health) -> Result<Store, Failed> {
 /// Accounts and named keys that the settings ask for.
 async fn provision(store: &Store, config: &Config) -> Result<(), engine_node::EngineError> {
     for account in &config.accounts {
-        let row = store.engine.put_account(&account.canonical_id, &account.name, &account.email).await?;
-        let secret = Secret(Zeroizing::new(account.secret_key.clone()));
-        store.engine.put_access_key(row.id, &account.access_key, &secret, "from the settings").await?;
+        let row = store
+            .engine
+            .put_account(&account.canonical_id, &account.name, &account.email)
+            .await?;
+        let secret = Secret(account.secret_key.expose().clone());
+        store
+            .engine
+            .put_access_key(row.id, &account.access_key, &secret, "from the settings")
+            .await?;
     }
     for name in &config.kms_keys {
         store.engine.create_kms_key(name).await?;
@@ -114,7 +135,8 @@ async fn provision(store: &Store, config: &Config) -> Result<(), engine_node::En
 
 fn front_options(config: &Config) -> Result<FrontOptions, crate::config::ConfigError> {
     let trusted = config.trusted_proxies.iter().map(|p| {
-        p.parse().map_err(|e| crate::config::ConfigError::new("trusted_proxies", format!("{p}: {e}")))
+        p.parse()
+            .map_err(|e| crate::config::ConfigError::new("trusted_proxies", format!("{p}: {e}")))
     });
     Ok(FrontOptions {
         region: config.region.clone(),
@@ -135,8 +157,16 @@ fn front_options(config: &Config) -> Result<FrontOptions, crate::config::ConfigE
 
 /// Shown once, on the first start.
 fn welcome(first: &Credentials, config: &Config) -> String {
-    let scheme = if config.tls.mode == TlsMode::On { "https" } else { "http" };
-    let host = if config.listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { config.listen.ip().to_string() };
+    let scheme = if config.tls.mode == TlsMode::On {
+        "https"
+    } else {
+        "http"
+    };
+    let host = if config.listen.ip().is_unspecified() {
+        "127.0.0.1".to_owned()
+    } else {
+        config.listen.ip().to_string()
+    };
     let endpoint = format!("{scheme}://{host}:{}", config.listen.port());
     let mut text = String::new();
     // Writing to a String does not fail.
@@ -151,7 +181,7 @@ fn welcome(first: &Credentials, config: &Config) -> String {
          aws --endpoint-url {endpoint} s3 ls s3://first-bucket\n\n",
         file = config.credentials_file.display(),
         access = first.access_key,
-        secret = first.secret_key,
+        secret = first.secret_key.as_str(),
         region = config.region,
     );
     text

@@ -4,7 +4,7 @@ use super::Failed;
 use super::drive::drive_table;
 use super::remote::Remote;
 use super::render::{bytes, duration, or_dash, table};
-use crate::admin::shapes::{Partition, Status as Shape, Work};
+use crate::admin::shapes::{Partition, Rebuild, Status as Shape, Work};
 use clap::Args;
 use std::fmt::Write;
 
@@ -51,7 +51,46 @@ fn text(status: &Shape) -> String {
     text.push('\n');
     text += &partition_table(&status.partitions);
     text.push('\n');
+    text += &rebuild_text(&status.rebuild);
     text += &work_table(&status.work);
+    text
+}
+
+/// One line on rebuilding, where there is something to tell.
+fn rebuild_text(rebuild: &Rebuild) -> String {
+    let mut text = String::new();
+    let left = |bytes_of| {
+        format!(
+            "{} stripes, {} shards, {}",
+            rebuild.stripes_left,
+            rebuild.shards_left,
+            bytes(bytes_of)
+        )
+    };
+    if rebuild.state == "surveying" {
+        text = format!("rebuild   counting: {} so far\n", left(rebuild.bytes_left));
+    } else if rebuild.state == "rebuilding" {
+        let all = rebuild.bytes_left + rebuild.bytes_done;
+        let percent = (rebuild.bytes_done * 100).checked_div(all).unwrap_or(100);
+        let time = rebuild
+            .seconds_left
+            .map_or(String::new(), |s| format!(", {} left", duration(s)));
+        text = format!(
+            "rebuild   {percent} %, {} to go, {}/s{time}\n",
+            left(rebuild.bytes_left),
+            bytes(rebuild.bytes_per_s)
+        );
+    }
+    if rebuild.blocked_stripes > 0 {
+        let _infallible = writeln!(
+            text,
+            "rebuild   {} stripes wait for drives: see their state above",
+            rebuild.blocked_stripes
+        );
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
     text
 }
 
@@ -183,9 +222,25 @@ mod tests {
             drives: vec![],
             left_out: vec!["/d/3: holds no drive".into()],
             partitions: vec![],
+            rebuild: Rebuild {
+                state: "rebuilding".into(),
+                stripes_left: 3,
+                shards_left: 3,
+                bytes_left: 3 << 20,
+                bytes_done: 1 << 20,
+                bytes_per_s: 1 << 20,
+                seconds_left: Some(3),
+                blocked_stripes: 2,
+                ..Rebuild::default()
+            },
             work: vec![],
         };
         let text = text(&status);
+        assert!(
+            text.contains("25 %, 3 stripes, 3 shards, 3.0 MiB to go, 1.0 MiB/s, 3s left")
+                && text.contains("2 stripes wait for drives"),
+            "{text}"
+        );
         assert!(
             text.contains("failing: 3 of 6") && text.contains("not in use: /d/3"),
             "{text}"

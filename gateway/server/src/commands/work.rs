@@ -1,9 +1,9 @@
-//! `datamesh scrub|gc|repair`: background work.
+//! `datamesh gc|repair`: background work.
 
 use super::Failed;
 use super::remote::{Connection, Remote};
 use super::status::work_table;
-use crate::admin::shapes::Work as Shape;
+use crate::admin::shapes::{Status, Work as Shape};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
@@ -32,6 +32,43 @@ impl Work {
             connection.show(&work, |work| work_table(std::slice::from_ref(work)))
         })
     }
+}
+
+/// Options of `repair`.
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// `start`: look at all stripes now, whether or not something is known to be amiss.
+    #[arg(value_parser = ["start"])]
+    action: Option<String>,
+    #[command(flatten)]
+    work: Work,
+}
+
+impl Repair {
+    pub(crate) fn run(self) -> Result<(), Failed> {
+        if self.action.is_none() {
+            return self.work.run("repair");
+        }
+        let wait = self.work.wait;
+        self.work.remote.with(async |mut connection| {
+            let nothing = serde_json::Value::Null;
+            let mut work: Shape = connection.post("/v1/work/repair", &nothing).await?;
+            if wait {
+                let before = walks(&mut connection).await?;
+                while walks(&mut connection).await? == before {
+                    tokio::time::sleep(LOOK).await;
+                }
+                work = watch(&mut connection, "repair", work).await?;
+            }
+            connection.show(&work, |work| work_table(std::slice::from_ref(work)))
+        })
+    }
+}
+
+/// Walks over all stripes that came to their end.
+async fn walks(connection: &mut Connection) -> Result<u64, Failed> {
+    let status: Status = connection.get("/v1/status").await?;
+    Ok(status.rebuild.walks)
 }
 
 async fn look(connection: &mut Connection, name: &str) -> Result<Shape, Failed> {
@@ -66,20 +103,21 @@ async fn watch(connection: &mut Connection, name: &str, first: Shape) -> Result<
     }
 }
 
-/// `datamesh scrub`.
+/// `datamesh gc`.
 #[derive(Debug, Args)]
-pub(crate) struct Scrub {
+pub(crate) struct Gc {
+    /// Count every byte of the segments of each drive instead.
+    #[arg(long, conflicts_with = "wait")]
+    space: bool,
     #[command(flatten)]
-    remote: Remote,
+    work: Work,
 }
 
-impl Scrub {
+impl Gc {
     pub(crate) fn run(self) -> Result<(), Failed> {
-        self.remote.with(async |mut connection| {
-            let work: Shape = connection
-                .post("/v1/work/scrub", &serde_json::Value::Null)
-                .await?;
-            connection.show(&work, |work| work_table(std::slice::from_ref(work)))
-        })
+        if self.space {
+            return self.work.remote.with(super::scrub::space);
+        }
+        self.work.run("gc")
     }
 }

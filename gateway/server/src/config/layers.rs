@@ -11,7 +11,6 @@ const OTHER_VARIABLES: &[&str] = &[
     "DATAMESH_ADMIN",
     "DATAMESH_ROOT_ACCESS_KEY",
     "DATAMESH_ROOT_SECRET_KEY",
-    "DATAMESH_PASSPHRASE",
     "DATAMESH_SABOTAGE",
 ];
 
@@ -34,12 +33,23 @@ pub(crate) struct Flags {
 
 /// The settings in force. `variables` is the process's environment.
 pub(crate) fn load(flags: &Flags, variables: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let table = table(flags, variables)?;
+    let config: Config = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
+        let (setting, problem) = named(&e);
+        ConfigError::new(&setting, problem)
+    })?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// File, environment and flags laid over each other.
+pub(super) fn table(flags: &Flags, variables: impl Iterator<Item = (String, String)>) -> Result<Table, ConfigError> {
     let mut table = match &flags.config {
         None => Table::new(),
         Some(path) => {
             let wrong = |e: String| ConfigError::new("--config", format!("{}: {e}", path.display()));
             let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-            text.parse::<Table>().map_err(|e| wrong(one_line(&e.to_string())))?
+            text.parse::<Table>().map_err(|e| wrong(one_line(e.message())))?
         }
     };
     for (name, text) in variables.filter(|(name, _)| name.starts_with("DATAMESH_")) {
@@ -50,13 +60,18 @@ pub(crate) fn load(flags: &Flags, variables: impl Iterator<Item = (String, Strin
         }
     }
     for pair in &flags.set {
-        let (name, text) = pair
-            .split_once('=')
-            .ok_or_else(|| ConfigError::new("--set", format!("{pair}: write NAME=VALUE")))?;
+        let (name, text) = pair.split_once('=').ok_or_else(|| {
+            // Not repeated: it may be a secret.
+            ConfigError::new("--set", "write NAME=VALUE")
+        })?;
         let setting = SETTINGS
             .iter()
             .find(|s| s.name == name)
             .ok_or_else(|| ConfigError::new(name, "no such setting; see `datamesh config show`"))?;
+        if setting.kind == Kind::Secret {
+            let text = format!("not by flag, which every user of the machine sees; set {}", setting.variable());
+            return Err(ConfigError::new(name, text));
+        }
         put(&mut table, name, parse(name, setting.kind, text)?)?;
     }
     if let Some(listen) = &flags.listen {
@@ -66,17 +81,12 @@ pub(crate) fn load(flags: &Flags, variables: impl Iterator<Item = (String, Strin
         let drives = flags.drives.iter().map(|d| Value::String(d.display().to_string())).collect();
         put(&mut table, "drives", Value::Array(drives))?;
     }
-    let config: Config = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
-        let (setting, problem) = named(&e);
-        ConfigError::new(&setting, problem)
-    })?;
-    config.validate()?;
-    Ok(config)
+    Ok(table)
 }
 
 fn parse(name: &str, kind: Kind, text: &str) -> Result<Value, ConfigError> {
     Ok(match kind {
-        Kind::Text => Value::String(text.into()),
+        Kind::Text | Kind::Secret => Value::String(text.into()),
         Kind::Number => Value::Integer(
             text.parse().map_err(|_e| ConfigError::new(name, format!("{text}: not a whole number")))?,
         ),
@@ -145,7 +155,7 @@ mod tests {
         let shown = toml::Value::try_from(Config { key_file: Some("/k".into()), ..Config::default() }).expect("shown");
         for setting in SETTINGS {
             let top = setting.name.split('.').next().unwrap_or_default();
-            let optional = ["passphrase_file", "witness_dir"];
+            let optional = ["passphrase_file", "passphrase", "witness_dir"];
             assert!(shown.get(top).is_some() || optional.contains(&top), "{}", setting.name);
         }
     }

@@ -4,14 +4,23 @@
 //! is one line that names it, before any port opens.
 
 mod layers;
+mod lock;
+mod secret;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use layers::{Flags, load};
-pub(crate) use settings::SETTINGS;
+pub(crate) use lock::PASSPHRASE_BYTES_MIN;
+pub(crate) use secret::SecretText;
+pub(crate) use settings::{Kind, SETTINGS};
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// Longest a shard may stay unread: damage gathers.
+const SCRUB_DAYS_MAX: u64 = 365;
 
 /// A setting is wrong: which, and what to do. Exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +100,7 @@ pub(crate) struct Account {
     /// Its access key.
     pub(crate) access_key: String,
     /// Its secret.
-    pub(crate) secret_key: String,
+    pub(crate) secret_key: SecretText,
 }
 
 /// All settings.
@@ -108,8 +117,10 @@ pub(crate) struct Config {
     pub(crate) credentials_file: PathBuf,
     /// Key file that seals the keyring, 0600, outside the drives; made on first start.
     pub(crate) key_file: Option<PathBuf>,
-    /// File with the passphrase that seals the keyring, instead of `key_file`.
+    /// File with the passphrase that seals the keyring, instead of `key_file`; 0600.
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// The passphrase itself, instead of both; for `DATAMESH_PASSPHRASE`.
+    pub(crate) passphrase: Option<SecretText>,
     /// Where one more voter lives when the drives are fewer than the voters.
     pub(crate) witness_dir: Option<PathBuf>,
     /// Region that signatures and bucket locations name.
@@ -146,6 +157,14 @@ pub(crate) struct Config {
     pub(crate) segment_bytes: u64,
     /// Room on each drive kept for log, snapshots and deletes, bytes; 0: 2 %, at least 1 GiB.
     pub(crate) reserve_bytes: u64,
+    /// In so many days every shard is read once and compared.
+    pub(crate) scrub_days: u64,
+    /// … and no drive slower than so many bytes a second.
+    pub(crate) scrub_bytes_per_s_min: u64,
+    /// Small objects are packed when they are so old, seconds.
+    pub(crate) pack_age_s: u64,
+    /// … and come together to so many bytes; fewer wait an hour.
+    pub(crate) pack_bytes_min: u64,
     /// Accounts beside root.
     pub(crate) accounts: Vec<Account>,
 }
@@ -159,6 +178,7 @@ impl Default for Config {
             credentials_file: PathBuf::from("datamesh-credentials.json"),
             key_file: None,
             passphrase_file: None,
+            passphrase: None,
             witness_dir: None,
             region: "us-east-1".into(),
             domains: Vec::new(),
@@ -177,6 +197,10 @@ impl Default for Config {
             upload_buffer_bytes: 192 << 20,
             segment_bytes: 256 << 20,
             reserve_bytes: 0,
+            scrub_days: 7,
+            scrub_bytes_per_s_min: engine_node::scrub::SCRUB_BYTES_PER_S_MIN,
+            pack_age_s: 60,
+            pack_bytes_min: 1 << 20,
             accounts: Vec::new(),
         }
     }
@@ -192,9 +216,8 @@ impl Config {
         if let Some(twice) = self.drives.iter().find(|d| !seen.insert(*d)) {
             return Err(ConfigError::new("drives", format!("{} is named twice", twice.display())));
         }
-        if self.key_file.is_some() == self.passphrase_file.is_some() {
-            return Err(ConfigError::new("key_file", "set exactly one of key_file and passphrase_file"));
-        }
+        self.one_lock()?;
+        check_region(&self.region)?;
         if self.witness_dir.is_some() {
             return Err(ConfigError::new("witness_dir", "the witness voter is not built yet; leave it out"));
         }
@@ -208,10 +231,13 @@ impl Config {
         }
         for account in &self.accounts {
             let at = format!("accounts.{}", account.name);
-            check_key_pair(&at, &account.access_key, &account.secret_key)?;
+            check_key_pair(&at, &account.access_key, account.secret_key.expose())?;
         }
         if self.segment_bytes < 16 << 20 || self.segment_bytes % 4096 != 0 {
             return Err(ConfigError::new("segment_bytes", "at least 16 MiB and a multiple of 4096"));
+        }
+        if !(1..=SCRUB_DAYS_MAX).contains(&self.scrub_days) {
+            return Err(ConfigError::new("scrub_days", format!("1 to {SCRUB_DAYS_MAX}")));
         }
         if self.upload_buffer_bytes < 32 << 20 {
             return Err(ConfigError::new("upload_buffer_bytes", "at least 32 MiB"));
@@ -248,31 +274,16 @@ pub(crate) fn check_key_pair(setting: &str, access: &str, secret: &str) -> Resul
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Longest name of a region.
+pub(crate) const REGION_BYTES_MAX: usize = 64;
 
-    fn good() -> Config {
-        Config { drives: vec!["/d/1".into(), "/d/2".into()], key_file: Some("/k/file".into()), ..Config::default() }
+/// What fits into a signature's scope, where `/` separates, and what AWS's own look like.
+fn check_region(region: &str) -> Result<(), ConfigError> {
+    let fit = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let ends = region.starts_with('-') || region.ends_with('-');
+    if region.is_empty() || region.len() > REGION_BYTES_MAX || ends || !region.bytes().all(fit) {
+        let text = format!("1-{REGION_BYTES_MAX} of a-z 0-9 -, such as us-east-1");
+        return Err(ConfigError::new("region", text));
     }
-
-    fn complains(config: &Config, setting: &str) {
-        let error = config.validate().expect_err("refused");
-        assert_eq!(error.setting, setting, "{error}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        assert!(good().validate().is_ok());
-        complains(&Config { drives: vec![], ..good() }, "drives");
-        complains(&Config { drives: vec!["/d".into(), "/d".into()], ..good() }, "drives");
-        complains(&Config { key_file: None, ..good() }, "key_file");
-        complains(&Config { passphrase_file: Some("/p".into()), ..good() }, "key_file");
-        complains(&Config { key_file: Some("/d/1/key".into()), ..good() }, "key_file");
-        complains(&Config { credentials_file: "/d/2/c".into(), ..good() }, "credentials_file");
-        complains(&Config { witness_dir: Some("/w".into()), ..good() }, "witness_dir");
-        complains(&Config { segment_bytes: 4096, ..good() }, "segment_bytes");
-        complains(&Config { upload_buffer_bytes: (32 << 20) - 1, ..good() }, "upload_buffer_bytes");
-        complains(&Config { tls: Tls { mode: TlsMode::Both, cert: None, key: None }, ..good() }, "tls.cert");
-    }
+    Ok(())
 }

@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Switch,
     /// Separated by commas.
     List,
+    /// As it is, and never by flag: every user of the machine sees those.
+    Secret,
 }
 
 /// One setting: dotted name and kind.
@@ -42,6 +44,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("credentials_file", Kind::Text),
     setting("key_file", Kind::Text),
     setting("passphrase_file", Kind::Text),
+    setting("passphrase", Kind::Secret),
     setting("witness_dir", Kind::Text),
     setting("region", Kind::Text),
     setting("domains", Kind::List),
@@ -62,4 +65,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("upload_buffer_bytes", Kind::Number),
     setting("segment_bytes", Kind::Number),
     setting("reserve_bytes", Kind::Number),
+    setting("scrub_days", Kind::Number),
+    setting("scrub_bytes_per_s_min", Kind::Number),
+    setting("pack_age_s", Kind::Number),
+    setting("pack_bytes_min", Kind::Number),
 ];

@@ -6,6 +6,8 @@
     reason = "a test's helpers may fail as tests do"
 )]
 
+mod leaves;
+mod returns;
 mod support;
 
 use http::StatusCode;
@@ -207,12 +209,13 @@ fn only_root_is_answered_and_what_is_not_built_says_so() {
     assert!(tenant("us-east-1").contains("WrongScope"));
     for words in [
         &["scrub"][..],
-        &["drive", "remove", "1"],
-        &["drive", "replace", "1", "/nowhere"],
     ] {
         server.fails(words, 1, "NotImplemented");
     }
     server.fails(&["drive", "remove", "9"], 1, "NotFound");
+    server.fails(&["drive", "remove", "1"], 1, "replace the drive");
+    server.fails(&["drive", "replace", "9", "/nowhere"], 1, "NotFound");
+    server.fails(&["drive", "replace", "1", "/nowhere"], 1, "DriveRefused");
     for words in [&["gc"][..], &["repair"]] {
         assert!(server.run(words).status.success());
     }

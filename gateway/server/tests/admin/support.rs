@@ -81,7 +81,8 @@ impl Server {
         server
     }
 
-    pub(crate) fn launch(&mut self) {
+    /// Starts it, and does not wait.
+    pub(crate) fn spawn(&mut self) {
         let config = self.configure(self.s3, self.admin);
         let log = std::fs::File::create(self.folder.path().join("log")).expect("log");
         let child = command(&["serve", "--config", &config])
@@ -89,11 +90,21 @@ impl Server {
             .stderr(log)
             .spawn();
         self.child = Some(child.expect("started"));
+    }
+
+    pub(crate) fn launch(&mut self) {
+        self.spawn();
+        self.until("ready", |server| {
+            server
+                .open("/health/ready")
+                .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        });
+    }
+
+    /// Waits for a condition while the server runs.
+    pub(crate) fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + READY;
-        while !self
-            .open("/health/ready")
-            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
-        {
+        while !condition(self) {
             let ended = self
                 .child
                 .as_mut()
@@ -102,7 +113,7 @@ impl Server {
                 .expect("waited");
             assert!(
                 ended.is_none() && Instant::now() < deadline,
-                "not ready: {}",
+                "not {what}: {}",
                 self.log()
             );
             // Looked at again soon; spinning would starve the server.

@@ -22,15 +22,15 @@ fn bootstrap(cluster: u8) -> ControlChange {
         root_key: ("ROOTKEY".into(), ByteBuf::from(vec![1])),
     }))
 }
-fn control() -> Partition {
+pub(super) fn control() -> Partition {
     let mut p = Partition::new();
     assert_eq!(p.apply(Change::Control(bootstrap(1))), Answer::Done);
     p
 }
-fn change(p: &mut Partition, change: ControlChange) -> Answer {
+pub(super) fn change(p: &mut Partition, change: ControlChange) -> Answer {
     p.apply(Change::Control(change))
 }
-fn ask(p: &Partition, query: ControlQuery) -> ControlReply {
+pub(super) fn ask(p: &Partition, query: ControlQuery) -> ControlReply {
     match p.ask(&Query::Control(query)) {
         Reply::Control(reply) => reply,
         other => panic!("{other:?}"),
@@ -347,26 +347,8 @@ fn access_keys() {
 }
 
 #[test]
-fn layout_by_compare_and_set_and_named_keys() {
+fn named_keys() {
     let mut p = control();
-    let layout = |version| {
-        ControlChange::PutLayout(Layout {
-            version,
-            ..Layout::default()
-        })
-    };
-    for version in [0, 1, 3] {
-        assert_eq!(
-            change(&mut p, layout(version)),
-            refused(Refusal::Changed),
-            "{version}"
-        );
-    }
-    assert_eq!(change(&mut p, layout(2)), Answer::Done);
-    let ControlReply::Layout(Some(now)) = ask(&p, ControlQuery::Layout) else {
-        panic!()
-    };
-    assert_eq!(now.version, 2);
     let put = |version| ControlChange::PutKmsKey {
         name: "k".into(),
         current: KeyVersionId(version),

@@ -5,12 +5,16 @@ mod buckets;
 mod control;
 mod dead;
 mod done;
+mod keys;
+mod layout;
 mod model;
 mod objects;
+mod packs;
 mod uploads;
 mod watermark;
 
-use crate::keys::{self, Table};
+use crate::keys as rows;
+use crate::keys::Table;
 use crate::state::{parse, scan};
 use crate::testing::Partition;
 use engine_core::meta::{
@@ -30,7 +34,7 @@ fn refused(refusal: Refusal) -> Answer {
 type Thing = (BucketId, ObjectKey, [u8; 16]);
 
 fn all<T: DeserializeOwned>(partition: &Partition, table: Table) -> Vec<(Vec<u8>, T)> {
-    let rows = scan(&partition.rows, &keys::table(table));
+    let rows = scan(&partition.rows, &rows::table(table));
     rows.map(|row| {
         row.map(|(key, value)| (key, parse(&value).unwrap()))
             .unwrap()
@@ -45,7 +49,7 @@ fn all_versions(partition: &Partition) -> Vec<(BucketId, ObjectKey, VersionRow)>
         .flat_map(|table| {
             let rows = all(partition, table).into_iter();
             rows.map(move |(row, version)| {
-                let at = keys::split(table, &row).unwrap();
+                let at = rows::split(table, &row).unwrap();
                 (at.bucket, at.key, version)
             })
         });
@@ -55,8 +59,8 @@ fn all_versions(partition: &Partition) -> Vec<(BucketId, ObjectKey, VersionRow)>
 /// Parts listed in manifests and as parts of uploads, by upload.
 fn listed(partition: &Partition) -> BTreeMap<Thing, Vec<DataId>> {
     let mut found: BTreeMap<Thing, Vec<DataId>> = BTreeMap::new();
-    for (row, value) in scan(&partition.rows, &keys::table(Table::Manifests)).map(Result::unwrap) {
-        let (at, upload) = keys::split_id(Table::Manifests, &row).unwrap();
+    for (row, value) in scan(&partition.rows, &rows::table(Table::Manifests)).map(Result::unwrap) {
+        let (at, upload) = rows::split_id(Table::Manifests, &row).unwrap();
         if at.rest.first() == Some(&1) {
             let entries: Vec<ManifestEntry> = parse(&value).unwrap();
             let parts = found.entry((at.bucket, at.key, upload)).or_default();
@@ -64,7 +68,7 @@ fn listed(partition: &Partition) -> BTreeMap<Thing, Vec<DataId>> {
         }
     }
     for (row, part) in all::<UploadPartRow>(partition, Table::UploadParts) {
-        let (at, upload) = keys::split_id(Table::UploadParts, &row).unwrap();
+        let (at, upload) = rows::split_id(Table::UploadParts, &row).unwrap();
         found
             .entry((at.bucket, at.key, upload))
             .or_default()
@@ -99,7 +103,7 @@ fn check(partition: &Partition) {
         }
     }
     for (row, upload) in all::<UploadRow>(partition, Table::Uploads) {
-        let (at, id) = keys::split_id(Table::Uploads, &row).unwrap();
+        let (at, id) = rows::split_id(Table::Uploads, &row).unwrap();
         let (to, class) = (upload.attributes.charged_to, &upload.attributes.class);
         charges.add(at.bucket, to, class, Delta::object(upload.counted));
         for part in listed
@@ -108,14 +112,14 @@ fn check(partition: &Partition) {
         {
             live.insert((at.bucket, at.key.clone(), part.0));
         }
-        let parts = keys::upload_parts(at.bucket, &at.key, UploadId(id));
+        let parts = rows::upload_parts(at.bucket, &at.key, UploadId(id));
         for (_, value) in scan(&partition.rows, &parts).map(Result::unwrap) {
             let part: UploadPartRow = parse(&value).unwrap();
             charges.add(at.bucket, part.charged_to, class, Delta::bytes(part.size));
         }
     }
     for (row, dying) in all::<DeadRow>(partition, Table::Dead) {
-        let (at, id) = keys::split_id(Table::Dead, &row).unwrap();
+        let (at, id) = rows::split_id(Table::Dead, &row).unwrap();
         match dying.thing {
             DeadThing::Part(_) => assert!(dead.insert((at.bucket, at.key, id))),
             DeadThing::Copy(_) => {}
@@ -132,6 +136,7 @@ fn check(partition: &Partition) {
         }
     }
     assert!(listed.is_empty(), "left over: {listed:?}");
+    live.extend(packs::check(partition, &dead));
     assert!(live.is_disjoint(&dead), "referenced and dead");
     let union: BTreeSet<Thing> = live.union(&dead).cloned().collect();
     assert_eq!(stored(partition), union, "parts = referenced or dead");
@@ -145,13 +150,13 @@ fn check(partition: &Partition) {
 fn stored(partition: &Partition) -> BTreeSet<Thing> {
     let mut found = BTreeSet::new();
     let (mut inline, mut chunks) = (0, 0);
-    for (row, value) in scan(&partition.rows, &keys::table(Table::Parts)).map(Result::unwrap) {
-        let (at, data) = keys::split_id(Table::Parts, &row).unwrap();
+    for (row, value) in scan(&partition.rows, &rows::table(Table::Parts)).map(Result::unwrap) {
+        let (at, data) = rows::split_id(Table::Parts, &row).unwrap();
         if at.rest == [0] {
             match parse::<PartRow>(&value).unwrap().place {
                 Place::Inline => inline += 1,
                 Place::Stripes(stripes) => chunks += stripes.div_ceil(64),
-                Place::Packed { .. } => panic!("none is packed"),
+                Place::Packed { .. } => {}
             }
             found.insert((at.bucket, at.key, data));
         } else {
@@ -163,6 +168,11 @@ fn stored(partition: &Partition) -> BTreeSet<Thing> {
         partition.count(Table::Inline),
         "inline bytes without a part"
     );
+    assert_eq!(
+        inline,
+        partition.count(Table::Unpacked),
+        "what is inline waits to be packed, and nothing else"
+    );
     assert_eq!(chunks, 0, "stripes without a part");
     found
 }
@@ -172,7 +182,7 @@ fn counters(partition: &Partition) -> Vec<(Scope, StorageClass, Delta)> {
     let found = all::<Counter>(partition, Table::Counters)
         .into_iter()
         .map(|(row, counter)| {
-            let (scope, class) = keys::split_counter(&row).unwrap();
+            let (scope, class) = rows::split_counter(&row).unwrap();
             let delta = Delta {
                 bytes: counter.bytes.into(),
                 objects: counter.objects.into(),

@@ -259,6 +259,7 @@ fn part_numbers_at_the_limit_and_one_past_it() {
             number,
             part: p.part(1),
             checksum: None,
+            declared: None,
             charged_to: attributes().charged_to,
         };
         let answer = p.apply(Change::PutPart(Box::new(put)));

@@ -177,6 +177,7 @@ fn ids_at_the_watermark_and_one_before_it() {
         number: 1,
         part,
         checksum: None,
+        declared: None,
         charged_to: crate::testing::attributes().charged_to,
     };
     assert_eq!(

@@ -1,0 +1,241 @@
+//! The copies of the keyring's file on the drives: written, read, erased.
+//!
+//! A copy is replaced in this order, each step durable before the next: the standing file is renamed
+//! to [`OLD_FILE`], the new one written, the old one's blocks overwritten with zeros and unlinked. So
+//! what was destroyed does not stay in free blocks (as far as the file system overwrites in place;
+//! one that copies on write, and flash below it, may keep them: see OPERATIONS), and a cut anywhere
+//! leaves at least one whole copy under one of the two names; readers look at both. To overwrite
+//! before the new file stands was turned down: a power cut on all drives at once would then take
+//! every copy.
+//!
+//! A generation is in force once it is on a majority of control's voters' drives: what control names
+//! is lost only with those, so a majority of them must hold the keys it needs.
+
+use super::KeyringError;
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_types::DriveId;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the file is on each drive.
+pub const KEYRING_FILE: &str = "keyring/keyring";
+/// What it replaces, until that is erased.
+pub const OLD_FILE: &str = "keyring/old";
+/// What a write of the file that was cut off leaves (see FORMATS).
+const ASIDE_FILE: &str = "keyring/keyring.aside";
+/// A drive that takes longer to write its copy does not count.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells on which drives control's voters live; none: not known yet.
+pub type Voters = Arc<dyn Fn() -> Vec<DriveId> + Send + Sync>;
+
+/// Who holds what.
+pub(super) struct Copies {
+    holders: RwLock<Vec<Arc<dyn DriveFiles>>>,
+    voters: RwLock<Option<Voters>>,
+    /// Generation that a drive holds alone, its older copy erased.
+    held: Arc<Mutex<BTreeMap<DriveId, u64>>>,
+    /// Drives a write is under way to: one that hangs is not asked again and again.
+    busy: Arc<Mutex<BTreeSet<DriveId>>>,
+}
+
+impl fmt::Debug for Copies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copies")
+            .field("held", &*self.held.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Copies {
+    pub(super) fn new(holders: Vec<Arc<dyn DriveFiles>>, voters: Option<Voters>) -> Self {
+        Self {
+            holders: RwLock::new(holders),
+            voters: RwLock::new(voters),
+            held: Arc::default(),
+            busy: Arc::default(),
+        }
+    }
+
+    pub(super) fn set_voters(&self, voters: Voters) {
+        *self.voters.write() = Some(voters);
+    }
+
+    pub(super) fn set_holders(&self, holders: Vec<Arc<dyn DriveFiles>>) {
+        let known: BTreeSet<DriveId> = holders.iter().map(|files| files.drive()).collect();
+        // A drive that comes back may be an older copy of itself.
+        self.held.lock().retain(|drive, _| known.contains(drive));
+        *self.holders.write() = holders;
+    }
+
+    /// Of `drives`, those not known to hold at least `generation` and nothing older.
+    pub(super) fn behind(&self, drives: &[DriveId], generation: u64) -> Vec<DriveId> {
+        let held = self.held.lock();
+        let behind = |drive: &&DriveId| held.get(drive).is_none_or(|held| *held < generation);
+        drives.iter().filter(behind).copied().collect()
+    }
+
+    /// Writes to every holder; Ok: durable on a majority of the voters' drives.
+    pub(super) async fn write(&self, generation: u64, bytes: Vec<u8>) -> Result<(), KeyringError> {
+        let holders = self.holders.read().clone();
+        let done = self.write_to(&holders, generation, Arc::new(bytes)).await;
+        self.enough(&holders, &done)
+    }
+
+    /// Writes to the holders that are behind, and are not being written to. Nothing is promised.
+    pub(super) async fn mend(&self, generation: u64, bytes: impl FnOnce() -> Option<Vec<u8>>) {
+        let mut holders = self.holders.read().clone();
+        let drives: Vec<DriveId> = holders.iter().map(|files| files.drive()).collect();
+        let behind = self.behind(&drives, generation);
+        {
+            let busy = self.busy.lock();
+            holders.retain(|f| behind.contains(&f.drive()) && !busy.contains(&f.drive()));
+        }
+        if holders.is_empty() {
+            return;
+        }
+        if let Some(bytes) = bytes() {
+            self.write_to(&holders, generation, Arc::new(bytes)).await;
+        }
+    }
+
+    /// Writes to one drive, whether or not it is a holder. True: it holds this and nothing older.
+    pub(super) async fn bring_up(
+        &self,
+        files: Arc<dyn DriveFiles>,
+        generation: u64,
+        bytes: Vec<u8>,
+    ) -> bool {
+        let drive = files.drive();
+        self.held.lock().remove(&drive);
+        self.write_to(&[files], generation, Arc::new(bytes)).await;
+        self.behind(&[drive], generation).is_empty()
+    }
+
+    /// The drives on which it is durable.
+    async fn write_to(
+        &self,
+        holders: &[Arc<dyn DriveFiles>],
+        generation: u64,
+        bytes: Arc<Vec<u8>>,
+    ) -> BTreeSet<DriveId> {
+        let writes = holders.iter().map(|files| {
+            let (files, bytes) = (Arc::clone(files), Arc::clone(&bytes));
+            let (held, busy) = (Arc::clone(&self.held), Arc::clone(&self.busy));
+            let drive = files.drive();
+            busy.lock().insert(drive);
+            let write = tokio::task::spawn_blocking(move || {
+                let put = put(&*files, &bytes);
+                busy.lock().remove(&drive);
+                // Also where nobody waits any more. Never back: writes of two generations may race.
+                if matches!(put, Ok(Put::Alone)) {
+                    let mut held = held.lock();
+                    let known = held.entry(drive).or_insert(generation);
+                    *known = generation.max(*known);
+                }
+                put
+            });
+            async move {
+                match tokio::time::timeout(HOLDER_PATIENCE, write).await {
+                    Ok(Ok(Ok(Put::Alone))) => Some(drive),
+                    Ok(Ok(Ok(Put::BesideOld(error)))) => {
+                        tracing::warn!(%drive, %error, "keyring's older copy is not erased yet");
+                        Some(drive)
+                    }
+                    failed => {
+                        tracing::warn!(%drive, ?failed, "drive has no copy of the keyring's latest state");
+                        None
+                    }
+                }
+            }
+        });
+        let done = futures::future::join_all(writes).await;
+        done.into_iter().flatten().collect()
+    }
+
+    fn enough(
+        &self,
+        holders: &[Arc<dyn DriveFiles>],
+        done: &BTreeSet<DriveId>,
+    ) -> Result<(), KeyringError> {
+        let voters = self.voters.read().clone();
+        let mut asked = voters.map(|voters| voters()).unwrap_or_default();
+        if asked.is_empty() {
+            asked = holders.iter().map(|files| files.drive()).collect();
+        }
+        let written = asked.iter().filter(|drive| done.contains(drive)).count();
+        let needed = asked.len() / 2 + 1;
+        #[cfg(sabotage)]
+        let needed = if engine_types::sabotage("keyring-one-copy") {
+            1
+        } else {
+            needed
+        };
+        if written < needed {
+            return Err(KeyringError::NoMajority {
+                written,
+                holders: asked.len(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What became of a copy that is durable.
+#[derive(Debug)]
+enum Put {
+    /// Nothing older is left on the drive.
+    Alone,
+    /// The copy it replaces still has its blocks, and why.
+    BesideOld(DriveError),
+}
+
+/// Replaces a drive's copy as the header says. Blocking.
+fn put(files: &dyn DriveFiles, bytes: &[u8]) -> Result<Put, DriveError> {
+    match files.read(KEYRING_FILE) {
+        Ok(same) if same == bytes => return Ok(erased(files)),
+        Err(DriveError::NotFound) => {}
+        // Beside a file that stands, the old one is what it replaced.
+        Ok(_) | Err(_) => {
+            files.erase(OLD_FILE)?;
+            files.rename(KEYRING_FILE, OLD_FILE)?;
+        }
+    }
+    // What a write that was cut off has left: `write` would give its blocks back as they are.
+    files.erase(ASIDE_FILE)?;
+    files.write(KEYRING_FILE, bytes)?;
+    Ok(erased(files))
+}
+
+fn erased(files: &dyn DriveFiles) -> Put {
+    files
+        .erase(OLD_FILE)
+        .map_or_else(Put::BesideOld, |()| Put::Alone)
+}
+
+/// The files as they are, both of each drive; a drive that does not answer has none.
+pub(super) async fn read_copies(holders: &[Arc<dyn DriveFiles>]) -> Vec<Vec<u8>> {
+    let names = [KEYRING_FILE, OLD_FILE];
+    let both = holders
+        .iter()
+        .flat_map(|files| names.map(|name| (files, name)));
+    let reads = both.map(|(files, name)| {
+        let (files, drive) = (Arc::clone(files), files.drive());
+        let read = tokio::task::spawn_blocking(move || files.read(name));
+        async move {
+            match tokio::time::timeout(HOLDER_PATIENCE, read).await {
+                Ok(Ok(Ok(bytes))) => Some(bytes),
+                Ok(Ok(Err(DriveError::NotFound))) => None,
+                other => {
+                    tracing::warn!(%drive, ?other, "keyring copy not read");
+                    None
+                }
+            }
+        }
+    });
+    let read = futures::future::join_all(reads).await;
+    read.into_iter().flatten().collect()
+}

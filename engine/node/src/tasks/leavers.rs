@@ -1,0 +1,82 @@
+//! Which leaving or gone drives no write can name any more that was begun while they took shards.
+//!
+//! When the layout that leaves a drive out is known here, the stamp of every partition is noted: every
+//! birth opened before is not younger. Once a partition's watermark has passed its stamp, each of
+//! those writes is committed, and a walk finds it, or is refused for good.
+
+use crate::EngineError;
+use crate::engine::Inner;
+use engine_core::meta::{Query, Reply};
+use engine_types::{DriveId, PartitionId, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The drives that leave, as this process has seen them. Nothing is kept over a restart: it waits
+/// once more.
+#[derive(Debug, Default)]
+pub(super) struct Leavers {
+    /// Stamps at which this node had stopped to place shards on a drive.
+    fences: BTreeMap<DriveId, BTreeMap<PartitionId, Stamp>>,
+    settled: BTreeSet<DriveId>,
+}
+
+impl Leavers {
+    /// Those that no write from before can name any more.
+    pub(super) fn settled(&self) -> &BTreeSet<DriveId> {
+        &self.settled
+    }
+
+    /// Notes from when on this node placed no shard on a drive that leaves, and which of them no
+    /// write from before can name any more.
+    pub(super) async fn watch(&mut self, inner: &Inner) -> Result<(), EngineError> {
+        let layout = inner.drives.layout();
+        let leaves = |drive: &DriveId| layout.drive(*drive).is_some_and(|d| !d.state.counts());
+        self.fences.retain(|drive, _| leaves(drive));
+        self.settled.retain(leaves);
+        let partitions = inner.metadata.partitions().into_iter();
+        let partitions: Vec<_> = partitions.filter(|p| *p != PartitionId::CONTROL).collect();
+        for row in layout.drives.iter().filter(|row| !row.state.counts()) {
+            if self.fences.contains_key(&row.id) {
+                continue;
+            }
+            let mut stamps = BTreeMap::new();
+            for partition in &partitions {
+                // Both: what births are made of here may lag behind the partition for a moment, or
+                // a replica with the newest stamp may have gone since a birth was opened.
+                let (stamp, _) = clock(inner, *partition).await?;
+                let seen = inner.metadata.stamp(*partition).await?;
+                stamps.insert(*partition, stamp.max(seen));
+            }
+            self.fences.insert(row.id, stamps);
+        }
+        let waiting: Vec<DriveId> = self.fences.keys().copied().collect();
+        for drive in waiting {
+            if !self.settled.contains(&drive) && self.passed(inner, drive).await? {
+                self.settled.insert(drive);
+            }
+        }
+        Ok(())
+    }
+
+    async fn passed(&self, inner: &Inner, drive: DriveId) -> Result<bool, EngineError> {
+        let Some(stamps) = self.fences.get(&drive) else {
+            return Ok(false);
+        };
+        for (partition, stamp) in stamps {
+            let (_, watermark) = clock(inner, *partition).await?;
+            if watermark <= *stamp {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A partition's stamp and watermark.
+async fn clock(inner: &Inner, partition: PartitionId) -> Result<(Stamp, Stamp), EngineError> {
+    match inner.ask(partition, Query::Clock).await? {
+        Reply::Clock {
+            stamp, watermark, ..
+        } => Ok((stamp, watermark)),
+        _ => Err(EngineError::unexpected("Clock")),
+    }
+}

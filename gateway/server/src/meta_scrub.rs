@@ -1,0 +1,268 @@
+//! The metadata's part of the scrub: every snapshot file read whole, a damaged one removed and made
+//! anew; the tables of each group's replicas compared, a differing one made anew by the metadata
+//! itself. Segments and shards are the engine's part.
+
+use crate::shelf::Shelf;
+use engine_core::ports::{DriveError, DriveFiles};
+use engine_meta::metadata::Replicated;
+use engine_meta::snapshot::{self, SnapshotError};
+use engine_types::GroupId;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+
+/// Most damaged snapshots told; older ones are in the log.
+pub(crate) const TOLD_MAX: usize = 100;
+/// After the start, so that recovery is over and the first snapshots are written.
+const FIRST_AFTER: Duration = Duration::from_mins(10);
+/// Between two passes. Snapshots are small, and a second one stands behind each.
+const EVERY: Duration = Duration::from_hours(24);
+/// A snapshot that was asked for is there in this time, or told of as missing.
+const REMADE_WITHIN: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(100);
+const FOUND: &str = "datamesh_scrub_found_total";
+
+/// A snapshot that did not read.
+#[derive(Clone, Debug)]
+pub(crate) struct Damaged {
+    pub(crate) found_ms: u64,
+    pub(crate) drive: u32,
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    /// Another was written since.
+    pub(crate) remade: bool,
+}
+
+/// How the last pass went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MetaState {
+    pub(crate) running: bool,
+    /// Unix ms; 0: never.
+    pub(crate) ended_ms: u64,
+    pub(crate) snapshots: u64,
+    /// Groups whose replicas were compared, and replicas that differed.
+    pub(crate) compared: u64,
+    pub(crate) differing: u64,
+    pub(crate) damaged: Vec<Damaged>,
+    pub(crate) problem: Option<String>,
+}
+
+impl MetaState {
+    fn tell(&mut self, damaged: Damaged) {
+        if self.damaged.len() >= TOLD_MAX {
+            self.damaged.remove(0);
+        }
+        self.damaged.push(damaged);
+    }
+}
+
+/// Runs passes, by itself and when asked.
+#[derive(Debug, Default)]
+pub(crate) struct MetaScrub {
+    state: Mutex<MetaState>,
+    asked: Notify,
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl MetaScrub {
+    /// A pass at once.
+    pub(crate) fn ask(&self) {
+        self.state.lock().running = true;
+        self.asked.notify_one();
+    }
+
+    pub(crate) fn state(&self) -> MetaState {
+        self.state.lock().clone()
+    }
+
+    /// As long as the process runs.
+    pub(crate) async fn run(&self, shelf: &Shelf, metadata: &Replicated) {
+        let mut pause = FIRST_AFTER;
+        loop {
+            tokio::select! {
+                () = self.asked.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = EVERY;
+            {
+                let mut state = self.state.lock();
+                state.running = true;
+                (state.snapshots, state.compared, state.differing) = (0, 0, 0);
+                state.problem = None;
+            }
+            for group in metadata.node().groups() {
+                self.snapshots(shelf, metadata, group).await;
+                self.tables(metadata, group).await;
+            }
+            let mut state = self.state.lock();
+            (state.running, state.ended_ms) = (false, now_ms());
+            tracing::info!(
+                snapshots = state.snapshots,
+                damaged = state.damaged.len(),
+                compared = state.compared,
+                differing = state.differing,
+                "metadata scrubbed"
+            );
+        }
+    }
+
+    async fn snapshots(&self, shelf: &Shelf, metadata: &Replicated, group: GroupId) {
+        for shelved in shelf.all() {
+            let files = shelved.files();
+            let drive = files.drive().0;
+            let looked = {
+                let files = Arc::clone(&files);
+                tokio::task::spawn_blocking(move || look(files.as_ref(), group)).await
+            };
+            let (sound, damaged) = match looked {
+                Ok(Ok(looked)) => looked,
+                Ok(Err(error)) => {
+                    self.state.lock().problem = Some(format!("drive {drive}: {error}"));
+                    continue;
+                }
+                Err(_ended) => return,
+            };
+            self.state.lock().snapshots += sound;
+            for (name, reason) in damaged {
+                tracing::warn!(
+                    drive,
+                    name,
+                    reason,
+                    "scrub found a damaged snapshot: it is made anew"
+                );
+                let labels = [
+                    ("drive", drive.to_string()),
+                    ("kind", "snapshot".to_owned()),
+                ];
+                ::metrics::counter!(FOUND, &labels).increment(1);
+                metadata.node().snapshot(group).await;
+                let remade = remade(&files, group, &name).await;
+                self.state.lock().tell(Damaged {
+                    found_ms: now_ms(),
+                    drive,
+                    name,
+                    reason,
+                    remade,
+                });
+            }
+        }
+    }
+
+    async fn tables(&self, metadata: &Replicated, group: GroupId) {
+        match metadata.node().check_digests(group).await {
+            Ok(check) => {
+                let mut state = self.state.lock();
+                state.compared += 1;
+                state.differing += check.differing.len() as u64;
+            }
+            Err(error) => {
+                let problem = format!("group {group}: replicas not compared: {error}");
+                self.state.lock().problem = Some(problem);
+            }
+        }
+    }
+}
+
+/// How many of a group's snapshots are sound, and the damaged ones: removed, because nothing may rest
+/// on them. Blocking.
+fn look(
+    files: &dyn DriveFiles,
+    group: GroupId,
+) -> Result<(u64, Vec<(String, String)>), SnapshotError> {
+    let (mut sound, mut damaged) = (0, Vec::new());
+    for name in snapshot::names(files, group)? {
+        match snapshot::verify(files, group, &name) {
+            Ok(_) => sound += 1,
+            Err(SnapshotError::Damaged(_, why)) => {
+                files.remove(&name)?;
+                damaged.push((name, why.to_owned()));
+            }
+            // Dropped for a newer one meanwhile.
+            Err(SnapshotError::Drive(DriveError::NotFound)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((sound, damaged))
+}
+
+/// Waits for a snapshot that covers what the lost one did.
+async fn remade(files: &Arc<dyn DriveFiles>, group: GroupId, lost: &str) -> bool {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < REMADE_WITHIN {
+        let (files, lost) = (Arc::clone(files), lost.to_owned());
+        let there = tokio::task::spawn_blocking(move || {
+            let names = snapshot::names(files.as_ref(), group).unwrap_or_default();
+            // Names sort by what they cover.
+            names.first().is_some_and(|newest| *newest >= lost)
+        });
+        if there.await.unwrap_or(false) {
+            return true;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_snapshot_is_told_and_goes_and_a_sound_one_stays() {
+        use engine_disk::{DriveDir, Root};
+        use engine_types::{DriveId, DriveUuid};
+        let drive = tempfile::TempDir::new().expect("a directory");
+        let root = Root::lock(drive.path()).expect("locks");
+        let files = DriveDir::new(root, DriveId(1), DriveUuid([1; 16]));
+        let files: Arc<dyn DriveFiles> = Arc::new(files);
+        let rows = || std::iter::once(Ok((b"key".to_vec(), vec![7; 5000])));
+        let made = snapshot::write(&files, GroupId(2), &snapshot::Applied::default(), rows());
+        let name = made.expect("is written").name;
+        assert_eq!(
+            look(files.as_ref(), GroupId(2)).expect("reads"),
+            (1, Vec::new())
+        );
+        let mut bytes = files.read(&name).expect("reads");
+        bytes[3000] ^= 4;
+        files.write(&name, &bytes).expect("writes");
+        let (sound, damaged) = look(files.as_ref(), GroupId(2)).expect("reads");
+        assert_eq!((sound, damaged.len()), (0, 1));
+        assert_eq!(damaged[0].0, name);
+        assert_eq!(
+            look(files.as_ref(), GroupId(2)).expect("reads"),
+            (0, Vec::new())
+        );
+    }
+
+    #[test]
+    fn damaged_snapshots_are_told_up_to_the_limit_and_the_oldest_goes() {
+        let mut state = MetaState::default();
+        for n in 0..=TOLD_MAX as u64 {
+            assert_eq!(state.damaged.len() as u64, n.min(TOLD_MAX as u64));
+            state.tell(Damaged {
+                found_ms: n,
+                drive: 1,
+                name: String::new(),
+                reason: String::new(),
+                remade: true,
+            });
+        }
+        assert_eq!(
+            (state.damaged.len(), state.damaged[0].found_ms),
+            (TOLD_MAX, 1)
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_runs() {
+        let scrub = MetaScrub::default();
+        assert!(!scrub.state().running);
+        scrub.ask();
+        assert!(scrub.state().running);
+    }
+}

@@ -1,0 +1,166 @@
+//! What stands at the paths of the settings: a first start, or a node with drives.
+
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::store::{NODE, StoreError};
+use engine_core::ports::Entropy;
+use engine_disk::drives::{NewDrive, first_boot};
+use engine_disk::{Drive, MarkError, OpenError, Opened, open_drives};
+use engine_types::{BootId, ClusterId, DriveId, DriveUuid};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Drives that opened, and what a first start has to say.
+pub(crate) struct Opening {
+    pub(crate) boot: BootId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) drives: Vec<Arc<Drive>>,
+    /// Paths that are not in use, and why.
+    pub(crate) out: Vec<(PathBuf, String)>,
+    pub(crate) first: Option<Credentials>,
+}
+
+impl Opening {
+    /// A first start, also one that goes on where another was cut off. Not whenever a mark says
+    /// `forming`: once the credentials stand Bootstrap is committed, and a drive that was being
+    /// added when the process died must never found a second cluster.
+    pub(crate) fn forming(&self) -> bool {
+        self.first.is_some()
+    }
+}
+
+/// Where the keys of a first start wait until Bootstrap is committed: a start that is cut off
+/// resumes with the same ones.
+pub(crate) fn pending(credentials: &Path) -> PathBuf {
+    credentials.with_extension("pending")
+}
+
+/// Opens them. Blocking.
+pub(crate) fn open_paths(config: &Config, entropy: &dyn Entropy) -> Result<Opening, StoreError> {
+    let standing = Credentials::read(&config.credentials_file).map_err(StoreError::because)?;
+    let named = match &standing {
+        None => None,
+        Some(c) => Some(c.cluster.parse::<ClusterId>().map_err(|_e| {
+            StoreError::Refused(format!(
+                "{}: names no cluster id",
+                config.credentials_file.display()
+            ))
+        })?),
+    };
+    for path in &config.drives {
+        if !path.is_dir() {
+            tracing::warn!(path = %path.display(), "no such directory");
+        }
+    }
+    match open_drives(&config.drives, named) {
+        Opened::FirstStart {
+            resumed,
+            empty,
+            forming,
+        } => {
+            let mut drives = forming;
+            let cluster = resumed.unwrap_or_else(|| {
+                let mut id = [0; 16];
+                entropy.fill(&mut id);
+                ClusterId(id)
+            });
+            let first = first_credentials(config, cluster)?;
+            let mut number = drives.iter().map(|d| d.mark().drive.0).max().unwrap_or(0);
+            for path in empty {
+                number += 1;
+                let mut uuid = [0; 16];
+                entropy.fill(&mut uuid);
+                let new = NewDrive {
+                    uuid: DriveUuid(uuid),
+                    drive: DriveId(number),
+                    cluster,
+                    node: NODE,
+                };
+                drives.push(path.form(new).map_err(StoreError::because)?);
+            }
+            let (boot, drives) = first_boot(drives);
+            let drives = drives
+                .into_iter()
+                .map(|d| d.map(Arc::new))
+                .collect::<Result<Vec<_>, _>>();
+            Ok(Opening {
+                boot,
+                cluster,
+                drives: drives.map_err(StoreError::because)?,
+                out: Vec::new(),
+                first: Some(first),
+            })
+        }
+        Opened::Started { boot, drives } => started(config, boot, drives, named.is_some()),
+    }
+}
+
+fn started(
+    config: &Config,
+    boot: BootId,
+    outcomes: Vec<Result<Drive, MarkError>>,
+    standing: bool,
+) -> Result<Opening, StoreError> {
+    let (mut drives, mut out) = (Vec::new(), Vec::new());
+    // Drives of another process, and paths of a store that never was, do not come by waiting.
+    let mut may_come = standing;
+    for (path, outcome) in config.drives.iter().zip(outcomes) {
+        match outcome {
+            Ok(drive) => drives.push(Arc::new(drive)),
+            Err(error) => {
+                tracing::debug!(%error, "drive left out");
+                may_come &= !matches!(error, MarkError::Open(OpenError::InUse(_)));
+                out.push((path.clone(), error.to_string()));
+            }
+        }
+    }
+    let Some(drive) = drives.first() else {
+        let why: Vec<String> = out.into_iter().map(|(_, why)| why).collect();
+        let why = format!("no drive can be used: {}", why.join("; "));
+        return Err(if may_come {
+            StoreError::Waiting(why)
+        } else {
+            StoreError::Refused(why)
+        });
+    };
+    let cluster = drive.mark().cluster;
+    Ok(Opening {
+        boot,
+        cluster,
+        drives,
+        out,
+        first: None,
+    })
+}
+
+/// The root keys of a first start: those a start that was cut off has chosen, or new ones, kept
+/// aside durably before anything is committed under them.
+fn first_credentials(config: &Config, cluster: ClusterId) -> Result<Credentials, StoreError> {
+    let aside = pending(&config.credentials_file);
+    if let Some(kept) = Credentials::read(&aside).map_err(StoreError::because)? {
+        if kept.cluster == cluster.to_string() {
+            return Ok(kept);
+        }
+        std::fs::remove_file(&aside).map_err(StoreError::because)?;
+    }
+    let given = (
+        std::env::var("DATAMESH_ROOT_ACCESS_KEY").ok(),
+        std::env::var("DATAMESH_ROOT_SECRET_KEY").ok(),
+    );
+    let given = match given {
+        (Some(access), Some(secret)) => {
+            crate::config::check_key_pair("DATAMESH_ROOT_ACCESS_KEY", &access, &secret)
+                .map_err(StoreError::because)?;
+            Some((access, secret))
+        }
+        (None, None) => None,
+        _ => {
+            return Err(StoreError::Refused(
+                "set both DATAMESH_ROOT_ACCESS_KEY and DATAMESH_ROOT_SECRET_KEY, or neither".into(),
+            ));
+        }
+    };
+    let made = Credentials::first(cluster, given).map_err(StoreError::because)?;
+    made.write_new(&aside).map_err(StoreError::because)?;
+    Ok(made)
+}

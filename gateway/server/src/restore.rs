@@ -1,0 +1,79 @@
+//! Puts the keys of an export on the drives of a store whose lock is lost, while no server runs:
+//! `datamesh keyring import --offline`.
+
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::store::{StoreError, keyring_lock};
+use crate::system::{SystemClock, SystemEntropy};
+use engine_core::ports::DriveFiles;
+use engine_disk::{Opened, open_drives};
+use engine_node::Keyring;
+use engine_node::keyring::Restored;
+use engine_types::ClusterId;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Opens the drives that the settings name, which locks them, and writes the keyring under the lock
+/// that the settings name; a key file that is not there is made.
+///
+/// # Errors
+/// A server runs on the drives, they hold no store, the passphrase is wrong, or fewer than half of
+/// the drives that are named could be written: nothing is lost, try again.
+pub(crate) fn restore(
+    config: &Config,
+    export: Vec<u8>,
+    passphrase: Zeroizing<String>,
+) -> Result<Restored, StoreError> {
+    let refused = |why: String| StoreError::Refused(why);
+    let standing =
+        Credentials::read(&config.credentials_file).map_err(|e| refused(e.to_string()))?;
+    let named = standing.map(|c| c.cluster.parse::<ClusterId>()).transpose();
+    let named = named.map_err(|_e| {
+        refused(format!(
+            "{}: names no cluster id",
+            config.credentials_file.display()
+        ))
+    })?;
+    let Opened::Started { drives, .. } = open_drives(&config.drives, named) else {
+        return Err(refused(
+            "these drives hold no store yet: start the server, then import without --offline"
+                .into(),
+        ));
+    };
+    let (mut open, mut out) = (Vec::new(), Vec::new());
+    for drive in drives {
+        match drive {
+            Ok(drive) => open.push(drive),
+            Err(why) => out.push(why.to_string()),
+        }
+    }
+    if open.len() * 2 <= config.drives.len() {
+        return Err(refused(format!(
+            "most of the drives are needed: {}",
+            out.join("; ")
+        )));
+    }
+    let lock = keyring_lock(config, true)?;
+    let holders: Vec<Arc<dyn DriveFiles>> = open
+        .iter()
+        .map(|d| Arc::new(d.files().clone()) as Arc<dyn DriveFiles>)
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| refused(e.to_string()))?;
+    let parts = (
+        Arc::new(SystemEntropy::new()) as _,
+        Arc::new(SystemClock::new()) as _,
+    );
+    let done = runtime.block_on(Keyring::restore(
+        holders,
+        (export, passphrase),
+        lock,
+        parts,
+        None,
+    ));
+    open.iter().for_each(engine_disk::Drive::release);
+    let (_keyring, restored) = done.map_err(|e| refused(e.to_string()))?;
+    Ok(restored)
+}
