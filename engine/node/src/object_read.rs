@@ -295,6 +295,7 @@ async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Bytes,
         };
     }
     let mut stripe = source.stripe(part, piece.stripe, false).await?;
+    source.inner.enough(&stripe.at, &stripe.stripe)?;
     let mut read = sealed_of(source, &stripe, piece, None).await;
     if read.as_ref().is_err_and(|failures| failures.moved > 0) {
         // Moved by a repair or into another pack, perhaps: the row afresh, once. It is the same

@@ -85,6 +85,24 @@ impl Failures {
 }
 
 impl Inner {
+    /// Whether enough shards of a stripe are on drives in service. Asked before any is read: an
+    /// answer that begins with the shards there are would be cut at the first that is not.
+    pub(crate) fn enough(&self, at: &StripeAt, stripe: &Stripe) -> Result<(), EngineError> {
+        let slots = stripe.slots.iter().flatten();
+        let there = slots.filter(|slot| {
+            let drive = self.drives.get(slot.drive);
+            drive.is_some_and(|drive| drive.readable())
+        });
+        let (there, needed) = (there.count(), usize::from(stripe.k));
+        if there >= needed {
+            return Ok(());
+        }
+        Err(EngineError::Unavailable(format!(
+            "stripe {} of part {}: {there} shards on drives in service, {needed} needed",
+            at.stripe, at.data
+        )))
+    }
+
     /// Ciphertext of `range` of a stripe. Shard `avoid` is rebuilt although it reads: its bytes
     /// were not authentic.
     pub(crate) async fn read_sealed(

@@ -42,7 +42,7 @@ pub(crate) use watermark::{boots, watermark};
 
 use crate::keys::{self, Table};
 use crate::rows::{Changes, Rows, RowsError};
-use engine_core::meta::{Answer, Change, Command};
+use engine_core::meta::{Answer, Change, Command, Refusal};
 use engine_types::{Order, Stamp};
 use overlay::Overlay;
 use tx::{Step, Stop, Tx};
@@ -153,6 +153,20 @@ fn change_rows(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
             };
             objects::reattribute(tx, *bucket, key, &new)
         }
+        Change::MoveStripe { .. }
+        | Change::Rewrap { .. }
+        | Change::Freed { .. }
+        | Change::Report { .. }
+        | Change::Fence { .. }
+        | Change::Pack(_)
+        | Change::PackOwner { .. }
+        | Change::AdvanceWatermark => background(tx, change),
+    }
+}
+
+/// What the background changes, which names things by ids that are never reused.
+fn background(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
+    match change {
         Change::MoveStripe {
             bucket,
             key,
@@ -182,5 +196,7 @@ fn change_rows(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
         Change::Pack(pack) => packs::pack(tx, pack),
         Change::PackOwner { pack, owner, holds } => packs::set_owner(tx, *pack, *owner, *holds),
         Change::AdvanceWatermark => watermark::advance(tx),
+        // `change_rows` has matched the rest, exhaustively.
+        _ => Err(Refusal::WrongPartition.into()),
     }
 }

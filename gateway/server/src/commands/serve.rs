@@ -58,12 +58,14 @@ async fn serve(
 ) -> Result<(), Failed> {
     let metrics = crate::telemetry::start_metrics().map_err(Failed::because)?;
     let (shutdown, ending) = Shutdown::new();
+    // The admin listener goes last: until then readiness says `ending`.
+    let (last, admin_ending) = Shutdown::new();
     let admin_socket = bind("admin_listen", config.admin_listen).await?;
     let socket = bind("listen", config.listen).await?;
     let health = Arc::new(Health::new());
     let admin = Admin::new(Arc::clone(&health), metrics, &config.region);
     let administered = admin.clone();
-    let admin = tokio::spawn(admin.serve(admin_socket, ending.clone()));
+    let admin = tokio::spawn(admin.serve(admin_socket, admin_ending));
     let door = Arc::new(Door::new(front.clone(), Arc::clone(&health)));
     let listener = Listener {
         socket,
@@ -103,6 +105,7 @@ async fn serve(
         task.await.map_err(Failed::because)?;
     }
     store.close().await;
+    last.begin();
     admin.await.map_err(Failed::because)?;
     tracing::info!("stopped");
     Ok(())

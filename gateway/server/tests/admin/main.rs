@@ -207,11 +207,6 @@ fn only_root_is_answered_and_what_is_not_built_says_so() {
     };
     assert!(tenant("eu-test-1").contains("NotRoot"));
     assert!(tenant("us-east-1").contains("WrongScope"));
-    for words in [
-        &["scrub"][..],
-    ] {
-        server.fails(words, 1, "NotImplemented");
-    }
     server.fails(&["drive", "remove", "9"], 1, "NotFound");
     server.fails(&["drive", "remove", "1"], 1, "replace the drive");
     server.fails(&["drive", "replace", "9", "/nowhere"], 1, "NotFound");

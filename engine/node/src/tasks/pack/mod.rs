@@ -108,19 +108,13 @@ impl Packer {
         loop {
             let after = self.after.get(&partition).copied();
             let limit = PACK_PAGE_MAX;
-            let rows = match ask(
-                inner,
-                partition,
-                PackQuery::Unpacked {
-                    after,
-                    before,
-                    limit,
-                },
-            )
-            .await?
-            {
-                PackReply::Unpacked(rows) => rows,
-                _ => return Err(EngineError::unexpected("Unpacked")),
+            let query = PackQuery::Unpacked {
+                after,
+                before,
+                limit,
+            };
+            let PackReply::Unpacked(rows) = ask(inner, partition, query).await? else {
+                return Err(EngineError::unexpected("Unpacked"));
             };
             let end = rows.len() < limit as usize;
             for (data, row) in rows {

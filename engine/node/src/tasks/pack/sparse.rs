@@ -135,9 +135,9 @@ async fn members(
             .filter_map(|(member, held)| held.then_some(member));
         for member in live {
             let sealed = member.range().and_then(|range| bytes.get(range));
-            sealed
-                .into_iter()
-                .for_each(|sealed| into.add(member, sealed, Some(id)));
+            if let Some(sealed) = sealed {
+                into.add(member, sealed, Some(id));
+            }
         }
     }
     Ok(())
