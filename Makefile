@@ -92,6 +92,7 @@ smoke: ## two real clients: what `make test` runs
 	@$(MAKE) clients ONLY=$(SMOKE) ARGS='--target smoke'
 
 crash: ## kill -9 under load from real clients; ROUNDS=200
+	@$(call built,crash,-p gateway-server)
 	@$(call program,crash,conformance/crash/run.py)
 
 powercut: ## N=1000 power cuts of a recorded server; SEED
@@ -111,10 +112,12 @@ fuzz: ## every parser of foreign bytes, a minute each
 	@$(call program,fuzz,conformance/fuzz/run.py)
 
 bench: ## our own generator, the machine's roofline, the computed limits
-	@$(call program,bench,bench/run.py)
+	@$(call built,bench,--release -p gateway-server -p bench)
+	@python3 bench/run.py $(ARGS)
 
-bench-peers: ## ours and the peers given to it, in turns on the same disks
-	@$(call program,bench-peers,bench/peers.py)
+bench-peers: ## ours and the peers named in PEERS=FILE, in turns on the same disks; WARP=PATH
+	@$(call built,bench-peers,--release -p gateway-server -p bench)
+	@python3 bench/peers.py $(ARGS)
 
 docker: ## the image
 	@if [ ! -f Dockerfile ]; then echo 'make docker: not built yet (Dockerfile is missing)'; \

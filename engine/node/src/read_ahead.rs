@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes all readers may read ahead together.
-pub(crate) const READ_SHARE_BYTES: usize = 64 << 20;
+pub(crate) const READ_SHARE_BYTES: usize = 32 << 20;
 /// Bytes a place stands for: a piece of [`crate::object_read::PIECE_FRAMES`] frames.
 pub(crate) const PLACE_BYTES: usize = 256 << 10;
 

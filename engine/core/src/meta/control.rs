@@ -191,11 +191,9 @@ pub enum ControlChange {
         current: KeyVersionId,
     },
     /// A number for a new drive, never given before; answers `Drive`. One that is not used for
-    /// long ([`OPEN_DRIVE_NUMBERS_MAX`] later ones) is void.
+    /// long (some tens of later ones) is void.
     AllotDrive,
     /// These key versions are destroyed: no import may bring them back, no drive may keep them.
     DestroyKeys(Vec<KeyVersionId>),
 }
 
-/// Numbers given to drives that are not in the layout yet.
-pub const OPEN_DRIVE_NUMBERS_MAX: usize = 64;

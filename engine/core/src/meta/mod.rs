@@ -20,7 +20,7 @@ pub use command::{
 };
 pub use control::{
     AccessKeyRow, AccessKeyState, AccountRow, BucketName as BucketNameRow, BucketState, KeyVersionId,
-    KmsKeyRow, Bootstrap, ControlChange, OPEN_DRIVE_NUMBERS_MAX,
+    KmsKeyRow, Bootstrap, ControlChange,
 };
 pub use control_query::{ControlQuery, ControlReply};
 pub use object::{

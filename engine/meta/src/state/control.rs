@@ -6,7 +6,7 @@ use crate::keys::{self, Sequence, Table};
 use crate::rows::RowsError;
 use engine_core::meta::{
     AccessKeyRow, AccessKeyState, AccountRow, Answer, Bootstrap, BucketNameRow, BucketState,
-    ControlChange, KeyVersionId, KmsKeyRow, OPEN_DRIVE_NUMBERS_MAX, Refusal,
+    ControlChange, KeyVersionId, KmsKeyRow, Refusal,
 };
 use engine_core::placement::{Layout, LayoutChange, LayoutRefusal};
 use engine_types::{AccountId, BucketId, BucketName, ClusterId, DriveId, KeyId, PartitionId};
@@ -73,6 +73,9 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &ControlChange) -> Step<Answer> {
         ControlChange::DestroyKeys(versions) => Ok(destroy_keys(tx, versions)),
     }
 }
+
+/// Numbers given to drives that are not in the layout yet.
+pub(crate) const OPEN_DRIVE_NUMBERS_MAX: usize = 64;
 
 fn bootstrap(tx: &mut Tx<'_>, cluster: Option<ClusterRow>, first: &Bootstrap) -> Step<Answer> {
     match cluster {

@@ -89,7 +89,7 @@ impl Keyring {
         let found = blocking(move || newest(&[export], &words)).await??;
         let (mut ring, pair) = (found.opened.ring, found.pair);
         let mut secrets = found.opened.secrets;
-        let exported = secrets.len();
+        let exported: BTreeSet<_> = secrets.keys().copied().collect();
         let mut lost = BTreeSet::new();
         for copy in read_copies(&holders).await {
             let there = match Ring::decode(&copy) {
@@ -105,7 +105,7 @@ impl Keyring {
         lost.retain(|id| !secrets.contains_key(id));
         let restored = Restored {
             versions: secrets.len(),
-            from_drives: secrets.len().saturating_sub(exported),
+            from_drives: secrets.keys().filter(|id| !exported.contains(id)).count(),
             lost: lost.len(),
         };
         let (ring, lock) = locked_anew(ring, &pair, lock, &*entropy).await?;

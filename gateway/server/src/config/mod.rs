@@ -194,7 +194,7 @@ impl Default for Config {
             sse_c_over_http: false,
             storage_classes_extra: Vec::new(),
             kms_keys: Vec::new(),
-            upload_buffer_bytes: 192 << 20,
+            upload_buffer_bytes: 128 << 20,
             segment_bytes: 256 << 20,
             reserve_bytes: 0,
             scrub_days: 7,

@@ -163,6 +163,10 @@ fn full() -> Config {
         upload_buffer_bytes: 1,
         segment_bytes: 1,
         reserve_bytes: 1,
+        scrub_days: 1,
+        scrub_bytes_per_s_min: 1,
+        pack_age_s: 1,
+        pack_bytes_min: 1,
         accounts: vec![Account {
             name: "n".into(),
             canonical_id: "i".into(),
