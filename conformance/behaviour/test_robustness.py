@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import pytest
 from s3 import MIB, absent, ok, present, refused
@@ -11,6 +12,9 @@ from sign import UNSIGNED
 
 IDLE_MAX = 300
 STALLED = 40
+SILENT = 300
+# Longer than a drive may be silent.
+SILENT_FOR_S = 8
 
 
 def test_pipelining(s3, shelf, key):
@@ -201,6 +205,20 @@ def test_others_are_served_while_some_idle_or_stall(s3, shelf, key):
             ok(s3.put(shelf, f"{key}-{i}", b"served"))
             present(s3, shelf, f"{key}-{i}", b"served")
     absent(s3, shelf, key + "stalled")
+
+
+def test_readers_that_do_not_read_hold_no_drive(s3, shelf, key):
+    """A drive that answers nobody for five seconds is taken out of service; these must not make one so."""
+    ok(s3.put(shelf, key, bytes(8 * MIB)))
+    ok(s3.put(shelf, key + "-other", bytes(300_000)))
+    with contextlib.ExitStack() as open_until_here:
+        for _ in range(SILENT):
+            silent = open_until_here.enter_context(s3.connect())
+            silent.send(s3.prepare("GET", shelf, key))
+        until = time.monotonic() + SILENT_FOR_S
+        while time.monotonic() < until:
+            assert len(ok(s3.get(shelf, key + "-other")).body) == 300_000
+            ok(s3.put(shelf, key + "-new", bytes(300_000)))
 
 
 def test_readers_that_go_away(s3, shelf, key):

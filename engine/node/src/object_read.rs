@@ -110,6 +110,7 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
     let (cursor, first) = ahead(Box::new(cursor)).await.map_err(stopped)??;
     let rest = stream::try_unfold(Reading::Next(cursor), |reading| async move {
         let task = match reading {
+            Reading::Next(cursor) if cursor.at_end() => return Ok(None),
             Reading::Next(cursor) => ahead(cursor),
             Reading::Ahead(task) => task,
         };
@@ -117,8 +118,9 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
         let Some(frames) = frames else {
             return Ok(None);
         };
-        // The next is read while these are handed out, where there is room for it.
-        let reading = match cursor.source.inner.read_share.place() {
+        // The next is read while these are handed out, where there is one and room for it.
+        let share = &cursor.source.inner.read_share;
+        let reading = match (!cursor.at_end()).then(|| share.place()).flatten() {
             Some(place) => Reading::Ahead(fetching(cursor, Some(place))),
             None => Reading::Next(cursor),
         };
@@ -194,6 +196,11 @@ impl Cursor {
         self.next_chunk = full.then_some((upload, chunk + 1));
         let wanted = |entry: &ManifestEntry| entry.offset + entry.size > self.range.start;
         self.entries = entries.into_iter().filter(wanted).collect();
+    }
+
+    /// Nothing follows. Looked at before a task is started for it: most objects are one piece.
+    fn at_end(&self) -> bool {
+        self.pieces.is_empty() && self.entries.is_empty() && self.next_chunk.is_none()
     }
 
     /// The next piece, of `frames` frames at most.

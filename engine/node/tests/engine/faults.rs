@@ -51,6 +51,12 @@ async fn any_two_of_six_drives_may_go() {
         matches!(three, Err(EngineError::Unavailable(_))),
         "{three:?}"
     );
+    // Also of what lies in the shards that can still be read: an answer never begins that would be cut.
+    let quarter = STRIPE_PLAIN as u64 / 4;
+    for start in [0, quarter, 2 * quarter, 3 * quarter] {
+        let one = cluster.get("k", start..start + 1).await;
+        assert!(matches!(one, Err(EngineError::Unavailable(_))), "{one:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
