@@ -28,8 +28,9 @@ WORKDIR /keys
 EXPOSE 9000
 
 # bash speaks HTTP well enough, and spares the image a client. 503 is unhealthy: the cause is in its body.
+# The admin port is where the environment says; one moved by a settings file alone is not looked for.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9001 && printf 'GET /health/ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r -t 4 _ status _ <&3 && [ \"$status\" = 200 ]"]
+  CMD ["bash", "-c", "port=${DATAMESH_ADMIN_LISTEN##*:} && exec 3<>/dev/tcp/127.0.0.1/${port:-9001} && printf 'GET /health/ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r -t 4 _ status _ <&3 && [ \"$status\" = 200 ]"]
 
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["datamesh"]

@@ -13,7 +13,7 @@ LISTEN ?= 127.0.0.1:9000
 ADMIN ?= 127.0.0.1:9001
 ONLY ?=
 N ?= 1000
-SECONDS_OF_LOAD ?= 10
+SECONDS_OF_LOAD ?= 180
 SEED ?=
 SMOKE := aws-cli-v1,s5cmd
 
@@ -25,11 +25,11 @@ program = if [ -f $(2) ]; then python3 $(2) $(ARGS); else \
 # $(call built,TARGET,CARGO WORDS): builds, and says so in the last line where that fails.
 built = cargo build $(2) $(CARGO_FLAGS) || { echo '{"target":"$(1)","ok":false,"why":"the build failed"}'; exit 1; }
 
-.PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients behaviour smoke \
+.PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients clients-nginx clients-docker behaviour smoke \
   crash powercut drills sabotage fuzz bench bench-peers docker
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 run: .run/datamesh.toml ## serve S3 on LISTEN over six drives below .run/; prints keys and aws cli lines
 	cargo build --release -p gateway-server $(CARGO_FLAGS)
@@ -88,6 +88,13 @@ behaviour: ## our own tests of what the public suite does not cover
 	@$(call built,behaviour,-p gateway-server)
 	@python3 conformance/behaviour/run.py $(ARGS)
 
+clients-nginx: ## the clients behind nginx with TLS on another port, as docs/OPERATIONS.md sets it up; ONLY
+	@$(call built,clients-nginx,-p gateway-server)
+	@python3 conformance/clients/run.py --behind nginx --target clients-nginx --only '$(ONLY)' $(ARGS)
+
+clients-docker: ## the clients against the image of `make docker` as a container; ONLY
+	@python3 conformance/clients/run.py --behind docker --target clients-docker --only '$(ONLY)' $(ARGS)
+
 smoke: ## two real clients: what `make test` runs
 	@$(MAKE) clients ONLY=$(SMOKE) ARGS='--target smoke'
 
@@ -102,7 +109,7 @@ powercut: ## N=1000 power cuts of a recorded server; SEED
 	  --work "$$PWD/.cache/powercut" --cuts $(N) --seconds $(SECONDS_OF_LOAD) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 drills: ## races, secrets, strace, bit flips, memory, lost drives, large transfers …; ONLY=races,trace some, ARGS=--small a quick look, SEED
-	@$(call built,drills,--release -p gateway-server)
+	@$(call built,drills,--release -p gateway-server -p bench)
 	@python3 conformance/drills/run.py --server target/release/datamesh --only '$(ONLY)' $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 sabotage: ## each named break of a promise is caught by a named test
@@ -119,8 +126,8 @@ bench-peers: ## ours and the peers named in PEERS=FILE, in turns on the same dis
 	@$(call built,bench-peers,--release -p gateway-server -p bench)
 	@python3 bench/peers.py $(ARGS)
 
-docker: ## the image
+docker: ## the image; ARGS for docker build
 	@if [ ! -f Dockerfile ]; then echo 'make docker: not built yet (Dockerfile is missing)'; \
 	  echo '{"target":"docker","ok":false,"why":"not built yet"}'; exit 1; fi
-	@if docker build -t datamesh . ; then echo '{"target":"docker","ok":true,"image":"datamesh"}'; \
+	@if docker build -t datamesh $(ARGS) . ; then echo '{"target":"docker","ok":true,"image":"datamesh"}'; \
 	  else echo '{"target":"docker","ok":false,"why":"docker build failed"}'; exit 1; fi

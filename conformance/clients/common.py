@@ -26,6 +26,7 @@ from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import cache  # noqa: E402
+from harness.cache import debian  # noqa: E402, F401 - for the clients
 from harness.server import trust  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -153,18 +154,6 @@ def digest(data: Path | bytes) -> str:
         return hashlib.sha256(data).hexdigest()
     with data.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def debian(package: str, program: str) -> Path:
-    """A program of Debian's, installed by apt-get where we may; Failed with the line to type elsewhere."""
-    path = Path("/usr/bin") / program
-    if not path.exists():
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            raise cache.Failed(f"{program}: as root, apt-get install -y {package}")
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        cache.run(["apt-get", "update", "-q"], env=env, tries=2)
-        cache.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], env=env, tries=2)
-    return path
 
 
 def main(name: str, install: Callable[[], object], round_trip: Callable[[Case, object], str]) -> None:

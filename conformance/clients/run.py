@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Runs real clients against a fresh server, over http and https; the last line is JSON.
 
-  run.py [--only aws-cli-v1,s5cmd] [--modes http,https] [--endpoint URL] [--install-only]
+  run.py [--only aws-cli-v1,s5cmd] [--modes http,https] [--behind nginx|docker] [--endpoint URL] [--install-only]
 
-Without --endpoint a server with conformance/profile.toml is started, both protocols on its port.
-With it, S3_ACCESS_KEY and S3_SECRET_KEY (and S3_CA_FILE for https) must be set: so the same
-clients are pointed at a container, or at a server behind a proxy.
+Without more a server with conformance/profile.toml is started, both protocols on its port. --behind nginx:
+it is reached through nginx only, by TLS on another port, as docs/OPERATIONS.md has it. --behind docker: it is
+the image `datamesh` (DATAMESH_IMAGE) as a container. --endpoint: one that runs already; S3_ACCESS_KEY and
+S3_SECRET_KEY (and S3_CA_FILE for https) must be set.
 """
 from __future__ import annotations
 
@@ -15,11 +16,15 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Iterator
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from harness.cache import Failed, say  # noqa: E402
+from harness.container import Container  # noqa: E402
+from harness.nginx import SETTINGS, Nginx  # noqa: E402
 from harness.server import Server  # noqa: E402
 
 CLIENT_S_MAX = 3600
@@ -40,13 +45,18 @@ CLIENTS: dict[str, list[str]] = {
     "s3fs": ["s3fs.py"],
 }
 
+# Asked only through a proxy.
+PROXIED = {"proxied": ["proxied.py"]}
+Environments = dict[str, dict[str, str]]
+
 
 def one(name: str, mode: str, env: dict[str, str], more: list[str]) -> dict:
     """The client's own verdict; a hang or a missing verdict is a failure."""
+    script, *words = {**CLIENTS, **PROXIED}[name]
     say(f"-- {name} over {mode}")
     began = time.monotonic()
     try:
-        done = subprocess.run([sys.executable, str(HERE / CLIENTS[name][0]), *CLIENTS[name][1:], *more],
+        done = subprocess.run([sys.executable, str(HERE / script), *words, *more],
                               env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=CLIENT_S_MAX)
         text, code = done.stdout.decode(errors="replace").strip(), done.returncode
@@ -64,14 +74,39 @@ def one(name: str, mode: str, env: dict[str, str], more: list[str]) -> dict:
     return verdict
 
 
-def environments(a: argparse.Namespace, server: Server | None) -> dict[str, dict[str, str]]:
-    """Mode → environment that points a client at the server in that mode."""
-    if server is None:
-        mode = a.endpoint.split(":", 1)[0]
-        return {mode: {**os.environ, "S3_ENDPOINT": a.endpoint}}
-    base = {**os.environ, **server.environment()}
-    found = {"http": base, "https": {**base, "S3_ENDPOINT": server.https or ""}}
-    return {mode: found[mode] for mode in a.modes.split(",")}
+@contextmanager
+def serving(a: argparse.Namespace) -> Iterator[Environments]:
+    """Mode → environment that points a client at the server in that mode. Failed at the end where it died."""
+    with ExitStack() as stack:
+        if a.endpoint:
+            yield {a.endpoint.split(":", 1)[0]: {**os.environ, "S3_ENDPOINT": a.endpoint}}
+            return
+        if a.behind == "docker":
+            server = stack.enter_context(Container())
+            found = {"docker": server.environment()}
+        elif a.behind == "nginx":
+            behind = stack.enter_context(Server(settings=SETTINGS))
+            server = stack.enter_context(Nginx(behind))
+            found = {"nginx": server.environment()}
+        else:
+            server = stack.enter_context(Server("both" if "https" in a.modes else "off"))
+            base = server.environment()
+            found = {"http": base, "https": {**base, "S3_ENDPOINT": server.https or ""}}
+            found = {mode: found[mode] for mode in a.modes.split(",")}
+        say(f"serving {server.endpoint}")
+        yield {mode: {**os.environ, **env} for mode, env in found.items()}
+        if not server.alive():
+            raise Failed(f"the server died:\n{server.log_tail()}")
+
+
+def all_of(names: list[str], a: argparse.Namespace, results: dict[str, dict]) -> None:
+    if a.install_only:
+        results.update({n: one(n, "no endpoint", dict(os.environ), ["--install-only"]) for n in names})
+        return
+    with serving(a) as environments:
+        for mode, env in environments.items():
+            for name in names:
+                results[f"{name} {mode}"] = one(name, mode, env, [])
 
 
 def main() -> int:
@@ -79,28 +114,18 @@ def main() -> int:
     ap.add_argument("--only", default="", help=", ".join(CLIENTS))
     ap.add_argument("--modes", default="http,https")
     ap.add_argument("--endpoint", help="a server that already runs")
+    ap.add_argument("--behind", choices=["nginx", "docker"])
     ap.add_argument("--install-only", action="store_true")
     ap.add_argument("--target", default="clients", help="name in the JSON line")
     a = ap.parse_args()
-    names = [n for n in a.only.split(",") if n] or list(CLIENTS)
-    if unknown := [n for n in names if n not in CLIENTS]:
-        ap.error(f"no client {unknown}; there are {', '.join(CLIENTS)}")
+    known = [*CLIENTS, *(PROXIED if a.behind == "nginx" else [])]
+    names = [n for n in a.only.split(",") if n] or known
+    if unknown := [n for n in names if n not in known]:
+        ap.error(f"no client {unknown}; there are {', '.join(known)}")
     results: dict[str, dict] = {}
     why = None
     try:
-        if a.install_only:
-            for name in names:
-                results[name] = one(name, "no endpoint", dict(os.environ), ["--install-only"])
-        elif a.endpoint:
-            for mode, env in environments(a, None).items():
-                results.update({f"{n} {mode}": one(n, mode, env, []) for n in names})
-        else:
-            with Server("both" if "https" in a.modes else "off") as server:
-                say(f"serving {server.endpoint} by {server.program}")
-                for mode, env in environments(a, server).items():
-                    results.update({f"{n} {mode}": one(n, mode, env, []) for n in names})
-                if not server.alive():
-                    why = "the server died"
+        all_of(names, a, results)
     except Failed as failed:
         say(failed)
         why = str(failed).splitlines()[0]

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,58 +26,16 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 from harness import cache  # noqa: E402
 from harness.cache import Failed, say  # noqa: E402
-from harness.server import Server, free_port, _die_with_parent  # noqa: E402
+from harness.server import Server  # noqa: E402
 
 BOTO3, AWS = "boto3==1.44.5\n", "awscli==1.46.3\n"
+# Small segments: sealing and footers happen in every round.
+SETTINGS = "segment_bytes = 16777216"
 WORKERS = 6
 LOAD_S = (0.2, 4.0)
 STARTING_S = (0.01, 0.8)
 OLD_VERSIONS_PER_ROUND = 40
 WORKER_END_S_MAX = 300
-
-
-class Mortal(Server):
-    """The harness's server, which may be killed and started again over the same drives."""
-
-    def _config(self, port: int, admin: int) -> Path:
-        config = super()._config(port, admin)
-        # Small segments: sealing and footers happen in every round.
-        config.write_text("segment_bytes = 16777216\n" + config.read_text())
-        return config
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def spawn(self) -> None:
-        """Starts the process again; does not wait for it."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DATAMESH_") or k == "DATAMESH_SABOTAGE"}
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [str(self.program), "serve", "--config", str(self.folder / "datamesh.toml")],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=self.folder,
-                preexec_fn=_die_with_parent)
-
-    def again(self) -> None:
-        """Starts and waits until ready. A port that somebody took meanwhile is changed for another."""
-        for left in reversed(range(3)):
-            self.spawn()
-            try:
-                return self._wait_ready()
-            except Failed as why:
-                if not left or "in use" not in str(why):
-                    raise
-                self._change_ports()
-
-    def _change_ports(self) -> None:
-        config = self.folder / "datamesh.toml"
-        text = config.read_text()
-        for url in ("endpoint", "admin"):
-            scheme, old = getattr(self, url).split("://")
-            new = f"127.0.0.1:{free_port()}"
-            text = text.replace(f'"{old}"', f'"{new}"')
-            setattr(self, url, f"{scheme}://{new}")
-        config.write_text(text)
 
 
 def venv_again() -> None:
@@ -92,7 +49,7 @@ def venv_again() -> None:
 class Trial:
     """All rounds over one store."""
 
-    def __init__(self, server: Mortal, seed: int, tools: tuple[Path, Path], work: Path) -> None:
+    def __init__(self, server: Server, seed: int, tools: tuple[Path, Path], work: Path) -> None:
         from history import Key
         from load import Versions
         self.server, self.seed, self.programs, self.work = server, seed, tools, work
@@ -224,7 +181,7 @@ def rounds(line: dict, count: int, seed: int) -> None:
     (cache.CACHE / "scratch").mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="crash-", dir=cache.CACHE / "scratch"))
     try:
-        with Mortal() as server:
+        with Server(settings=SETTINGS) as server:
             say(f"-- crash: {server.endpoint} by {server.program}, {count} rounds, seed {seed}")
             trial = Trial(server, seed, (s5cmd, aws), work)
             try:

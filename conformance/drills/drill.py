@@ -15,11 +15,8 @@ import asyncio
 import json
 import os
 import random
-import secrets
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 import traceback
@@ -32,36 +29,14 @@ sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE.parent / "behaviour")]
 sys.dont_write_bytecode = True
 from harness import cache  # noqa: E402
 from harness.cache import Failed, say  # noqa: E402
-from harness.server import PROFILE, Server, account, binary, certificates, free_port, _die_with_parent  # noqa: E402
+from harness.server import Server, account, binary  # noqa: E402
 
 MIB = 1 << 20
-PORT_TRIES_MAX = 200
-CLI_S_MAX = 120
 POLL_S = 0.2
 
 
 class Short(Exception):
     """The server did not do what it promises; the text says what was seen."""
-
-
-def ports(count: int) -> list[int]:
-    """Free ports, from DRILLS_PORTS=LOW-HIGH where that is set."""
-    given = os.environ.get("DRILLS_PORTS")
-    if not given:
-        return [free_port() for _ in range(count)]
-    low, high = (int(n) for n in given.split("-"))
-    found: list[int] = []
-    for port in random.SystemRandom().sample(range(low, high + 1), high + 1 - low):
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise Failed(f"no {count} free ports in {given}")
 
 
 async def until(condition: Callable[[], object], limit_s: float, what: str, every_s: float = POLL_S) -> object:
@@ -85,109 +60,11 @@ def clock_s() -> float:
 
 
 class Node(Server):
-    """One server over drives of its own; may be killed, ended and started again over the same drives.
+    """A drill's server: in the trial's folder, which the trial removes. The other words are Server's."""
 
-    `settings` are lines of the settings file; `prefix` words before the program (strace);
-    `joined` is called in the child before it becomes the server (a cgroup).
-    """
-
-    def __init__(self, trial: "Trial", name: str = "node", settings: str = "", prefix: list[str] | None = None,
-                 drives: list[Path] | None = None, tls: str = "off", joined: Callable[[], None] | None = None,
-                 lock: str = "key_file") -> None:
-        super().__init__(tls, trial.program, keep=True)
-        self.settings, self.prefix, self.joined, self.lock = settings, prefix or [], joined, lock
-        self.folder = trial.folder / name
-        self.drives = drives or [self.folder / f"d{i}" for i in range(1, 7)]
-        self.root_secret = secrets.token_hex(20)
-        self.passphrase = "pass phrase " + secrets.token_hex(16)
-
-    def _start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.ca = certificates() / "ca.pem" if self.tls != "off" else None
-        for drive in self.drives:
-            drive.mkdir(parents=True, exist_ok=True)
-        if self.lock == "passphrase_file":
-            (self.folder / "passphrase").write_text(self.passphrase + "\n")
-        self.move_ports()
-        self.spawn()
-        self._wait_ready()
-
-    def move_ports(self) -> None:
-        port, admin = ports(2)
-        self.port = port
-        self.endpoint = f"{'https' if self.tls == 'on' else 'http'}://127.0.0.1:{port}"
-        self.https = f"https://127.0.0.1:{port}" if self.tls != "off" else None
-        self.admin = f"http://127.0.0.1:{admin}"
-        self.config = self._config(port, admin)
-
-    def _config(self, port: int, admin: int) -> Path:
-        lock = self.folder / ("passphrase" if self.lock == "passphrase_file" else "keyring.key")
-        own = [f'listen = "127.0.0.1:{port}"', f'admin_listen = "127.0.0.1:{admin}"',
-               "drives = [" + ", ".join(f'"{d}"' for d in self.drives) + "]",
-               f'credentials_file = "{self.folder / "credentials.json"}"', f'{self.lock} = "{lock}"']
-        text = "\n".join(own) + "\n" + self.settings + "\n" + PROFILE.read_text()
-        if self.tls != "off":
-            pem = certificates()
-            text += f'\n[tls]\nmode = "{self.tls}"\ncert = "{pem / "cert.pem"}"\nkey = "{pem / "key.pem"}"\n'
-        config = self.folder / "datamesh.toml"
-        config.write_text(text)
-        return config
-
-    def _before(self) -> None:
-        _die_with_parent()
-        if self.joined:
-            self.joined()
-
-    def spawn(self) -> None:
-        """Starts the process; does not wait for it."""
-        outer = {k: v for k, v in os.environ.items() if not k.startswith("DATAMESH_") or k == "DATAMESH_SABOTAGE"}
-        env = {**outer, "DATAMESH_ROOT_ACCESS_KEY": "DMTESTROOT0000000000",
-               "DATAMESH_ROOT_SECRET_KEY": self.root_secret}
-        with (self.folder / "server.log").open("a") as log, (self.folder / "server.out").open("a") as shown:
-            self.process = subprocess.Popen(
-                [*self.prefix, str(self.program), "serve", "--config", str(self.config)], stdin=subprocess.DEVNULL,
-                stdout=shown, stderr=log, env=env, cwd=self.folder, preexec_fn=self._before)
-
-    def again(self) -> None:
-        """Starts over the same drives and waits until ready; a port taken meanwhile is changed."""
-        for left in reversed(range(3)):
-            self.spawn()
-            try:
-                return self._wait_ready()
-            except Failed as why:
-                if not left or "in use" not in str(why):
-                    raise
-                self.move_ports()
-
-    def end(self, limit_s: float = 60) -> int:
-        """SIGTERM, waited out; the exit code, -9 where it had to be killed."""
-        if self.alive():
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(limit_s)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        return self.process.returncode
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        if self.process:
-            self.end()
-
-    def cli(self, *words: str) -> object:
-        """The answer of a `datamesh` command: JSON, or the words of one that has none."""
-        done = subprocess.run([str(self.program), *words, "--config", str(self.config), "--output", "json"],
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=CLI_S_MAX, cwd=self.folder)
-        if done.returncode:
-            raise Failed(f"datamesh {' '.join(words)}: {done.stderr.decode(errors='replace').strip()[-500:]}")
-        text = done.stdout.decode()
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+    def __init__(self, trial: "Trial", name: str = "node", *, tls: str = "off", **how) -> None:
+        super().__init__(tls, trial.program, keep=True, folder=trial.folder / name, **how)
+        self.drives = self.drives or [self.folder / f"d{i}" for i in range(1, 7)]
 
     def fetch_admin(self, path: str) -> str:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -30,7 +30,7 @@ from typing import Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
 from harness.cache import CACHE, say  # noqa: E402
-from harness.server import _die_with_parent, binary  # noqa: E402
+from harness.server import die_with_parent, binary  # noqa: E402
 
 DRIVES = 6
 READY_S_MAX = 60
@@ -89,7 +89,7 @@ class Machine:
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 [str(self.program), "serve", "--config", str(self.config)], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, env=self.env(), preexec_fn=_die_with_parent)
+                stderr=subprocess.STDOUT, env=self.env(), preexec_fn=die_with_parent)
         until(self.ready, READY_S_MAX, "ready")
 
     def ready(self) -> bool:

@@ -173,7 +173,7 @@ async def tell(t: Trial, node: Node, number: int) -> None:
 async def one(t: Trial, lock: str) -> tuple[list[str], int, int, int]:
     p = Plants(t.chance)
     # A new passphrase each time: no dictionary word is looked for.
-    node = Node(t, lock, 'log_level = "trace"\nsegment_bytes = 16777216', lock=lock)
+    node = Node(t, lock, settings='log_level = "trace"\nsegment_bytes = 16777216', lock=lock)
     node.passphrase = p.new("passphrase of the keyring")
     with node:
         async with Client(node) as c:

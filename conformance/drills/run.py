@@ -17,8 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # Every program beside these is a drill; those without a place here come last.
-FIRST = ["races", "trace", "plants", "term", "cleanup", "keyring", "sockets", "memory", "drives", "replace", "bitflips", "big"]
-NOT_DRILLS = {"run", "drill", "client", "shards"}
+FIRST = ["races", "trace", "plants", "term", "cleanup", "keyring", "sockets", "memory", "drives", "replace", "nonces", "bitflips", "scale", "big"]
+NOT_DRILLS = {"run", "drill", "client", "shards", "raftlog"}
 DRILL_S_MAX = 3 * 3600
 
 

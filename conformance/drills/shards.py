@@ -23,6 +23,11 @@ class Record:
     payload: int
     payload_end: int
     token: str
+    # Whose bytes: data id (hex), stripe, index among its k+m; k.
+    data: str
+    stripe: int
+    index: int
+    k: int
 
     def covers(self, byte: int) -> bool:
         return self.offset <= byte < self.header_end or self.payload <= byte < self.payload_end
@@ -40,8 +45,10 @@ def records(drive: Path) -> list[Record]:
                 payload, = struct.unpack_from(">I", data, at + 98)
                 step = 64 if payload <= 65_536 else BLOCK
                 begin = at + -(-length // step) * step
-                found.append(Record(drive.name, int(path.name, 16), at, at + length, begin, begin + payload,
-                                    data[at + 78:at + 94].hex()))
+                stripe, = struct.unpack_from(">I", data, at + 74)
+                found.append(Record(
+                    drive.name, int(path.name, 16), at, at + length, begin, begin + payload, data[at + 78:at + 94].hex(),
+                    data=data[at + 54:at + 70].hex(), stripe=stripe, index=data[at + 17], k=data[at + 15]))
             at = data.find(MAGIC, at + 8)
     return found
 

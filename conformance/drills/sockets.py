@@ -22,6 +22,7 @@ P99_S_MAX = 5.0
 PROBES = 200
 SLOW_END_S_MAX = 120
 OPEN_AT_ONCE = 200
+HANDLES_LEFT_MAX = 40
 
 
 class Crowd:
@@ -158,6 +159,7 @@ async def drill_(t: Trial) -> dict:
         await c.make_bucket(BUCKET)
         await c.put(f"/{BUCKET}/large", bodies.pieces(0, 8 * MIB))
         alone = await probe(t, c, bodies, 1)
+        handles = len_fds(node)
         crowd = Crowd(t, node, c)
         start = node.resident()
         t.note(f"alone: {alone}, {start >> 20} MiB resident")
@@ -178,6 +180,11 @@ async def drill_(t: Trial) -> dict:
                 await until(lambda: crowd.ended(kind) == opened[kind], SLOW_END_S_MAX, f"{kind} are ended by the server", 1)
             except Short as why:
                 faults.append(f"{why}: {crowd.ended(kind)} of {opened[kind]}")
+        # Of the silent it cannot be read here: they read nothing. Of all others it has been.
+        try:
+            await until(lambda: len_fds(node) < handles + HANDLES_LEFT_MAX, SLOW_END_S_MAX, "the silent are ended by the server", 1)
+        except Short as why:
+            faults.append(f"{why}: {len_fds(node) - handles} handles")
         dripping.cancel()
         ended = {kind: dict(crowd.answers(kind)) for kind in ("idle", "slow heads", "half")}
         t.note(f"ended by the server: {ended}")

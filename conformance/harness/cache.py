@@ -96,6 +96,19 @@ def go_program(name: str, source: Path, package: str) -> Path:
         return folder / name
 
 
+def debian(package: str, program: str) -> Path:
+    """A program of Debian's, installed by apt-get where we may; Failed with the line to type elsewhere."""
+    path = next((p for p in (Path("/usr/bin") / program, Path("/usr/sbin") / program) if p.exists()), None)
+    if path is None:
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            raise Failed(f"{program}: as root, apt-get install -y {package}")
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run(["apt-get", "update", "-q"], env=env, tries=2)
+        run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], env=env, tries=2)
+        path = next(p for p in (Path("/usr/bin") / program, Path("/usr/sbin") / program) if p.exists())
+    return path
+
+
 def copy_of(name: str, source: Path, asked: str = "") -> "Copy":
     """A folder in the cache with a copy of `source`, for package managers that build in place."""
     return Copy(name, source, asked)

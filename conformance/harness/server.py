@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -26,6 +28,7 @@ import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Callable, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.cache import CACHE, ROOT, Failed, made, run, say  # noqa: E402
@@ -33,7 +36,8 @@ from harness.cache import CACHE, ROOT, Failed, made, run, say  # noqa: E402
 PROFILE = ROOT / "conformance" / "profile.toml"
 DRIVES = 6
 READY_S_MAX = 60
-STOP_S_MAX = 40
+END_S_MAX = 60
+CLI_S_MAX = 120
 START_TRIES_MAX = 3
 PR_SET_PDEATHSIG = 1
 
@@ -82,72 +86,127 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def _die_with_parent() -> None:
+def ports(count: int) -> list[int]:
+    """Free ports, from DRILLS_PORTS=LOW-HIGH where that is set."""
+    given = os.environ.get("DRILLS_PORTS")
+    if not given:
+        return [free_port() for _ in range(count)]
+    low, high = (int(n) for n in given.split("-"))
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(low, high + 1), high + 1 - low):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise Failed(f"no {count} free ports in {given}")
+
+
+def die_with_parent() -> None:
+    """Called in a child before it becomes another program: the kernel ends it when we are gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server:
-    """Context manager. `endpoint` is http, or https where TLS is `on`; `https` where there is any."""
+    """One server over six drives; may be ended or killed, and started `again` over the same drives.
 
-    def __init__(self, tls: str = "off", program: Path | None = None, keep: bool = False) -> None:
-        self.tls, self.program, self.keep = tls, program, keep
+    A context manager. `endpoint` is http, or https where TLS is `on`; `https` where there is any.
+    Without `folder` a temporary one, removed at the end unless `keep`. `settings` are lines put before the
+    profile's; `prefix` words before the program (strace); `joined` is called in the child before it
+    becomes the server (a cgroup); `lock` is what seals the keyring: key_file or passphrase_file.
+    """
+
+    def __init__(self, tls: str = "off", program: Path | None = None, keep: bool = False, *,
+                 folder: Path | None = None, drives: list[Path] | None = None, settings: str = "",
+                 prefix: Sequence[str] = (), joined: Callable[[], None] | None = None, lock: str = "key_file") -> None:
+        self.tls, self.program, self.keep, self.settings = tls, program, keep, settings
+        self.prefix, self.joined, self.lock = list(prefix), joined, lock
         self.process: subprocess.Popen | None = None
-        self.folder = Path()
+        self.folder, self.drives = folder or Path(), drives or []
+        self.root_secret = secrets.token_hex(20)
+        self.passphrase = "pass phrase " + secrets.token_hex(16)
+        self._killed = False
 
     def __enter__(self) -> "Server":
         self.program = self.program or binary()
-        for left in reversed(range(START_TRIES_MAX)):
-            try:
-                self._start()
-                return self
-            except Failed as why:
-                self.stop()
-                # A port may have gone to somebody else between our look and the server's bind.
-                if not left or "in use" not in str(why):
-                    raise
+        self.prepare()
+        try:
+            self.again()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_exc) -> None:
         self.stop()
 
-    def _start(self) -> None:
-        (CACHE / "servers").mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="server-", dir=CACHE / "servers"))
-        port, admin = free_port(), free_port()
+    def prepare(self) -> None:
+        """Folder, empty drives, ports and settings; nothing runs yet."""
+        if not self.folder.name:
+            (CACHE / "servers").mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix="server-", dir=CACHE / "servers"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.drives = self.drives or [self.folder / f"d{i}" for i in range(1, DRIVES + 1)]
+        for drive in self.drives:
+            drive.mkdir(parents=True, exist_ok=True)
+        if self.lock == "passphrase_file":
+            (self.folder / "passphrase").touch(0o600)
+            (self.folder / "passphrase").write_text(self.passphrase + "\n")
         self.ca = certificates() / "ca.pem" if self.tls != "off" else None
-        self.endpoint = f"{'https' if self.tls == 'on' else 'http'}://127.0.0.1:{port}"
-        self.https = f"https://127.0.0.1:{port}" if self.tls != "off" else None
-        self.admin = f"http://127.0.0.1:{admin}"
-        config = self._config(port, admin)
-        # Settings of the caller's own server are not this one's; a chosen sabotage is.
-        outer = {k: v for k, v in os.environ.items()
-                 if not k.startswith("DATAMESH_") or k == "DATAMESH_SABOTAGE"}
-        env = {**outer, "DATAMESH_ROOT_ACCESS_KEY": "DMTESTROOT0000000000",
-               "DATAMESH_ROOT_SECRET_KEY": secrets.token_hex(20)}
-        with (self.folder / "server.log").open("w") as log:
-            self.process = subprocess.Popen(
-                [str(self.program), "serve", "--config", str(config)], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, env=env, cwd=self.folder,
-                preexec_fn=_die_with_parent)
-        self._wait_ready()
+        self.move_ports()
 
-    def _config(self, port: int, admin: int) -> Path:
-        drives = [self.folder / f"d{i}" for i in range(1, DRIVES + 1)]
-        for drive in drives:
-            drive.mkdir()
-        own = [f'listen = "127.0.0.1:{port}"', f'admin_listen = "127.0.0.1:{admin}"',
-               "drives = [" + ", ".join(f'"{d}"' for d in drives) + "]",
-               f'credentials_file = "{self.folder / "credentials.json"}"',
-               f'key_file = "{self.folder / "keyring.key"}"']
+    def move_ports(self) -> None:
+        """Takes two free ports and writes the settings with them."""
+        self.port, admin = ports(2)
+        self.endpoint = f"{'https' if self.tls == 'on' else 'http'}://127.0.0.1:{self.port}"
+        self.https = f"https://127.0.0.1:{self.port}" if self.tls != "off" else None
+        self.admin = f"http://127.0.0.1:{admin}"
+        self.config = self.folder / "datamesh.toml"
+        lock = self.folder / ("passphrase" if self.lock == "passphrase_file" else "keyring.key")
+        own = [f'listen = "127.0.0.1:{self.port}"', f'admin_listen = "127.0.0.1:{admin}"',
+               "drives = [" + ", ".join(f'"{d}"' for d in self.drives) + "]",
+               f'credentials_file = "{self.folder / "credentials.json"}"', f'{self.lock} = "{lock}"', self.settings]
         text = "\n".join(own) + "\n" + PROFILE.read_text()
         if self.tls != "off":
             pem = certificates()
             text += f'\n[tls]\nmode = "{self.tls}"\ncert = "{pem / "cert.pem"}"\nkey = "{pem / "key.pem"}"\n'
-        config = self.folder / "datamesh.toml"
-        config.write_text(text)
-        return config
+        self.config.write_text(text)
 
-    def _wait_ready(self) -> None:
+    def spawn(self) -> None:
+        """Starts the process; does not wait for it."""
+        # Settings of the caller's own server are not this one's; a chosen sabotage is.
+        outer = {k: v for k, v in os.environ.items() if not k.startswith("DATAMESH_") or k == "DATAMESH_SABOTAGE"}
+        env = {**outer, "DATAMESH_ROOT_ACCESS_KEY": "DMTESTROOT0000000000",
+               "DATAMESH_ROOT_SECRET_KEY": self.root_secret}
+        self._killed = False
+        # Apart: the first start shows root's secret on its standard output, once.
+        with (self.folder / "server.log").open("a") as log, (self.folder / "server.out").open("a") as shown:
+            self.process = subprocess.Popen(
+                [*self.prefix, str(self.program), "serve", "--config", str(self.config)], stdin=subprocess.DEVNULL,
+                stdout=shown, stderr=log, env=env, cwd=self.folder, preexec_fn=self._before)
+
+    def _before(self) -> None:
+        die_with_parent()
+        if self.joined:
+            self.joined()
+
+    def again(self) -> None:
+        """Starts over the same drives and waits until ready. A port that went to somebody else between our
+        look and the server's bind is changed for another."""
+        for left in reversed(range(START_TRIES_MAX)):
+            self.spawn()
+            try:
+                return self.wait_ready()
+            except Failed as why:
+                if not left or "in use" not in str(why):
+                    raise
+                self.move_ports()
+
+    def wait_ready(self) -> None:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + READY_S_MAX
         last = "no answer"
@@ -172,24 +231,45 @@ class Server:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def stop(self) -> None:
-        """SIGTERM to our own child and to nobody else; its log is kept where it died by itself."""
-        died = self.process is not None and self.process.poll() not in (None, 0)
-        if self.process and self.process.poll() is None:
+    def end(self, limit_s: float = END_S_MAX) -> int:
+        """SIGTERM to our own child and to nobody else, waited out; the exit code, -9 where it had to be killed."""
+        if self.alive():
             self.process.terminate()
             try:
-                self.process.wait(STOP_S_MAX)
+                self.process.wait(limit_s)
             except subprocess.TimeoutExpired:
-                say(f"!! the server did not end {STOP_S_MAX} s after SIGTERM")
-                self.process.kill()
-                self.process.wait()
-        if self.folder.name:
+                say(f"!! the server did not end {limit_s:.0f} s after SIGTERM")
+                self.kill()
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL, waited out."""
+        self._killed = True
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ends what runs; the log is kept where the server died by itself."""
+        if self.process:
+            died = self.process.poll() not in (None, 0) and not self._killed
+            self.end()
             if died:
                 shutil.copy(self.folder / "server.log", CACHE / "last-failed-server.log")
                 say(f"!! the server died; its log: {CACHE / 'last-failed-server.log'}")
-            if not self.keep:
-                shutil.rmtree(self.folder, ignore_errors=True)
-        self.process = None
+        if self.folder.name and not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cli(self, *words: str) -> object:
+        """The answer of a `datamesh` command: JSON, or the words of one that has none."""
+        done = subprocess.run([str(self.program), *words, "--config", str(self.config), "--output", "json"],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=CLI_S_MAX, cwd=self.folder)
+        if done.returncode:
+            raise Failed(f"datamesh {' '.join(words)}: {done.stderr.decode(errors='replace').strip()[-500:]}")
+        text = done.stdout.decode()
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
 
     def environment(self, who: str = "main") -> dict[str, str]:
         keys = account(who)

@@ -33,6 +33,15 @@ pub(crate) struct Toll {
     pub(crate) kept: u64,
 }
 
+impl Toll {
+    /// Blocks were lost in every way.
+    pub(crate) fn all(&self) -> bool {
+        [self.dropped, self.torn, self.reordered]
+            .iter()
+            .all(|count| *count > 0)
+    }
+}
+
 /// A file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct File {
@@ -51,7 +60,9 @@ fn write(blocks: &mut Blocks, length: &mut u64, offset: u64, data: &[u8]) {
     while !rest.is_empty() {
         let within = usize::try_from(at % BLOCK).unwrap_or(0);
         let take = rest.len().min(BLOCK as usize - within);
-        let block = blocks.entry(at / BLOCK).or_insert_with(|| vec![0; BLOCK as usize]);
+        let block = blocks
+            .entry(at / BLOCK)
+            .or_insert_with(|| vec![0; BLOCK as usize]);
         block[within..within + take].copy_from_slice(&rest[..take]);
         rest = &rest[take..];
         at += take as u64;
@@ -60,7 +71,10 @@ fn write(blocks: &mut Blocks, length: &mut u64, offset: u64, data: &[u8]) {
 }
 
 fn zero(blocks: &mut Blocks, from: u64, to: u64) {
-    let inside: Vec<u64> = blocks.range(from / BLOCK..to.div_ceil(BLOCK)).map(|(n, _)| *n).collect();
+    let inside: Vec<u64> = blocks
+        .range(from / BLOCK..to.div_ceil(BLOCK))
+        .map(|(n, _)| *n)
+        .collect();
     for number in inside {
         let begin = number * BLOCK;
         if from <= begin && begin + BLOCK <= to {
@@ -93,11 +107,14 @@ impl File {
     }
 
     pub(crate) fn sync_begins(&mut self, thread: u32) {
-        self.marks.insert(thread, self.settled + self.pending.len() as u64);
+        self.marks
+            .insert(thread, self.settled + self.pending.len() as u64);
     }
 
     pub(crate) fn sync_ended(&mut self, thread: u32) {
-        let Some(mark) = self.marks.remove(&thread) else { return };
+        let Some(mark) = self.marks.remove(&thread) else {
+            return;
+        };
         let count = usize::try_from(mark.saturating_sub(self.settled)).unwrap_or(0);
         for change in self.pending.drain(..count.min(self.pending.len())) {
             apply(&mut self.blocks, &mut self.length, &change);
@@ -106,7 +123,11 @@ impl File {
     }
 
     /// The file as a power cut may leave it now.
-    pub(crate) fn cut(&self, random: &mut StdRng, toll: &mut Toll) -> (BTreeMap<u64, Vec<u8>>, u64) {
+    pub(crate) fn cut(
+        &self,
+        random: &mut StdRng,
+        toll: &mut Toll,
+    ) -> (BTreeMap<u64, Vec<u8>>, u64) {
         let (mut blocks, mut length) = (self.blocks.clone(), self.length);
         // Some cuts lose all or nothing: the extremes are states of their own.
         let chance = [0.0, 0.25, 0.5, 0.75, 1.0][random.random_range(0..5)];
@@ -157,7 +178,10 @@ mod tests {
     use rand::SeedableRng;
 
     fn byte(state: &(BTreeMap<u64, Vec<u8>>, u64), at: u64) -> u8 {
-        state.0.get(&(at / BLOCK)).map_or(0, |b| b[usize::try_from(at % BLOCK).unwrap()])
+        state
+            .0
+            .get(&(at / BLOCK))
+            .map_or(0, |b| b[usize::try_from(at % BLOCK).unwrap()])
     }
 
     #[test]
@@ -170,7 +194,10 @@ mod tests {
         let (mut seen_kept, mut seen_lost) = (false, false);
         for seed in 0..64 {
             let state = file.cut(&mut StdRng::seed_from_u64(seed), &mut Toll::default());
-            assert_eq!((byte(&state, 10), byte(&state, 5009), byte(&state, 9)), (7, 7, 0));
+            assert_eq!(
+                (byte(&state, 10), byte(&state, 5009), byte(&state, 9)),
+                (7, 7, 0)
+            );
             seen_kept |= byte(&state, 20_000) == 9;
             seen_lost |= byte(&state, 20_000) == 0;
         }
@@ -182,7 +209,12 @@ mod tests {
         let mut file = File::default();
         file.change(Change::Write(0, vec![7; 1]));
         file.sync_begins(1);
-        let lost = (0..64).any(|seed| byte(&file.cut(&mut StdRng::seed_from_u64(seed), &mut Toll::default()), 0) == 0);
+        let lost = (0..64).any(|seed| {
+            byte(
+                &file.cut(&mut StdRng::seed_from_u64(seed), &mut Toll::default()),
+                0,
+            ) == 0
+        });
         assert!(lost);
     }
 
@@ -196,6 +228,15 @@ mod tests {
         file.sync_begins(1);
         file.sync_ended(1);
         let state = file.cut(&mut StdRng::seed_from_u64(0), &mut Toll::default());
-        assert_eq!((byte(&state, 0), byte(&state, 5000), byte(&state, 8999), byte(&state, 9001), state.1), (1, 0, 1, 0, 20_000));
+        assert_eq!(
+            (
+                byte(&state, 0),
+                byte(&state, 5000),
+                byte(&state, 8999),
+                byte(&state, 9001),
+                state.1
+            ),
+            (1, 0, 1, 0, 20_000)
+        );
     }
 }

@@ -35,12 +35,19 @@ pub(crate) enum Verdict {
 
 /// Judges what was `found` (none: bytes that no request wrote) after a cut at `cut`.
 pub(crate) fn judge(history: &[Request], cut: u64, found: Option<State>) -> Verdict {
-    let Some(found) = found else { return Verdict::Wrong };
-    let floor = history.iter().rposition(|r| r.acknowledged.is_some_and(|at| at <= cut));
+    let Some(found) = found else {
+        return Verdict::Wrong;
+    };
+    let floor = history
+        .iter()
+        .rposition(|r| r.acknowledged.is_some_and(|at| at <= cut));
     let after = floor.map_or(0, |f| f + 1);
     let floor_state = floor.map_or(State::Absent, |f| history[f].leaves);
     // A failed request may have happened all the same, as long as nothing acknowledged came after.
-    let possible = history[after..].iter().take_while(|r| r.sent <= cut).map(|r| r.leaves);
+    let possible = history[after..]
+        .iter()
+        .take_while(|r| r.sent <= cut)
+        .map(|r| r.leaves);
     if found == floor_state || possible.into_iter().any(|s| s == found) {
         Verdict::Right
     } else if found == State::Absent || history.iter().any(|r| r.leaves == found) {
@@ -58,9 +65,21 @@ mod tests {
     fn verdicts() {
         let (a, b) = (State::Object(1, 1), State::Object(2, 1));
         let history = [
-            Request { leaves: a, sent: 0, acknowledged: Some(10) },
-            Request { leaves: b, sent: 20, acknowledged: Some(30) },
-            Request { leaves: State::Absent, sent: 40, acknowledged: None },
+            Request {
+                leaves: a,
+                sent: 0,
+                acknowledged: Some(10),
+            },
+            Request {
+                leaves: b,
+                sent: 20,
+                acknowledged: Some(30),
+            },
+            Request {
+                leaves: State::Absent,
+                sent: 40,
+                acknowledged: None,
+            },
         ];
         for (cut, found, verdict) in [
             (5, State::Absent, Verdict::Right),
@@ -75,7 +94,11 @@ mod tests {
             (45, b, Verdict::Right),
             (45, State::Object(3, 1), Verdict::Wrong),
         ] {
-            assert_eq!(judge(&history, cut, Some(found)), verdict, "{cut} {found:?}");
+            assert_eq!(
+                judge(&history, cut, Some(found)),
+                verdict,
+                "{cut} {found:?}"
+            );
         }
         assert_eq!(judge(&history, 45, None), Verdict::Wrong);
     }

@@ -46,15 +46,23 @@ impl Model {
                 self.files.push(File::default());
                 let handle = self.files.len() - 1;
                 self.inodes.insert(event.inode, handle);
-                self.names.change(Naming::Make(text(&event.data), Node::File(handle)));
+                self.names
+                    .change(Naming::Make(text(&event.data), Node::File(handle)));
             }
             Kind::Open => {
                 if !self.inodes.contains_key(&event.inode) {
-                    return Err(Hole(format!("{} was there before the recording", text(&event.data))));
+                    return Err(Hole(format!(
+                        "{} was there before the recording",
+                        text(&event.data)
+                    )));
                 }
             }
-            Kind::Mkdir => self.names.change(Naming::Make(text(&event.data), Node::Directory)),
-            Kind::Write => self.file(event)?.change(Change::Write(event.offset, event.data.clone())),
+            Kind::Mkdir => self
+                .names
+                .change(Naming::Make(text(&event.data), Node::Directory)),
+            Kind::Write => self
+                .file(event)?
+                .change(Change::Write(event.offset, event.data.clone())),
             Kind::Truncate => self.file(event)?.change(Change::Truncate(event.offset)),
             Kind::Allocate => {
                 if let Some(change) = allocation(event)? {
@@ -91,7 +99,9 @@ impl Model {
         let (tree, lost_names) = self.names.cut(random);
         tolls.entry("names".into()).or_default().dropped += lost_names;
         for (path, node) in &tree {
-            let Some(rest) = path.strip_prefix(root) else { continue };
+            let Some(rest) = path.strip_prefix(root) else {
+                continue;
+            };
             let target = to.join(rest.trim_start_matches('/'));
             match node {
                 Node::Directory => std::fs::create_dir_all(&target)?,
@@ -116,7 +126,10 @@ impl Model {
 fn allocation(event: &Event) -> Result<Option<Change>, Hole> {
     const KEEP_SIZE: i32 = 1;
     const PUNCH: i32 = 3;
-    let (mode, length) = event.data.split_at_checked(4).ok_or_else(|| Hole("fallocate".into()))?;
+    let (mode, length) = event
+        .data
+        .split_at_checked(4)
+        .ok_or_else(|| Hole("fallocate".into()))?;
     let mode = i32::from_le_bytes(mode.try_into().map_err(|_e| Hole("fallocate".into()))?);
     let length = u64::from_le_bytes(length.try_into().map_err(|_e| Hole("fallocate".into()))?);
     match mode {
@@ -129,5 +142,9 @@ fn allocation(event: &Event) -> Result<Option<Change>, Hole> {
 
 /// `/d1/segments/…` → `segments`.
 fn kind_of(path: &str) -> String {
-    path.trim_start_matches('/').split('/').nth(1).unwrap_or("root").to_owned()
+    path.trim_start_matches('/')
+        .split('/')
+        .nth(1)
+        .unwrap_or("root")
+        .to_owned()
 }

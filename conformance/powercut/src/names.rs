@@ -40,8 +40,12 @@ impl Naming {
 
     /// Must `self` have happened before `later` can have?
     fn carries(&self, later: &Self) -> bool {
-        let within = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-        self.paths().iter().any(|a| later.paths().iter().any(|b| within(a, b) || within(b, a)))
+        let within = |a: &str, b: &str| {
+            a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.paths()
+            .iter()
+            .any(|a| later.paths().iter().any(|b| within(a, b) || within(b, a)))
     }
 }
 
@@ -75,7 +79,11 @@ fn apply(tree: &mut Tree, naming: &Naming) {
         }
         Naming::Rename(from, to) => {
             let below = format!("{from}/");
-            let moved: Vec<String> = tree.keys().filter(|k| *k == from || k.starts_with(&below)).cloned().collect();
+            let moved: Vec<String> = tree
+                .keys()
+                .filter(|k| *k == from || k.starts_with(&below))
+                .cloned()
+                .collect();
             for old in moved {
                 if let Some(node) = tree.remove(&old) {
                     tree.insert(format!("{to}{}", &old[from.len()..]), node);
@@ -91,15 +99,21 @@ impl Names {
     }
 
     pub(crate) fn sync_begins(&mut self, thread: u32) {
-        self.marks.insert(thread, self.settled + self.pending.len() as u64);
+        self.marks
+            .insert(thread, self.settled + self.pending.len() as u64);
     }
 
     pub(crate) fn sync_ended(&mut self, thread: u32, directory: &str) {
-        let Some(mark) = self.marks.remove(&thread) else { return };
-        let before = usize::try_from(mark.saturating_sub(self.settled)).unwrap_or(0).min(self.pending.len());
+        let Some(mark) = self.marks.remove(&thread) else {
+            return;
+        };
+        let before = usize::try_from(mark.saturating_sub(self.settled))
+            .unwrap_or(0)
+            .min(self.pending.len());
         let mut goes = vec![false; self.pending.len()];
         for index in (0..before).rev() {
-            let needed = (index + 1..before).any(|later| goes[later] && self.pending[index].carries(&self.pending[later]));
+            let needed = (index + 1..before)
+                .any(|later| goes[later] && self.pending[index].carries(&self.pending[later]));
             goes[index] = needed || self.pending[index].touches(directory);
         }
         let mut left = Vec::new();
@@ -122,7 +136,10 @@ impl Names {
             1 => self.pending.len(),
             _ => random.random_range(0..=self.pending.len()),
         };
-        self.pending.iter().take(keep).for_each(|naming| apply(&mut tree, naming));
+        self.pending
+            .iter()
+            .take(keep)
+            .for_each(|naming| apply(&mut tree, naming));
         (tree, (self.pending.len() - keep) as u64)
     }
 }
@@ -168,7 +185,11 @@ mod tests {
 
     #[test]
     fn renaming_a_directory_moves_what_is_below() {
-        let mut tree = Tree::from([("/d".into(), Node::Directory), ("/d/a".into(), Node::File(1)), ("/dx".into(), Node::File(2))]);
+        let mut tree = Tree::from([
+            ("/d".into(), Node::Directory),
+            ("/d/a".into(), Node::File(1)),
+            ("/dx".into(), Node::File(2)),
+        ]);
         apply(&mut tree, &Naming::Rename("/d".into(), "/e".into()));
         assert_eq!(tree.keys().collect::<Vec<_>>(), ["/dx", "/e", "/e/a"]);
     }

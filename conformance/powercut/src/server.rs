@@ -1,6 +1,6 @@
 //! One server process over six drives below a directory.
 
-use bench::client::Target;
+use bench::client::{Client, Target};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,16 +34,23 @@ impl Server {
         keys: &Path,
         record: Option<(&Path, &Path)>,
     ) -> Result<Self, String> {
-        let (port, admin) = (free_port().map_err(|e| e.to_string())?, free_port().map_err(|e| e.to_string())?);
+        let (port, admin) = (
+            free_port().map_err(|e| e.to_string())?,
+            free_port().map_err(|e| e.to_string())?,
+        );
         std::fs::create_dir_all(keys).map_err(|e| e.to_string())?;
         let mut command = Command::new(binary);
-        command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}"));
+        command
+            .arg("serve")
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{port}"));
         for number in 1..=DRIVES {
             let drive: PathBuf = store.join(format!("d{number}"));
             std::fs::create_dir_all(&drive).map_err(|e| e.to_string())?;
             command.arg("--drive").arg(drive);
         }
-        let log = std::fs::File::create(keys.join(format!("server-{port}.log"))).map_err(|e| e.to_string())?;
+        let log = std::fs::File::create(keys.join(format!("server-{port}.log")))
+            .map_err(|e| e.to_string())?;
         command
             .env("DATAMESH_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
             .env("DATAMESH_CREDENTIALS_FILE", keys.join("credentials.json"))
@@ -51,23 +58,45 @@ impl Server {
             .env("DATAMESH_ROOT_ACCESS_KEY", ACCESS_KEY)
             .env("DATAMESH_ROOT_SECRET_KEY", SECRET_KEY)
             .env("DATAMESH_SEGMENT_BYTES", (16 << 20).to_string())
+            .env("DATAMESH_PACK_AGE_S", "2")
+            .env("DATAMESH_PACK_BYTES_MIN", (64 << 10).to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true);
         if let Some((library, log)) = record {
-            command.env("LD_PRELOAD", library).env("RECORD_ROOT", store).env("RECORD_LOG", log);
+            command
+                .env("LD_PRELOAD", library)
+                .env("RECORD_ROOT", store)
+                .env("RECORD_LOG", log);
         }
-        let child = command.spawn().map_err(|e| format!("{}: {e}", binary.display()))?;
+        let child = command
+            .spawn()
+            .map_err(|e| format!("{}: {e}", binary.display()))?;
         let target = Target {
             address: format!("127.0.0.1:{port}"),
             access_key: ACCESS_KEY.into(),
             secret_key: SECRET_KEY.into(),
             region: "us-east-1".into(),
         };
-        let mut server = Self { child, target, admin: format!("127.0.0.1:{admin}") };
+        let mut server = Self {
+            child,
+            target,
+            admin: format!("127.0.0.1:{admin}"),
+        };
         server.ready(Duration::from_secs(60)).await?;
         Ok(server)
+    }
+
+    /// Speaks to the admin listener.
+    pub(crate) fn admin_client(&self) -> Client {
+        Client::for_service(
+            Target {
+                address: self.admin.clone(),
+                ..self.target.clone()
+            },
+            "datamesh",
+        )
     }
 
     async fn ready(&mut self, within: Duration) -> Result<(), String> {
@@ -88,8 +117,13 @@ impl Server {
 
     async fn is_ready(&self) -> bool {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let Ok(mut stream) = tokio::net::TcpStream::connect(&self.admin).await else { return false };
-        let request = format!("GET /health/ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        let Ok(mut stream) = tokio::net::TcpStream::connect(&self.admin).await else {
+            return false;
+        };
+        let request = format!(
+            "GET /health/ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.admin
+        );
         let mut answer = Vec::new();
         stream.write_all(request.as_bytes()).await.is_ok()
             && stream.read_to_end(&mut answer).await.is_ok()

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The bucket.
 pub(crate) const BUCKET: &str = "powercut";
@@ -23,7 +23,9 @@ pub(crate) fn bytes_of(number: u64, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(length + 8);
     let mut at = 0_u64;
     while bytes.len() < length {
-        bytes.extend_from_slice(&(number.rotate_left(32) ^ at.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes());
+        bytes.extend_from_slice(
+            &(number.rotate_left(32) ^ at.wrapping_mul(0x9E37_79B9_7F4A_7C15)).to_le_bytes(),
+        );
         at += 1;
     }
     bytes.truncate(length);
@@ -34,16 +36,23 @@ pub(crate) fn bytes_of(number: u64, length: usize) -> Bytes {
 pub(crate) fn recognise(history: &[Request], body: &[u8]) -> Option<State> {
     history.iter().map(|r| r.leaves).find(|state| match state {
         State::Absent => false,
-        State::Object(number, length) => *length == body.len() && bytes_of(*number, *length) == body,
+        State::Object(number, length) => {
+            *length == body.len() && bytes_of(*number, *length) == body
+        }
     })
 }
 
+/// Work and rest take turns: commits of many writers share a sync, and three minutes of load stay
+/// small enough to be rebuilt a thousand times.
+const BURST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(5);
+
 fn size(random: &mut StdRng) -> usize {
-    match random.random_range(0..10) {
-        0 => random.random_range(0..64),
-        1..=4 => random.random_range(64..16_384),
-        5 => 16_384 + random.random_range(0..2),
-        6..=8 => random.random_range(16_386..300_000),
+    match random.random_range(0..40) {
+        0..=3 => random.random_range(0..64),
+        4..=21 => random.random_range(64..16_384),
+        22..=25 => 16_384 + random.random_range(0..2),
+        26..=38 => random.random_range(16_386..300_000),
         _ => random.random_range(300_000..3_000_000),
     }
 }
@@ -64,28 +73,44 @@ fn log_length(log: &Path) -> u64 {
 
 impl Worker {
     pub(crate) async fn run(self) -> Histories {
-        let mut random = StdRng::seed_from_u64(self.seed ^ self.number.wrapping_mul(0x5851_F42D_4C95_7F2D));
+        let mut random =
+            StdRng::seed_from_u64(self.seed ^ self.number.wrapping_mul(0x5851_F42D_4C95_7F2D));
         let mut client = Client::new(self.target.clone());
         let mut histories = Histories::new();
         let mut version = self.number << 32;
+        let mut rest_at = Instant::now() + BURST;
         while Instant::now() < self.end {
+            if Instant::now() > rest_at {
+                tokio::time::sleep(REST).await;
+                rest_at = Instant::now() + BURST;
+            }
             version += 1;
             let key = format!("w{}/k{}", self.number, random.random_range(0..self.keys));
             let sent = log_length(&self.log);
-            let (leaves, result) = match random.random_range(0..20) {
-                0..=2 => (State::Absent, delete(&mut client, &key).await),
-                3 => {
+            let (leaves, result) = match random.random_range(0..60) {
+                0..=8 => (State::Absent, delete(&mut client, &key).await),
+                9 => {
                     let length = PART + random.random_range(1..400_000);
-                    (State::Object(version, length), multipart(&mut client, &key, version, length).await)
+                    (
+                        State::Object(version, length),
+                        multipart(&mut client, &key, version, length).await,
+                    )
                 }
                 _ => {
                     let length = size(&mut random);
                     let body = bytes_of(version, length);
-                    (State::Object(version, length), put(&mut client, &key, body).await)
+                    (
+                        State::Object(version, length),
+                        put(&mut client, &key, body).await,
+                    )
                 }
             };
             let acknowledged = matches!(result, Ok(true)).then(|| log_length(&self.log));
-            histories.entry(key).or_default().push(Request { leaves, sent, acknowledged });
+            histories.entry(key).or_default().push(Request {
+                leaves,
+                sent,
+                acknowledged,
+            });
         }
         histories
     }
@@ -96,30 +121,66 @@ fn path(key: &str) -> String {
 }
 
 async fn put(client: &mut Client, key: &str, body: Bytes) -> Result<bool, ClientError> {
-    let answer = client.send(Method::PUT, &path(key), &[], body, Payload::Unsigned).await?;
+    let answer = client
+        .send(Method::PUT, &path(key), &[], body, Payload::Unsigned)
+        .await?;
     Ok(answer.status.is_success())
 }
 
 async fn delete(client: &mut Client, key: &str) -> Result<bool, ClientError> {
-    let answer = client.send(Method::DELETE, &path(key), &[], Bytes::new(), Payload::Signed).await?;
+    let answer = client
+        .send(
+            Method::DELETE,
+            &path(key),
+            &[],
+            Bytes::new(),
+            Payload::Signed,
+        )
+        .await?;
     Ok(answer.status.is_success())
 }
 
-async fn multipart(client: &mut Client, key: &str, version: u64, length: usize) -> Result<bool, ClientError> {
+async fn multipart(
+    client: &mut Client,
+    key: &str,
+    version: u64,
+    length: usize,
+) -> Result<bool, ClientError> {
     let whole = bytes_of(version, length);
-    let begun = client.send(Method::POST, &format!("{}?uploads=", path(key)), &[], Bytes::new(), Payload::Signed).await?;
-    let Some(upload) = element(&begun, "UploadId") else { return Ok(false) };
+    let begun = client
+        .send(
+            Method::POST,
+            &format!("{}?uploads=", path(key)),
+            &[],
+            Bytes::new(),
+            Payload::Signed,
+        )
+        .await?;
+    let Some(upload) = element(&begun, "UploadId") else {
+        return Ok(false);
+    };
     let mut list = String::from("<CompleteMultipartUpload>");
-    for (index, part) in [whole.slice(..PART), whole.slice(PART..)].into_iter().enumerate() {
+    for (index, part) in [whole.slice(..PART), whole.slice(PART..)]
+        .into_iter()
+        .enumerate()
+    {
         let number = index + 1;
         let at = format!("{}?partNumber={number}&uploadId={upload}", path(key));
-        let answer = client.send(Method::PUT, &at, &[], part, Payload::Unsigned).await?;
-        let Some(tag) = answer.headers.get("etag").and_then(|t| t.to_str().ok()) else { return Ok(false) };
-        list.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"));
+        let answer = client
+            .send(Method::PUT, &at, &[], part, Payload::Unsigned)
+            .await?;
+        let Some(tag) = answer.headers.get("etag").and_then(|t| t.to_str().ok()) else {
+            return Ok(false);
+        };
+        list.push_str(&format!(
+            "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"
+        ));
     }
     list.push_str("</CompleteMultipartUpload>");
     let at = format!("{}?uploadId={upload}", path(key));
-    let done = client.send(Method::POST, &at, &[], list.into(), Payload::Signed).await?;
+    let done = client
+        .send(Method::POST, &at, &[], list.into(), Payload::Signed)
+        .await?;
     Ok(done.status.is_success() && element(&done, "ETag").is_some())
 }
 

@@ -1,7 +1,13 @@
 //! The libc calls that change files, each calling the real one and logging what it did.
-#![expect(unsafe_code, reason = "interposing libc functions is all this crate does")]
+#![expect(
+    unsafe_code,
+    reason = "interposing libc functions is all this crate does"
+)]
 #![expect(unreachable_pub, reason = "C symbols are public to the loader")]
-#![expect(unused_unsafe, reason = "real! is used inside and outside unsafe blocks")]
+#![expect(
+    unused_unsafe,
+    reason = "real! is used inside and outside unsafe blocks"
+)]
 #![expect(clippy::missing_safety_doc, reason = "the contracts are libc's own")]
 
 use crate::event::Kind;
@@ -29,14 +35,20 @@ mod names;
 
 pub(crate) fn open_unrecorded(path: &CStr, flags: c_int, mode: mode_t) -> c_int {
     // SAFETY: a valid C string and libc's own signature.
-    unsafe { real!("open64" as fn(*const c_char, c_int, mode_t) -> c_int)(path.as_ptr(), flags, mode) }
+    unsafe {
+        real!("open64" as fn(*const c_char, c_int, mode_t) -> c_int)(path.as_ptr(), flags, mode)
+    }
 }
 
 pub(crate) fn write_unrecorded(fd: c_int, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         // SAFETY: pointer and length of a live slice.
         let n = unsafe {
-            real!("write" as fn(c_int, *const c_void, size_t) -> ssize_t)(fd, bytes.as_ptr().cast(), bytes.len())
+            real!("write" as fn(c_int, *const c_void, size_t) -> ssize_t)(
+                fd,
+                bytes.as_ptr().cast(),
+                bytes.len(),
+            )
         };
         match usize::try_from(n) {
             Ok(n) if n > 0 => bytes = &bytes[n..],
@@ -59,7 +71,10 @@ fn identity(fd: c_int) -> Option<((u64, u64), bool)> {
     if unsafe { libc::fstat64(fd, &raw mut stat) } != 0 {
         return None;
     }
-    Some(((stat.st_dev, stat.st_ino), stat.st_mode & libc::S_IFMT == libc::S_IFDIR))
+    Some((
+        (stat.st_dev, stat.st_ino),
+        stat.st_mode & libc::S_IFMT == libc::S_IFDIR,
+    ))
 }
 
 /// The inode of `fd` if its writes are recorded.
@@ -72,7 +87,11 @@ fn recorded(fd: c_int) -> Option<u64> {
 }
 
 fn path_of(fd: c_int) -> Option<String> {
-    std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?.into_os_string().into_string().ok()
+    std::fs::read_link(format!("/proc/self/fd/{fd}"))
+        .ok()?
+        .into_os_string()
+        .into_string()
+        .ok()
 }
 
 /// Absolute path of `path` relative to `dir`.
@@ -83,7 +102,11 @@ unsafe fn absolute(dir: c_int, path: *const c_char) -> Option<String> {
         return Some(path.to_owned());
     }
     let base = if dir == AT_FDCWD {
-        std::env::current_dir().ok()?.into_os_string().into_string().ok()?
+        std::env::current_dir()
+            .ok()?
+            .into_os_string()
+            .into_string()
+            .ok()?
     } else {
         path_of(dir)?
     };
@@ -97,10 +120,21 @@ fn exists(path: &str) -> bool {
     })
 }
 
-unsafe fn open_with(dir: c_int, path: *const c_char, flags: c_int, call: impl FnOnce() -> c_int) -> c_int {
+unsafe fn open_with(
+    dir: c_int,
+    path: *const c_char,
+    flags: c_int,
+    call: impl FnOnce() -> c_int,
+) -> c_int {
     // SAFETY: passed through from the caller of open.
-    let full = if log::on() { unsafe { absolute(dir, path) } } else { None };
-    let Some(full) = full.filter(|p| log::below(p)) else { return call() };
+    let full = if log::on() {
+        unsafe { absolute(dir, path) }
+    } else {
+        None
+    };
+    let Some(full) = full.filter(|p| log::below(p)) else {
+        return call();
+    };
     let was_there = exists(&full);
     let fd = call();
     if fd < 0 {
@@ -160,7 +194,13 @@ unsafe fn wrote(fd: c_int, data: *const c_void, n: ssize_t, offset: u64) {
     let Some(inode) = recorded(fd) else { return };
     if let Ok(length) = usize::try_from(n) {
         // SAFETY: see slice.
-        log::append(Kind::Write, inode, offset, thread(), &[unsafe { slice(data, length) }]);
+        log::append(
+            Kind::Write,
+            inode,
+            offset,
+            thread(),
+            &[unsafe { slice(data, length) }],
+        );
     }
 }
 
@@ -175,7 +215,8 @@ fn began(fd: c_int, n: ssize_t) -> u64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(fd: c_int, data: *const c_void, length: size_t) -> ssize_t {
     // SAFETY: arguments passed through.
-    let n = unsafe { real!("write" as fn(c_int, *const c_void, size_t) -> ssize_t)(fd, data, length) };
+    let n =
+        unsafe { real!("write" as fn(c_int, *const c_void, size_t) -> ssize_t)(fd, data, length) };
     if n > 0 && fd > 2 && recorded(fd).is_some() {
         // SAFETY: as above.
         unsafe { wrote(fd, data, n, began(fd, n)) };
@@ -212,7 +253,14 @@ unsafe fn wrote_vector(fd: c_int, vector: *const iovec, count: c_int, n: ssize_t
         let one = unsafe { *vector.add(index) };
         let length = one.iov_len.min(left);
         // SAFETY: see slice.
-        unsafe { wrote(fd, one.iov_base, isize::try_from(length).unwrap_or(0), offset) };
+        unsafe {
+            wrote(
+                fd,
+                one.iov_base,
+                isize::try_from(length).unwrap_or(0),
+                offset,
+            )
+        };
         offset += length as u64;
         left -= length;
     }
@@ -222,7 +270,8 @@ unsafe fn wrote_vector(fd: c_int, vector: *const iovec, count: c_int, n: ssize_t
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn writev(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: arguments passed through.
-    let n = unsafe { real!("writev" as fn(c_int, *const iovec, c_int) -> ssize_t)(fd, vector, count) };
+    let n =
+        unsafe { real!("writev" as fn(c_int, *const iovec, c_int) -> ssize_t)(fd, vector, count) };
     if n > 0 && fd > 2 && recorded(fd).is_some() {
         // SAFETY: as above.
         unsafe { wrote_vector(fd, vector, count, n, began(fd, n)) };
@@ -267,7 +316,13 @@ truncates!(ftruncate "ftruncate", ftruncate64 "ftruncate64");
 fn allocated(fd: c_int, mode: c_int, offset: off64_t, length: off64_t) {
     if let Some(inode) = recorded(fd) {
         let data: [&[u8]; 2] = [&mode.to_le_bytes(), &length.to_le_bytes()];
-        log::append(Kind::Allocate, inode, u64::try_from(offset).unwrap_or(0), thread(), &data);
+        log::append(
+            Kind::Allocate,
+            inode,
+            u64::try_from(offset).unwrap_or(0),
+            thread(),
+            &data,
+        );
     }
 }
 
@@ -311,7 +366,9 @@ fn synced(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
             Some(path) => (Kind::DirSyncBegin, Kind::DirSyncEnd, 0, path),
             None => return call(),
         },
-        Some((file, false)) if log::watched(file) => (Kind::SyncBegin, Kind::SyncEnd, file.1, String::new()),
+        Some((file, false)) if log::watched(file) => {
+            (Kind::SyncBegin, Kind::SyncEnd, file.1, String::new())
+        }
         _ => return call(),
     };
     log::append(begin, inode, 0, thread(), &[path.as_bytes()]);

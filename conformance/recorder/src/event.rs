@@ -1,5 +1,7 @@
 //! One event of the log, and reading them back.
 
+use std::io::Read;
+
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -37,12 +39,24 @@ pub enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         use Kind::{
-            Allocate, Create, DirSyncBegin, DirSyncEnd, Link, Mkdir, Open, Rename, SyncBegin, SyncEnd, Truncate,
-            Unlink, Unseen, Write,
+            Allocate, Create, DirSyncBegin, DirSyncEnd, Link, Mkdir, Open, Rename, SyncBegin,
+            SyncEnd, Truncate, Unlink, Unseen, Write,
         };
         [
-            Create, Open, Mkdir, Write, Truncate, Allocate, SyncBegin, SyncEnd, DirSyncBegin, DirSyncEnd, Rename,
-            Unlink, Link, Unseen,
+            Create,
+            Open,
+            Mkdir,
+            Write,
+            Truncate,
+            Allocate,
+            SyncBegin,
+            SyncEnd,
+            DirSyncBegin,
+            DirSyncEnd,
+            Rename,
+            Unlink,
+            Link,
+            Unseen,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -69,7 +83,13 @@ pub struct Event {
     pub end: u64,
 }
 
-pub(crate) fn header(kind: Kind, inode: u64, offset: u64, thread: u32, length: usize) -> [u8; HEADER] {
+pub(crate) fn header(
+    kind: Kind,
+    inode: u64,
+    offset: u64,
+    thread: u32,
+    length: usize,
+) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     bytes[4] = kind as u8;
@@ -85,25 +105,50 @@ fn number<const N: usize>(bytes: &[u8]) -> [u8; N] {
     array
 }
 
-/// All whole events of a log, in order; a torn tail is left out.
-pub fn read_events(log: &[u8]) -> Vec<Event> {
-    let mut events = Vec::new();
-    let mut at = 0;
-    while let Some(head) = log.get(at..at + HEADER) {
-        let length = u32::from_le_bytes(number(head)) as usize;
-        let from = at + HEADER;
-        let (Some(kind), Some(data)) = (Kind::from_byte(head[4]), log.get(from..from + length)) else { break };
-        at = from + length;
-        events.push(Event {
+/// The whole events of a log, in order and one at a time: a recording is larger than memory should
+/// hold. A torn tail is left out.
+#[derive(Debug)]
+pub struct Events<R> {
+    log: R,
+    at: u64,
+}
+
+impl<R: Read> Events<R> {
+    /// Of a log read from its beginning.
+    pub fn new(log: R) -> Self {
+        Self { log, at: 0 }
+    }
+
+    fn next_whole(&mut self) -> std::io::Result<Option<Event>> {
+        let mut head = [0; HEADER];
+        self.log.read_exact(&mut head)?;
+        let Some(kind) = Kind::from_byte(head[4]) else {
+            return Ok(None);
+        };
+        let mut data = vec![0; u32::from_le_bytes(number(&head)) as usize];
+        self.log.read_exact(&mut data)?;
+        self.at += (HEADER + data.len()) as u64;
+        Ok(Some(Event {
             kind,
             inode: u64::from_le_bytes(number(&head[5..])),
             offset: u64::from_le_bytes(number(&head[13..])),
             thread: u32::from_le_bytes(number(&head[21..])),
-            data: data.to_vec(),
-            end: at as u64,
-        });
+            data,
+            end: self.at,
+        }))
     }
-    events
+}
+
+impl<R: Read> Iterator for Events<R> {
+    type Item = std::io::Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_whole() {
+            Ok(event) => event.map(Ok),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,11 +161,20 @@ mod tests {
         log.extend(b"hello");
         let whole = log.len();
         log.extend(header(Kind::SyncEnd, 7, 0, 3, 0));
-        let events = read_events(&log);
+        let read = |log: &[u8]| Events::new(log).collect::<Result<Vec<_>, _>>().unwrap();
+        let events = read(&log);
         assert_eq!(events.len(), 2);
-        assert_eq!((events[0].kind, events[0].inode, events[0].offset, events[0].end), (Kind::Write, 7, 4096, whole as u64));
+        assert_eq!(
+            (
+                events[0].kind,
+                events[0].inode,
+                events[0].offset,
+                events[0].end
+            ),
+            (Kind::Write, 7, 4096, whole as u64)
+        );
         assert_eq!(events[0].data, b"hello");
-        assert_eq!(read_events(&log[..log.len() - 1]).len(), 1);
-        assert_eq!(read_events(&log[..whole - 1]).len(), 0);
+        assert_eq!(read(&log[..log.len() - 1]).len(), 1);
+        assert_eq!(read(&log[..whole - 1]).len(), 0);
     }
 }

@@ -13,4 +13,4 @@ mod calls;
 pub mod event;
 mod log;
 
-pub use event::{Event, Kind, read_events};
+pub use event::{Event, Events, Kind};

@@ -7,8 +7,11 @@ use engine_core::format::RECORD_ALIGN;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Bytes of unused buffers a pool keeps.
-const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of unused buffers a pool keeps: what readers of one drive have out at a time, and no more,
+/// since each drive has a pool.
+const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Buffers come in multiples of this, so that few sizes serve all reads and little of each is unused.
+const STEP_BYTES: usize = 64 * 1024;
 
 /// A byte buffer that starts at a multiple of [`RECORD_ALIGN`]; contents are left over from before.
 #[derive(Debug)]
@@ -56,13 +59,15 @@ impl Pool {
     pub(crate) fn take(self: &Arc<Self>, length: usize) -> Pooled {
         let found = {
             let mut kept = self.0.lock();
-            let fit = kept
-                .iter()
-                .position(|buffer| buffer.capacity() >= length && buffer.capacity() / 4 <= length);
-            fit.map(|at| kept.swap_remove(at))
+            let fits = |buffer: &AlignedBuffer| {
+                buffer.capacity() >= length && buffer.capacity() / 2 <= length.max(STEP_BYTES)
+            };
+            // The one that came back last is the likeliest to be in a core's cache still.
+            let fit = kept.iter().rposition(fits);
+            fit.map(|at| kept.remove(at))
         };
-        let mut buffer = found
-            .unwrap_or_else(|| AlignedBuffer::new(length.next_power_of_two().max(RECORD_ALIGN)));
+        let mut buffer =
+            found.unwrap_or_else(|| AlignedBuffer::new(length.next_multiple_of(STEP_BYTES)));
         buffer.length = length;
         Pooled {
             buffer,
@@ -99,9 +104,11 @@ impl Drop for Pooled {
         };
         let buffer = std::mem::replace(&mut self.buffer, empty);
         let mut kept = self.pool.0.lock();
-        let total: usize = kept.iter().map(AlignedBuffer::capacity).sum();
-        if total.saturating_add(buffer.capacity()) <= KEPT_BYTES_MAX {
-            kept.push(buffer);
+        kept.push(buffer);
+        let mut total: usize = kept.iter().map(AlignedBuffer::capacity).sum();
+        // The oldest go: nobody asks for their size any more.
+        while total > KEPT_BYTES_MAX && !kept.is_empty() {
+            total = total.saturating_sub(kept.remove(0).capacity());
         }
     }
 }
@@ -129,5 +136,17 @@ mod tests {
         let many: Vec<_> = (0..40).map(|_| pool.take(1024 * 1024)).collect();
         drop(many);
         assert_eq!(pool.0.lock().len(), KEPT_BYTES_MAX / (1024 * 1024));
+    }
+
+    #[test]
+    fn a_full_pool_keeps_what_came_last() {
+        let pool = Arc::new(Pool::default());
+        let half = KEPT_BYTES_MAX / 16;
+        drop((0..16).map(|_| pool.take(half)).collect::<Vec<_>>());
+        let other = pool.take(4 * half);
+        let address = other.as_ref().as_ptr();
+        drop(other);
+        assert_eq!(pool.0.lock().len(), 16 - 4 + 1);
+        assert_eq!(pool.take(4 * half).as_ref().as_ptr(), address);
     }
 }

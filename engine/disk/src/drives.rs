@@ -157,6 +157,11 @@ impl Drive {
         Ok(())
     }
 
+    /// The drive is in service: from now on its failure is told in the log.
+    pub fn admitted(&self) {
+        self.dir.root().standing.admit();
+    }
+
     /// Lets go of the lock, so that what stands at the path can be opened again; for a failed drive
     /// whose store and replicas are closed.
     pub fn release(&self) {

@@ -14,6 +14,7 @@
 
 use crate::drive_file::{DriveFile, SyncPoint};
 use crate::log_file::DiskLog;
+use crate::standing::Standing;
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_types::{DriveId, DriveUuid};
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Ends the name of a file that is being written aside; such names are never listed.
 pub(crate) const ASIDE: &str = ".aside";
@@ -54,7 +55,7 @@ pub struct Root {
     /// Opened at start, and holds the flock. The directory itself is locked: a lock file would
     /// have to be made in paths that turn out to be unmounted disks.
     pub(crate) dir: File,
-    failure: OnceLock<String>,
+    pub(crate) standing: Standing,
     /// One whole-file write at a time, so that the aside name is never shared.
     writing: Mutex<()>,
     /// Directories that this process has fsynced.
@@ -64,7 +65,7 @@ pub struct Root {
     pub(crate) tape: crate::tests::tape::Tape,
     /// Makes the drive look as large as this, for the tests of full drives.
     #[cfg(test)]
-    pub(crate) pretended_capacity: OnceLock<u64>,
+    pub(crate) pretended_capacity: std::sync::OnceLock<u64>,
     /// The error that the next write, read or sync meets.
     #[cfg(test)]
     pub(crate) faults: crate::tests::faults::Faults,
@@ -101,13 +102,13 @@ impl Root {
         Ok(Self {
             path: path.to_owned(),
             dir,
-            failure: OnceLock::new(),
+            standing: Standing::default(),
             writing: Mutex::new(()),
             settled: Mutex::new(HashSet::new()),
             #[cfg(test)]
             tape: crate::tests::tape::Tape::default(),
             #[cfg(test)]
-            pretended_capacity: OnceLock::new(),
+            pretended_capacity: std::sync::OnceLock::new(),
             #[cfg(test)]
             faults: crate::tests::faults::Faults::default(),
         })
@@ -127,22 +128,17 @@ impl Root {
 
     /// Takes it out of service; the first reason stays.
     pub fn fail(&self, reason: &str) {
-        if self.failure.set(reason.to_owned()).is_ok() {
-            tracing::error!(path = %self.path.display(), reason, "drive out of service");
-        }
+        self.standing.fail(&self.path, reason);
     }
 
     /// Why it is out of service.
     pub fn failure(&self) -> Option<String> {
-        self.failure.get().cloned()
+        self.standing.failure()
     }
 
     /// Err once it has failed.
     pub(crate) fn working(&self) -> Result<(), DriveError> {
-        match self.failure.get() {
-            None => Ok(()),
-            Some(reason) => Err(DriveError::Failed(reason.clone())),
-        }
+        self.standing.working()
     }
 
     /// Sorts an error by what the caller must do; fails the drive where the header says so.

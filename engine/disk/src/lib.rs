@@ -16,6 +16,7 @@ pub mod drives;
 mod erase;
 pub mod file;
 mod free_log;
+mod headers;
 mod index;
 mod log_file;
 pub mod mark;
@@ -29,6 +30,7 @@ mod scrub;
 mod segment;
 mod space;
 mod staging;
+mod standing;
 mod store;
 #[cfg(test)]
 mod tests;

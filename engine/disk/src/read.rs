@@ -1,12 +1,25 @@
 //! Reading shards back. Nothing leaves here whose checksum was not compared.
 
+use crate::aligned::Pooled;
+use crate::drive_file::DriveFile;
 use crate::index::Place;
 use crate::store::Shared;
-use bytes::Bytes;
 use engine_core::format::{BLOCK_BYTES, FormatError, HEADER_BYTES_MAX, ShardHeader};
-use engine_core::ports::{DriveError, DriveFiles, StoredShard};
+use engine_core::ports::{DriveError, DriveFiles, ShardBuffer, ShardBytes, StoredShard};
 use engine_types::CopyToken;
 use std::ops::Range;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+const HEAD: u64 = HEADER_BYTES_MAX as u64;
+
+impl ShardBuffer for Pooled {
+    fn bytes(&self) -> &[u8] {
+        self.as_ref()
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        Self::bytes_mut(self)
+    }
+}
 
 impl Shared {
     /// Reads and verifies `range` of a shard's payload. Blocking.
@@ -15,9 +28,20 @@ impl Shared {
         token: CopyToken,
         range: &Range<u32>,
     ) -> Result<StoredShard, DriveError> {
+        self.read_as(token, range, false)
+    }
+
+    fn read_as(
+        &self,
+        token: CopyToken,
+        range: &Range<u32>,
+        fresh: bool,
+    ) -> Result<StoredShard, DriveError> {
         let place = self.index.get(token)?.ok_or(DriveError::NotFound)?;
-        self.read_at(token, place, range)
-            .map_err(|error| self.explain(token, place, error))
+        self.read_at(token, place, range, fresh).map_err(|error| {
+            self.headers.forget(token);
+            self.explain(token, place, error)
+        })
     }
 
     /// Reads and verifies a whole record. Blocking.
@@ -26,7 +50,8 @@ impl Shared {
         if engine_types::sabotage("scrub-skip-payload") {
             return self.read(token, &(0..0)).map(|shard| shard.header);
         }
-        self.read(token, &(0..u32::MAX)).map(|shard| shard.header)
+        self.read_as(token, &(0..u32::MAX), true)
+            .map(|shard| shard.header)
     }
 
     /// A record that was freed and punched while it was being read is not damaged.
@@ -75,61 +100,113 @@ impl Shared {
         Ok(header)
     }
 
+    /// `fresh`: the header is read anew although it was seen before.
     fn read_at(
         &self,
         token: CopyToken,
         place: Place,
         range: &Range<u32>,
+        fresh: bool,
     ) -> Result<StoredShard, DriveError> {
         let file = self.segments.open(place.segment)?;
-        let whole = usize::try_from(place.length).unwrap_or(usize::MAX);
-        let block = BLOCK_BYTES as u64;
-        // Small payloads follow their header closely and are one block: one read gets both. For
-        // large ones the first block asked for decides whether one read or two.
-        let first = u64::from(range.start) / block;
-        let last = u64::from(range.end).div_ceil(block).max(first);
-        let small = whole <= HEADER_BYTES_MAX + BLOCK_BYTES;
-        let (skip, end) = if small {
-            (0, whole as u64)
+        let whole = u64::from(place.length);
+        // Small payloads follow their header closely and are one block: one read gets both.
+        let small = whole <= HEAD.saturating_add(BLOCK);
+        let known = if fresh || small {
+            None
         } else {
-            let end = last
-                .saturating_mul(block)
-                .saturating_add(HEADER_BYTES_MAX as u64);
-            (first.saturating_mul(block), end.min(whole as u64))
+            self.headers.get(token, place)
         };
-        let begin = skip.saturating_add(HEADER_BYTES_MAX as u64);
-        let body = usize::try_from(end.saturating_sub(begin)).unwrap_or(0);
-        let mut buffer = self.pool.take(HEADER_BYTES_MAX.saturating_add(body));
-        if skip == 0 {
-            file.read_at(buffer.bytes_mut(), place.offset)?;
-        } else {
-            let (head, blocks) = buffer.bytes_mut().split_at_mut(HEADER_BYTES_MAX);
-            file.read_at(head, place.offset)?;
-            file.read_at(blocks, place.offset.saturating_add(begin))?;
+        let span = Span::of(range, whole, (small, known.is_some()));
+        let mut buffer = self.pool.take(span.head.saturating_add(span.body));
+        span.read(&file, place, buffer.bytes_mut())?;
+        let header = match known {
+            Some(header) => header,
+            None => self.check_header(token, place, buffer.as_ref())?,
+        };
+        if span.more && !small {
+            self.headers.keep(place, &header);
         }
-        let header = self.check_header(token, place, buffer.as_ref())?;
-        // `skip` bytes of the payload are not in the buffer.
-        let payload_at = u64::from(header.payload_offset());
-        let end = range.end.min(header.payload_length);
-        let start = range.start.min(end);
-        let bytes = Bytes::from_owner(buffer);
+        let payload = span.payload(&header, range, buffer.as_ref())?;
+        let payload = ShardBytes::new(buffer, payload);
+        Ok(StoredShard { header, payload })
+    }
+}
+
+/// Which bytes of a record are read: its header in front, unless that is known, and the blocks that
+/// hold a range of the payload.
+struct Span {
+    /// Bytes in front that hold the header.
+    head: usize,
+    /// Bytes of blocks behind it.
+    body: usize,
+    /// Bytes of blocks before the first that is read.
+    skip: u64,
+    /// Not all of the payload is read.
+    more: bool,
+}
+
+impl Span {
+    fn of(range: &Range<u32>, whole: u64, (small, known): (bool, bool)) -> Self {
+        let first = u64::from(range.start) / BLOCK;
+        let last = u64::from(range.end).div_ceil(BLOCK).max(first);
+        let (skip, end) = if small {
+            (0, whole)
+        } else {
+            let end = last.saturating_mul(BLOCK).saturating_add(HEAD);
+            (first.saturating_mul(BLOCK), end.min(whole))
+        };
+        let body = end.saturating_sub(skip.saturating_add(HEAD));
+        Self {
+            head: if known { 0 } else { HEADER_BYTES_MAX },
+            body: usize::try_from(body).unwrap_or(0),
+            skip,
+            more: skip > 0 || end < whole,
+        }
+    }
+
+    fn read(&self, file: &DriveFile, place: Place, into: &mut [u8]) -> Result<(), DriveError> {
+        let blocks = place.offset.saturating_add(HEAD).saturating_add(self.skip);
+        if self.head == 0 {
+            file.read_at(into, blocks)
+        } else if self.skip == 0 {
+            file.read_at(into, place.offset)
+        } else {
+            let (head, body) = into.split_at_mut(self.head);
+            file.read_at(head, place.offset)?;
+            file.read_at(body, blocks)
+        }
+    }
+
+    /// Where in what was read `range` is, every block of it compared with its checksum.
+    fn payload(
+        &self,
+        header: &ShardHeader,
+        range: &Range<u32>,
+        bytes: &[u8],
+    ) -> Result<Range<usize>, DriveError> {
+        let missing = self
+            .skip
+            .saturating_add((HEADER_BYTES_MAX.saturating_sub(self.head)) as u64);
         let at = |payload: u64| {
-            let at = payload_at.saturating_add(payload).saturating_sub(skip);
-            usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len())
+            let at = u64::from(header.payload_offset()).saturating_add(payload);
+            usize::try_from(at.saturating_sub(missing))
+                .map_or(bytes.len(), |at| at.min(bytes.len()))
         };
         let length = u64::from(header.payload_length);
-        for number in first..u64::from(end).div_ceil(block) {
-            let from = number.saturating_mul(block);
-            let until = from.saturating_add(block).min(length);
+        let end = u64::from(range.end).min(length);
+        let start = u64::from(range.start).min(end);
+        for number in self.skip / BLOCK..end.div_ceil(BLOCK) {
+            let from = number.saturating_mul(BLOCK);
+            let until = from.saturating_add(BLOCK).min(length);
             let sound = bytes.get(at(from)..at(until)).is_some_and(|bytes| {
                 usize::try_from(number).is_ok_and(|number| header.block_is_sound(number, bytes))
             });
             if !sound {
-                let text = format!("payload block {number} of {token}");
+                let text = format!("payload block {number} of {}", header.token);
                 return Err(DriveError::Corrupt(text));
             }
         }
-        let payload = bytes.slice(at(u64::from(start))..at(u64::from(end)));
-        Ok(StoredShard { header, payload })
+        Ok(at(start)..at(end))
     }
 }

@@ -3,6 +3,7 @@
 use crate::aligned::Pool;
 use crate::append::{Answer, Appender, Op};
 use crate::file::DriveDir;
+use crate::headers::Headers;
 use crate::index::Index;
 use crate::options::{Options, SEGMENT_BYTES_MIN};
 use crate::reclaim;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) space: Mutex<Space>,
     pub(crate) room: Room,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) headers: Headers,
     pub(crate) wake: Wake,
 }
 
@@ -105,6 +107,7 @@ impl SegmentStore {
             space: Mutex::new(recovered.space),
             room,
             pool: Arc::new(Pool::default()),
+            headers: Headers::default(),
             wake: Wake::default(),
         });
         shared.wake_reclaimer();

@@ -5,6 +5,7 @@ use crate::raft::codec::{
 };
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership};
 use engine_types::Stamp;
+use std::sync::Arc;
 
 const VERSION: u8 = 1;
 
@@ -13,8 +14,8 @@ const VERSION: u8 = 1;
 pub struct Applied {
     /// Last applied entry.
     pub last: Option<LogId>,
-    /// Last applied membership.
-    pub membership: StoredMembership,
+    /// Last applied membership. Shared: a batch of entries begins with a copy of all this.
+    pub membership: Arc<StoredMembership>,
     /// Last stamp.
     pub stamp: Stamp,
     /// Digest of every change since the group began, in order: equal on all replicas at one index.
@@ -42,7 +43,7 @@ impl Applied {
         let last = take_option_log_id(&mut rest)?;
         let (stamp, digest) = (Stamp(take_u64(&mut rest)?), take_u64(&mut rest)?);
         let at = take_option_log_id(&mut rest)?;
-        let membership = StoredMembership::new(at, membership_from(rest)?);
+        let membership = Arc::new(StoredMembership::new(at, membership_from(rest)?));
         Ok(Self {
             last,
             membership,
@@ -55,7 +56,7 @@ impl Applied {
     pub fn meta(&self) -> SnapshotMeta {
         SnapshotMeta {
             last_log_id: self.last,
-            last_membership: self.membership.clone(),
+            last_membership: StoredMembership::clone(&self.membership),
         }
     }
 

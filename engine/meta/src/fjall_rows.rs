@@ -5,11 +5,16 @@
 //! the drive rebuilt. What is rested on, and tested in `tests/fjall_promises.rs`: a batch within one
 //! keyspace is atomic after reopen, and what is lost is a suffix. So every batch also writes the
 //! `applied` row, and a keyspace without that row holds nothing.
+//!
+//! The journal is not compressed: what is large in it is sealed, and does not get smaller.
 
 use crate::rows::{Changes, Row, Rows, RowsError};
 use engine_core::ports::{DriveError, DriveFiles};
 use engine_types::GroupId;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable, Snapshot};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
+    OwnedWriteBatch, Readable, Snapshot,
+};
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,7 +104,10 @@ impl Tables {
                 .max_memtable_size(memtable)
                 .manual_journal_persist(true)
                 .with_kv_separation(Some(
-                    KvSeparationOptions::default().separation_threshold(SEPARATE_BYTES_MIN),
+                    KvSeparationOptions::default()
+                        // Of any age: a part of the oldest, its default, is none of few.
+                        .age_cutoff(1.0)
+                        .separation_threshold(SEPARATE_BYTES_MIN),
                 ))
         })?;
         Ok(Table {
@@ -145,6 +153,7 @@ impl Tables {
 fn open(path: PathBuf, options: TableOptions) -> fjall::Result<Database> {
     Database::builder(path)
         .cache_size(options.cache_bytes)
+        .journal_compression(CompressionType::None)
         .manual_journal_persist(true)
         .worker_threads(1)
         .open()
@@ -170,12 +179,13 @@ impl std::fmt::Debug for Table {
 impl Table {
     /// Writes changes and the `applied` row in one batch: after a stop of any kind all of it is
     /// there or none.
-    pub fn write(&self, changes: Changes, applied: &[u8]) -> Result<(), RowsError> {
-        let mut batch = self.database.batch();
-        for (key, value) in changes.0 {
+    pub fn write(&self, changes: &Changes, applied: &[u8]) -> Result<(), RowsError> {
+        let rows = changes.0.len() + 1;
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), rows);
+        for (key, value) in &changes.0 {
             match value {
-                Some(value) => batch.insert(&self.keyspace, key, value),
-                None => batch.remove(&self.keyspace, key),
+                Some(value) => batch.insert(&self.keyspace, key.as_slice(), value.as_slice()),
+                None => batch.remove(&self.keyspace, key.as_slice()),
             }
         }
         batch.insert(&self.keyspace, APPLIED_KEY, applied);
@@ -213,6 +223,24 @@ impl Table {
     /// Bytes on the drive, roughly.
     pub fn bytes(&self) -> u64 {
         self.keyspace.disk_space()
+    }
+
+    /// Has what is in memory written to the tables' files.
+    pub fn seal(&self) -> Result<(), RowsError> {
+        Ok(self.keyspace.rotate_memtable().map(drop)?)
+    }
+
+    /// Whether that goes on.
+    pub fn sealing(&self) -> bool {
+        self.keyspace.sealed_memtable_count() > 0
+    }
+
+    /// Gives back what deleted and replaced rows take in the files. Blocking: all keys are written
+    /// anew, and value files of which a part is dead.
+    pub fn compact(&self) -> Result<(), RowsError> {
+        // The first finds which values are dead, and drops the files that hold no other.
+        self.keyspace.major_compact()?;
+        Ok(self.keyspace.major_compact()?)
     }
 }
 

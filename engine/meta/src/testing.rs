@@ -164,14 +164,6 @@ impl Partition {
             epoch,
         }
     }
-    /// Sets a bucket's versioning.
-    pub(crate) fn versioning(&mut self, id: u64, versioning: Versioning) {
-        let answer = self.apply(Change::SetVersioning {
-            id: BucketId(id),
-            versioning,
-        });
-        assert!(matches!(answer, Answer::Bucket(_)), "{answer:?}");
-    }
     /// A part of `size` bytes; of ≤ 16 inline, else in stripes of 100 on six drives.
     pub(crate) fn part(&mut self, size: u64) -> NewPart {
         let data = self.id();

@@ -2,6 +2,7 @@
 
 use crate::ByteStream;
 use crate::pins::Pin;
+use crate::rejudge::Rejudge;
 use engine_core::meta::{
     AccessKeyRow, AccountRow, BucketDocument, BucketRef, BucketRow, Condition, FoundVersion,
     Refusal, VersionAttributes,
@@ -111,7 +112,7 @@ impl std::fmt::Debug for PutBody {
 /// PUT of an object (also copy and form). `attributes.encryption` says whose key wraps (`Customer`:
 /// `body.customer_key` must be set; salt and HMAC are filled in by the engine, `key_md5` by the caller).
 #[derive(Debug)]
-pub struct PutRequest {
+pub struct PutRequest<'a> {
     /// Bucket as looked up.
     pub bucket: Bucket,
     /// Key.
@@ -124,11 +125,14 @@ pub struct PutRequest {
     pub stored_checksum: Option<ChecksumAlgorithm>,
     /// Bytes.
     pub body: PutBody,
+    /// Where the bucket's configuration moves meanwhile: attributes anew. Their `encryption` does not
+    /// count: the bytes are sealed by then.
+    pub rejudge: Rejudge<'a, VersionAttributes>,
 }
 
 /// `UploadPart`, `UploadPartCopy`.
 #[derive(Debug)]
-pub struct PartRequest {
+pub struct PartRequest<'a> {
     /// Bucket as looked up.
     pub bucket: Bucket,
     /// Key.
@@ -145,6 +149,8 @@ pub struct PartRequest {
     pub declared_checksum: Option<ChecksumAlgorithm>,
     /// Bytes.
     pub body: PutBody,
+    /// Where the bucket's configuration moves meanwhile.
+    pub rejudge: Rejudge<'a, ()>,
 }
 
 /// The checksum of an upload that named none, as AWS has it.
@@ -198,6 +204,16 @@ pub struct Found {
     pub key: ObjectKey,
     /// Keeps dead data readable.
     pub pin: Pin,
+}
+
+/// What of a version the judgement of a change rested on, beside which version it is: where that has
+/// changed by the commit, the change is refused with [`Refusal::Changed`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RestsOn {
+    /// Its list.
+    pub acl: bool,
+    /// Its tags.
+    pub tags: bool,
 }
 
 /// Why a lookup found nothing.

@@ -1,13 +1,13 @@
 //! Changes of what describes a version: tags, ACL, or all of it.
 
 use crate::EngineError;
-use crate::api::{Bucket, Found};
+use crate::api::{Bucket, Found, RestsOn};
 use crate::engine::Engine;
 use crate::keys::context;
 use engine_core::meta::{
-    Answer, Change, Condition, Encryption, Refusal, VersionAttributes, VersionRow,
+    Answer, Change, Condition, Encryption, Judged, Refusal, VersionAttributes, VersionRow,
 };
-use engine_types::{Checksum, ObjectKey, VersionId};
+use engine_types::Checksum;
 use serde_bytes::ByteBuf;
 
 impl Engine {
@@ -50,41 +50,39 @@ impl Engine {
         }
     }
 
-    /// Replaces all tags of a version.
+    /// Replaces all tags of the version found, if it is still what was judged.
     pub async fn set_tags(
         &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        version: Option<VersionId>,
+        found: &Found,
+        rests_on: RestsOn,
         tags: Vec<(String, String)>,
     ) -> Result<VersionRow, EngineError> {
         let change = Change::SetTags {
-            bucket: bucket.reference,
-            key: key.clone(),
-            version,
+            bucket: found.bucket.reference,
+            key: found.key.clone(),
+            judged: Box::new(judged(found, rests_on)),
             tags: tags.clone(),
         };
-        let mut row = self.change_version(bucket, change).await?;
+        let mut row = self.change_version(&found.bucket, change).await?;
         row.attributes.tags = tags;
         Ok(row)
     }
 
-    /// Replaces the ACL of a version.
+    /// Replaces the ACL of the version found, if it is still what was judged.
     pub async fn set_acl(
         &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        version: Option<VersionId>,
+        found: &Found,
+        rests_on: RestsOn,
         acl: Vec<u8>,
     ) -> Result<VersionRow, EngineError> {
         let acl = ByteBuf::from(acl);
         let change = Change::SetAcl {
-            bucket: bucket.reference,
-            key: key.clone(),
-            version,
+            bucket: found.bucket.reference,
+            key: found.key.clone(),
+            judged: Box::new(judged(found, rests_on)),
             acl: acl.clone(),
         };
-        let mut row = self.change_version(bucket, change).await?;
+        let mut row = self.change_version(&found.bucket, change).await?;
         row.attributes.acl = acl;
         Ok(row)
     }
@@ -103,6 +101,17 @@ impl Engine {
             Answer::Version(row) => Ok(*row),
             _ => Err(EngineError::unexpected("a change of a version")),
         }
+    }
+}
+
+/// A version as it was looked at, for the commit to compare.
+fn judged(found: &Found, rests_on: RestsOn) -> Judged {
+    let row = &found.found.row;
+    Judged {
+        version: row.version,
+        order: row.order,
+        acl: rests_on.acl.then(|| row.attributes.acl.clone()),
+        tags: rests_on.tags.then(|| row.attributes.tags.clone()),
     }
 }
 

@@ -61,16 +61,19 @@ impl Intake {
         Ok(())
     }
 
-    /// Fills `plain` bytes into frames of `stripe`, each with room for its tag behind it.
+    /// Fills `plain` bytes into frames of `stripe`, each with room for its tag behind it, and says
+    /// of each how long it is.
     pub(crate) async fn fill_frames(
         &mut self,
         stripe: &mut [u8],
         plain: usize,
+        filled: impl Fn(usize),
     ) -> Result<(), EngineError> {
         let mut left = plain;
         for frame in stripe.chunks_mut(FRAME_SEALED) {
             let count = left.min(FRAME_PLAIN);
             self.fill(&mut frame[..count]).await?;
+            filled(count);
             left -= count;
         }
         Ok(())
@@ -94,57 +97,35 @@ impl Intake {
     }
 }
 
-/// The running digests of a body.
+/// The running checksums that were asked for of a body, and its length; all but its MD5, which is
+/// made side by side with those of other bodies.
 #[derive(Debug)]
-pub(crate) struct Hashers {
-    /// Of stripes it is made elsewhere, side by side with those of other bodies.
-    pub(crate) md5: Md5,
-    asked: Vec<(ChecksumAlgorithm, Hasher)>,
+pub(crate) struct Asked {
+    hashers: Vec<(ChecksumAlgorithm, Hasher)>,
     length: u64,
 }
 
-impl Hashers {
+impl Asked {
     pub(crate) fn new(algorithms: &[ChecksumAlgorithm]) -> Self {
-        let asked = algorithms
-            .iter()
-            .map(|a| (*a, Hasher::checksum(*a)))
-            .collect();
+        let hashers = algorithms.iter().map(|a| (*a, Hasher::checksum(*a)));
         Self {
-            md5: Md5::default(),
-            asked,
+            hashers: hashers.collect(),
             length: 0,
         }
     }
     /// Takes the next bytes of the plaintext.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
-        self.update_asked(bytes);
-    }
-    fn update_asked(&mut self, bytes: &[u8]) {
-        for (_, hasher) in &mut self.asked {
+        for (_, hasher) in &mut self.hashers {
             hasher.update(bytes);
         }
         self.length += bytes.len() as u64;
     }
-    /// Takes `plain` bytes that stand in frames, for all but MD5.
-    pub(crate) fn update_asked_frames(&mut self, stripe: &[u8], plain: usize) {
-        let mut left = plain;
-        for frame in stripe.chunks(FRAME_SEALED) {
-            let count = left.min(FRAME_PLAIN);
-            self.update_asked(&frame[..count]);
-            left -= count;
-        }
-    }
-    /// The values.
-    pub(crate) fn finish(self) -> BodyDigests {
-        let checksums = self
-            .asked
-            .into_iter()
-            .map(|(a, hasher)| (a, hasher.finish()))
-            .collect();
+    /// The values, with the MD5 of the same bytes.
+    pub(crate) fn finish(self, md5: Md5) -> BodyDigests {
+        let values = self.hashers.into_iter();
         BodyDigests {
-            md5: self.md5.finish(),
-            checksums,
+            md5: md5.finish(),
+            checksums: values.map(|(a, hasher)| (a, hasher.finish())).collect(),
             length: self.length,
         }
     }

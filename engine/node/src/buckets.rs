@@ -2,7 +2,9 @@
 //!
 //! `CreateBucket` claims the name at control, makes the bucket at its home, marks the name live.
 //! `DeleteBucket` runs backwards. A crash between the steps leaves a name creating or deleting, which
-//! [`Inner::settle_bucket`] rolls forward. The cache is safe to be old: partitions refuse an epoch
+//! [`Inner::settle_bucket`] rolls forward. What the home has done decides: a bucket that its home never
+//! made is released (its documents died with whoever sent them: made without, it would be open), and a
+//! name stays with no bucket that its home has deleted, whatever state others left the name in. The cache is safe to be old: partitions refuse an epoch
 //! that is not the present one.
 
 use crate::EngineError;
@@ -55,6 +57,9 @@ impl Inner {
         let found = match self.name_row(name).await? {
             Some(row) if row.state != BucketState::Creating => {
                 let home = self.home_row(&row).await?;
+                if row.state == BucketState::Live && home.as_ref().is_none_or(|home| home.closed) {
+                    self.deleted_behind(name, &row).await?;
+                }
                 home.filter(|home| !home.closed)
                     .map(|home| bucket_of(row.home, home))
             }
@@ -67,6 +72,21 @@ impl Inner {
         } else {
             self.buckets.remove(name);
             Err(Refusal::NoSuchBucket.into())
+        }
+    }
+
+    /// A live name whose home deletes the bucket, or has: of two deletions one found it not empty and
+    /// made the name live again, the other went on and did not come to its end.
+    async fn deleted_behind(&self, name: &str, row: &BucketNameRow) -> Result<(), EngineError> {
+        let Ok(name) = BucketName::parse(name) else {
+            return Ok(());
+        };
+        let (id, deleting) = (row.id, true);
+        let again = ControlChange::BucketDeleting { name, id, deleting };
+        match self.propose_control(again).await {
+            // In another state, or another life, by now: somebody else saw to it.
+            Ok(_) | Err(EngineError::Refused(Refusal::NoSuchBucket | Refusal::BucketBusy)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -91,15 +111,37 @@ impl Inner {
         let Answer::Bucket(made) = self.propose(row.home, create).await.answer()? else {
             return Err(EngineError::unexpected("CreateBucket"));
         };
-        let live = ControlChange::BucketLive {
-            name: name.clone(),
-            id: row.id,
-        };
-        self.propose_control(live).await?;
+        match self.bucket_live(name, row).await {
+            // So slow that the name was released meanwhile: nothing may stay at home under its id.
+            Err(EngineError::Refused(Refusal::NoSuchBucket)) => {
+                let undo = Change::DeleteBucket { id: row.id };
+                self.propose(row.home, undo).await.answer()?;
+                return Err(Refusal::BucketBusy.into());
+            }
+            other => other?,
+        }
         let bucket = bucket_of(row.home, *made);
         self.buckets
             .put(name.as_str().into(), bucket.clone(), self.clock.monotonic());
         Ok(bucket)
+    }
+
+    async fn bucket_live(&self, name: &BucketName, row: &BucketNameRow) -> Result<(), EngineError> {
+        let live = ControlChange::BucketLive {
+            name: name.clone(),
+            id: row.id,
+        };
+        self.propose_control(live).await.map(drop)
+    }
+
+    /// Frees a name that has no bucket at home.
+    async fn release(&self, name: &BucketName, row: &BucketNameRow) -> Result<(), EngineError> {
+        self.buckets.remove(name.as_str());
+        let release = ControlChange::ReleaseBucket {
+            name: name.clone(),
+            id: row.id,
+        };
+        self.propose_control(release).await.map(drop)
     }
 
     /// The steps of `DeleteBucket` behind the first; a bucket that is not empty is live again.
@@ -129,16 +171,10 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
-        self.buckets.remove(name.as_str());
-        let release = ControlChange::ReleaseBucket {
-            name: name.clone(),
-            id: row.id,
-        };
-        self.propose_control(release).await?;
-        Ok(())
+        self.release(name, row).await
     }
 
-    /// Rolls a creation or deletion forward that somebody did not finish.
+    /// Ends a creation or deletion that somebody did not finish.
     pub(crate) async fn settle_bucket(
         &self,
         name: &BucketName,
@@ -146,10 +182,10 @@ impl Inner {
     ) -> Result<(), EngineError> {
         match row.state {
             BucketState::Live => Ok(()),
-            BucketState::Creating => self
-                .finish_creation(name, row, BTreeMap::new())
-                .await
-                .map(drop),
+            BucketState::Creating => match self.home_row(row).await? {
+                Some(_) => self.bucket_live(name, row).await,
+                None => self.release(name, row).await,
+            },
             BucketState::Deleting => match self.finish_deletion(name, row).await {
                 Err(EngineError::Refused(Refusal::BucketNotEmpty)) => Ok(()),
                 other => other,
@@ -247,16 +283,19 @@ impl Engine {
         }
     }
 
-    /// Sets the versioning state.
+    /// Sets the versioning state. `Refused(StaleBucket)` where the configuration moved since `bucket`
+    /// was looked up.
     pub async fn set_versioning(&self, bucket: &Bucket, to: Versioning) -> Result<(), EngineError> {
         let change = Change::SetVersioning {
             id: bucket.row.id,
+            epoch: bucket.reference.epoch,
             versioning: to,
         };
         self.inner.change_bucket(bucket, change).await
     }
 
-    /// Sets or removes one configuration document.
+    /// Sets or removes one configuration document. `Refused(StaleBucket)` where the configuration moved
+    /// since `bucket` was looked up.
     pub async fn set_document(
         &self,
         bucket: &Bucket,
@@ -266,6 +305,7 @@ impl Engine {
         let content = content.map(ByteBuf::from);
         let change = Change::SetDocument {
             id: bucket.row.id,
+            epoch: bucket.reference.epoch,
             kind,
             content,
         };

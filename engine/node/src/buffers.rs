@@ -1,42 +1,34 @@
-//! Stripe buffers: 4 KiB-aligned, pooled, and granted from one byte budget.
-//!
-//! The budget is granted whole stripe by whole stripe, first come first served: in smaller steps,
-//! many uploads would each hold half a stripe and none could finish. Whoever waits does not read
-//! its socket. A granted stripe never needs another grant to be finished, so the budget cannot lock.
-//! Buffers are pooled because touching fresh memory costs more than sealing it.
+//! Stripe buffers: 4 KiB-aligned, pooled, each paid for by a grant of the [`crate::budget`]. Pooled
+//! because touching fresh memory costs more than sealing it.
 
 use crate::EngineError;
+use crate::budget::{Budget, Filling, Permit, Turn};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Buffers begin at multiples of this, so that drives take them without a copy.
 pub(crate) const BUFFER_ALIGN: usize = 4096;
-/// What the budget is counted in.
-const UNIT_BYTES: usize = 4096;
 /// Least budget: one stripe with its parity, whatever the geometry.
 pub(crate) const BUFFER_BUDGET_BYTES_MIN: usize = 32 << 20;
 /// Budget unless set: enough for two uploads a core to be read, hashed, sealed and written at once.
 pub(crate) const BUFFER_BUDGET_BYTES: usize = 256 << 20;
-/// Longest wait for a grant; then `SlowDown`.
-pub(crate) const GRANT_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for a new upload's first grant; then `SlowDown`.
+pub(crate) const GRANT_WAIT: Duration = Duration::from_secs(20);
 
 /// One byte budget and the buffers it pays for.
 pub(crate) struct Buffers {
-    budget: Arc<Semaphore>,
-    units: u32,
-    wait: Duration,
+    budget: Budget,
     pool: Arc<Pool>,
 }
 
 impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffers")
-            .field("units", &self.units)
+            .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
 }
@@ -52,22 +44,19 @@ struct Free {
     /// Allocations by their length.
     by_length: HashMap<usize, Vec<Vec<u8>>>,
     bytes: usize,
+    /// Bytes of those that are not here but in use.
+    out: usize,
 }
 
 /// Leave to hold a number of bytes; given back when the last buffer that holds it goes.
 #[derive(Clone, Debug)]
-pub(crate) struct Grant {
-    _permit: Arc<OwnedSemaphorePermit>,
-}
+pub(crate) struct Grant(Arc<Permit>);
 
 impl Buffers {
     pub(crate) fn new(budget_bytes: usize, wait: Duration) -> Self {
         let budget_bytes = budget_bytes.max(BUFFER_BUDGET_BYTES_MIN);
-        let units = u32::try_from(budget_bytes / UNIT_BYTES).unwrap_or(u32::MAX);
         Self {
-            budget: Arc::new(Semaphore::new(units as usize)),
-            units,
-            wait,
+            budget: Budget::new(budget_bytes, wait),
             pool: Arc::new(Pool {
                 bytes_max: budget_bytes,
                 ..Pool::default()
@@ -75,19 +64,15 @@ impl Buffers {
         }
     }
 
-    /// Waits, in order, until `bytes` may be held. `SlowDown` after the longest wait.
-    pub(crate) async fn grant(&self, bytes: usize) -> Result<Grant, EngineError> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES))
-            .unwrap_or(u32::MAX)
-            .min(self.units);
-        let permit = Arc::clone(&self.budget).acquire_many_owned(units);
-        match tokio::time::timeout(self.wait, permit).await {
-            Ok(Ok(permit)) => Ok(Grant {
-                _permit: Arc::new(permit),
-            }),
-            Ok(Err(_closed)) => Err(EngineError::Unavailable("shutting down".into())),
-            Err(_elapsed) => Err(EngineError::SlowDown),
-        }
+    /// Waits for its turn until `bytes` may be held. `SlowDown` after the longest wait.
+    pub(crate) async fn grant(&self, bytes: usize, turn: Turn) -> Result<Grant, EngineError> {
+        let permit = self.budget.grant(bytes, turn).await?;
+        Ok(Grant(Arc::new(permit)))
+    }
+
+    /// Says that what `grant` is for is being filled from a client's bytes, until dropped.
+    pub(crate) fn filling(&self, grant: &Grant) -> Filling {
+        self.budget.filling(&grant.0)
     }
 
     /// A buffer of `length` bytes under `grant`; its content is whatever it was.
@@ -98,7 +83,7 @@ impl Buffers {
     /// Bytes not granted now.
     #[cfg(test)]
     pub(crate) fn available(&self) -> usize {
-        self.budget.available_permits() * UNIT_BYTES
+        self.budget.available()
     }
 }
 
@@ -110,17 +95,39 @@ fn allocation(length: usize) -> usize {
 }
 
 impl Pool {
-    fn take(&self, length: usize) -> Option<Vec<u8>> {
+    /// What is kept and what is in use stay within the budget together: where a length is missing,
+    /// others make room for it.
+    fn take(&self, length: usize) -> Vec<u8> {
         let mut free = self.free.lock();
-        let found = free.by_length.get_mut(&length)?.pop()?;
-        free.bytes -= found.len();
-        Some(found)
+        free.out += length;
+        if let Some(found) = free.by_length.get_mut(&length).and_then(Vec::pop) {
+            free.bytes -= length;
+            return found;
+        }
+        free.shrink(self.bytes_max);
+        drop(free);
+        vec![0; length]
     }
     fn put(&self, bytes: Vec<u8>) {
         let mut free = self.free.lock();
-        if free.bytes + bytes.len() <= self.bytes_max {
+        free.out -= bytes.len();
+        if free.bytes + free.out + bytes.len() <= self.bytes_max {
             free.bytes += bytes.len();
             free.by_length.entry(bytes.len()).or_default().push(bytes);
+        }
+    }
+}
+
+impl Free {
+    /// Lets go of the longest until what is left, with what is in use, fits.
+    fn shrink(&mut self, bytes_max: usize) {
+        while self.bytes + self.out > bytes_max {
+            let kept = self.by_length.values_mut().filter(|kept| !kept.is_empty());
+            let longest = kept.max_by_key(|kept| kept[0].len());
+            let Some(gone) = longest.and_then(Vec::pop) else {
+                return;
+            };
+            self.bytes -= gone.len();
         }
     }
 }
@@ -145,7 +152,7 @@ impl fmt::Debug for Buffer {
 impl Buffer {
     fn of(length: usize, pool: Arc<Pool>, grant: Option<Grant>) -> Self {
         let whole = allocation(length);
-        let bytes = pool.take(whole).unwrap_or_else(|| vec![0; whole]);
+        let bytes = pool.take(whole);
         let start = bytes.as_ptr().align_offset(BUFFER_ALIGN).min(BUFFER_ALIGN);
         Self {
             bytes,
@@ -188,26 +195,44 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_budget_is_granted_in_order_and_given_back() {
-        let buffers = Buffers::new(BUFFER_BUDGET_BYTES_MIN, Duration::from_millis(20));
-        let all = buffers.grant(BUFFER_BUDGET_BYTES_MIN).await.unwrap();
-        assert_eq!(buffers.available(), 0);
-        let late = buffers.grant(UNIT_BYTES).await;
-        assert!(matches!(late, Err(EngineError::SlowDown)), "{late:?}");
-        let one = buffers.buffer(1000, all.clone());
+    async fn siblings_hold_the_grant() {
+        let buffers = Buffers::new(BUFFER_BUDGET_BYTES_MIN, GRANT_WAIT);
+        let grant = buffers.grant(9 << 20, Turn::New).await.unwrap();
+        assert_eq!(buffers.available(), BUFFER_BUDGET_BYTES_MIN - (9 << 20));
+        let one = buffers.buffer(1000, grant);
         let two = one.sibling(9 << 20);
-        drop((all, one));
-        assert_eq!(buffers.available(), 0, "the sibling still holds it");
+        drop(one);
+        assert_eq!(buffers.available(), BUFFER_BUDGET_BYTES_MIN - (9 << 20));
         drop(two);
         assert_eq!(buffers.available(), BUFFER_BUDGET_BYTES_MIN);
-        // More than all there is waits for all there is.
-        drop(buffers.grant(usize::MAX / 2).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_pool_keeps_no_more_than_the_budget_beside_what_is_in_use() {
+        let buffers = Buffers::new(0, GRANT_WAIT);
+        let grant = buffers.grant(1 << 20, Turn::New).await.unwrap();
+        let make = |length: usize| buffers.buffer(length, grant.clone());
+        let held = || {
+            let free = buffers.pool.free.lock();
+            (free.bytes, free.out)
+        };
+        let most = BUFFER_BUDGET_BYTES_MIN;
+        let half = most / 2 - BUFFER_ALIGN;
+        drop((make(half), make(half)));
+        assert_eq!(held(), (most, 0), "at the budget");
+        // Of another length: one of the two makes room for it.
+        let other = make((1 << 20) - BUFFER_ALIGN);
+        assert_eq!(held(), (most / 2, 1 << 20));
+        // One past it: what comes back is not kept.
+        drop((make(half), make(half), other));
+        let (free, out) = held();
+        assert!(free <= most && out == 0, "{free}");
     }
 
     #[tokio::test]
     async fn buffers_are_aligned_and_come_back() {
         let buffers = Buffers::new(0, GRANT_WAIT);
-        let grant = buffers.grant(1 << 20).await.unwrap();
+        let grant = buffers.grant(1 << 20, Turn::New).await.unwrap();
         let mut one = buffers.buffer(100_000, grant.clone());
         one[99_999] = 7;
         assert_eq!(

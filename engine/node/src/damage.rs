@@ -5,9 +5,9 @@
 //! the place of the least urgent one; what has no place is counted, and the scrub finds it again.
 
 use crate::metrics::DAMAGE_DROPPED;
-use engine_types::{BucketId, DataId, DriveId, ObjectKey, PartitionId};
+use engine_types::{BucketId, CopyToken, DataId, DriveId, ObjectKey, PartitionId};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -32,6 +32,11 @@ pub struct Damage {
     pub index: u8,
     /// Drive it should be on.
     pub drive: DriveId,
+    /// The copy: a report speaks of no later one.
+    pub token: CopyToken,
+    /// A reader has seen that its bytes are not authentic and that what the others make of it is:
+    /// its own checksums say nothing, for they were made of the wrong bytes.
+    pub lies: bool,
     /// Further shards of the stripe that may be lost with nothing lost; 0 is most urgent.
     pub bears: u8,
     /// What was answered instead.
@@ -40,31 +45,42 @@ pub struct Damage {
 
 impl Damage {
     fn shard(&self) -> Shard {
-        (self.data, self.stripe, self.index, self.drive)
+        (self.data, self.stripe, self.index, self.drive, self.token)
     }
 }
 
-type Shard = (DataId, u32, u8, DriveId);
+type Shard = (DataId, u32, u8, DriveId, CopyToken);
 /// Losses borne, then order of arrival.
 type Urgency = (u8, u64);
 
 #[derive(Debug, Default)]
 struct Waiting {
     by_urgency: BTreeMap<Urgency, Damage>,
-    shards: BTreeSet<Shard>,
+    shards: BTreeMap<Shard, Urgency>,
     arrived: u64,
 }
 
 impl Waiting {
     fn put(&mut self, damage: Damage) {
         self.arrived += 1;
-        self.shards.insert(damage.shard());
-        self.by_urgency.insert((damage.bears, self.arrived), damage);
+        let urgency = (damage.bears, self.arrived);
+        self.shards.insert(damage.shard(), urgency);
+        self.by_urgency.insert(urgency, damage);
     }
     fn take(&mut self, urgency: Urgency) -> Option<Damage> {
         let damage = self.by_urgency.remove(&urgency)?;
         self.shards.remove(&damage.shard());
         Some(damage)
+    }
+    /// Whether the shard's report waits already; what a new one knows more is kept with it.
+    fn knows(&mut self, damage: &Damage) -> bool {
+        let Some(urgency) = self.shards.get(&damage.shard()) else {
+            return false;
+        };
+        if let Some(waiting) = self.by_urgency.get_mut(urgency) {
+            waiting.lies |= damage.lies;
+        }
+        true
     }
 }
 
@@ -110,7 +126,7 @@ impl DamageQueue {
     /// Queues a report. True: it waits now, or waited already.
     pub(crate) fn report(&self, damage: Damage) -> bool {
         let mut waiting = self.shared.waiting.lock();
-        if waiting.shards.contains(&damage.shard()) {
+        if waiting.knows(&damage) {
             return true;
         }
         tracing::warn!(?damage, "shard damaged or missing");
@@ -147,6 +163,8 @@ mod tests {
             stripe,
             index: 0,
             drive: DriveId(1),
+            token: CopyToken([2; 16]),
+            lies: false,
             bears,
             reason: String::new(),
         }
@@ -160,8 +178,14 @@ mod tests {
         }
         let mut reports = queue.take().expect("once");
         assert!(queue.take().is_none());
-        let order: Vec<u32> = std::iter::from_fn(|| reports.pop().map(|d| d.stripe)).collect();
-        assert_eq!(order, [2, 1, 3]);
+        let liar = Damage {
+            lies: true,
+            ..damage(3, 1)
+        };
+        assert!(queue.report(liar), "that one waits: it is known to lie now");
+        let order: Vec<(u32, bool)> =
+            std::iter::from_fn(|| reports.pop().map(|d| (d.stripe, d.lies))).collect();
+        assert_eq!(order, [(2, false), (1, false), (3, true)]);
         assert!(queue.report(damage(1, 1)), "it may come again");
         assert!(reports.pop().is_some());
     }

@@ -3,6 +3,10 @@
 //! A drive goes out of service when it errs or is silent for [`SILENCE`]; it is full or read-only
 //! when it says so. Full and read-only drives are left out of writes but are not out of service:
 //! nothing on them is in doubt. What is out is looked at again by the drive worker.
+//!
+//! At most as many drives as stripes bear are out for silence at a time. If more fall silent, the
+//! trouble is ours (a stopped process, a starved machine, a stuck queue), and to take the rest out
+//! would make an outage of a pause. An error or a mark that is gone takes any drive out.
 
 use crate::EngineError;
 use crate::metrics;
@@ -22,6 +26,8 @@ use std::time::Duration;
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// One operation that takes so many silences on a drive that answers others has failed.
 const OPERATION_SILENCES_MAX: u32 = 12;
+/// … and so many on a drive that is not taken out, because too many are silent.
+const SPARED_SILENCES_MAX: u32 = 3;
 /// A full drive takes writes again when this much is free, or 2 % of it where that is less.
 const FULL_CLEARS_BYTES: u64 = 1 << 30;
 
@@ -78,6 +84,8 @@ pub struct Drives {
     table: RwLock<Table>,
     clock: Arc<dyn Clock>,
     silence: Duration,
+    /// Drives that were taken out because they were silent.
+    silent: Mutex<BTreeSet<DriveId>>,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +137,7 @@ impl Drives {
             table: RwLock::default(),
             clock,
             silence,
+            silent: Mutex::default(),
         }
     }
 
@@ -278,7 +287,9 @@ impl Drives {
         let mut work = pin!(work);
         let started = self.now_ms();
         let silence = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
-        for _ in 0..OPERATION_SILENCES_MAX {
+        let error = DriveError::Failed(format!("silent for {silence} ms"));
+        let mut spared = 0;
+        for turn in 1..=OPERATION_SILENCES_MAX {
             if let Ok(done) = tokio::time::timeout(self.silence, &mut work).await {
                 drive.answered.store(self.now_ms(), Ordering::Relaxed);
                 if let Err(error) = &done {
@@ -288,14 +299,33 @@ impl Drives {
                 return done;
             }
             let last = drive.answered.load(Ordering::Relaxed).max(started);
-            if self.now_ms().saturating_sub(last) >= silence {
+            if self.now_ms().saturating_sub(last) < silence && turn < OPERATION_SILENCES_MAX {
+                continue;
+            }
+            if self.take_silent(drive, op, &error) {
+                break;
+            }
+            spared += 1;
+            if spared >= SPARED_SILENCES_MAX {
                 break;
             }
         }
-        let error = DriveError::Failed(format!("silent for {silence} ms"));
         metrics::shard_error(op, &error);
-        note(drive, op, &error);
         Err(error)
+    }
+
+    /// Takes a silent drive out of service, unless as many as stripes bear are out for silence.
+    fn take_silent(&self, drive: &Drive, op: &'static str, error: &DriveError) -> bool {
+        let borne = Geometry::for_drives(self.layout().counted()).map_or(0, |g| usize::from(g.m));
+        let mut silent = self.silent.lock();
+        silent.retain(|id| self.get(*id).is_some_and(|drive| !drive.readable()));
+        if !silent.contains(&drive.row.id) && silent.len() >= borne {
+            tracing::warn!(drive = %drive.row.id, op, silent = silent.len() + 1, "too many drives are silent at once: it is not taken out of service");
+            return false;
+        }
+        silent.insert(drive.row.id);
+        note(drive, op, error);
+        true
     }
 
     /// Looks at every drive: failures seen by others, drives that answer again, room again.

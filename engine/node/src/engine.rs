@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::damage::{DamageQueue, Reports};
 use crate::drives::{Drives, SILENCE};
+use crate::idle_read::{IdleReads, READ_IDLE};
 use crate::keyring::Keyring;
 use crate::lifecycle::Lifecycle;
 use crate::pins::Pins;
@@ -34,6 +35,9 @@ pub struct EngineOptions {
     pub buffer_bytes: usize,
     /// Longest wait for a buffer before `SlowDown`.
     pub grant_wait: Duration,
+    /// A reader whose client takes nothing for so long lets go of what it has read, and reads it
+    /// again later.
+    pub read_idle: Duration,
     /// A drive that answers nothing for so long is out of service. Shorter than the slowest flush
     /// of a healthy drive, it takes healthy drives out.
     pub silence: Duration,
@@ -86,6 +90,7 @@ impl Default for EngineOptions {
         Self {
             buffer_bytes: BUFFER_BUDGET_BYTES,
             grant_wait: GRANT_WAIT,
+            read_idle: READ_IDLE,
             silence: SILENCE,
             hedge_after: HEDGE_AFTER,
             proposal_patience: PROPOSAL_PATIENCE,
@@ -160,6 +165,7 @@ pub(crate) struct Inner {
     pub(crate) compute: Compute,
     pub(crate) hash_lanes: HashLanes,
     pub(crate) read_share: ReadShare,
+    pub(crate) idle_reads: IdleReads,
     pub(crate) births: Arc<Births>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) damage: DamageQueue,
@@ -214,6 +220,7 @@ impl Engine {
             compute: Compute::new(),
             hash_lanes: HashLanes::start(),
             read_share: ReadShare::new(),
+            idle_reads: IdleReads::default(),
             births: Arc::default(),
             pins: Arc::default(),
             damage: DamageQueue::default(),
@@ -271,6 +278,10 @@ impl Engine {
     /// Ends background work and waits for it and for frees under way. Calls under way go on; the
     /// caller has drained them before. False: something did not end within `patience`.
     pub async fn shutdown(&self, patience: Duration) -> bool {
-        self.inner.life.shut_down(patience).await
+        let ended = self.inner.life.shut_down(patience).await;
+        if ended {
+            tasks::scrub::end_in_order(&self.inner).await;
+        }
+        ended
     }
 }

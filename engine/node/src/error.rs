@@ -63,6 +63,9 @@ pub enum EngineError {
     /// Too few drives, no majority: 503 with the reason; try again later.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The body came so slowly that others were given its room in memory. Try again.
+    #[error("the body came too slowly")]
+    TooSlow,
     /// Too much at once: slow down.
     #[error("overloaded")]
     SlowDown,
@@ -80,7 +83,7 @@ pub enum EngineError {
 impl From<MetaError> for EngineError {
     fn from(error: MetaError) -> Self {
         match error {
-            MetaError::Unavailable(why) => Self::Unavailable(why),
+            MetaError::Unavailable(why) | MetaError::NoMajority(why) => Self::Unavailable(why),
             MetaError::Overloaded => Self::SlowDown,
             MetaError::Closed => Self::Unavailable("shutting down".into()),
             MetaError::Damaged(what) => Self::Internal(what),

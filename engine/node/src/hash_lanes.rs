@@ -111,6 +111,7 @@ fn work(mut jobs: mpsc::Receiver<Job>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Turn;
     use crate::buffers::{BUFFER_BUDGET_BYTES_MIN, Buffers};
     use std::time::Duration;
 
@@ -122,7 +123,7 @@ mod tests {
             let (lanes, buffers) = (&lanes, &buffers);
             async move {
                 let plain = FRAME_PLAIN + i * 1000;
-                let grant = buffers.grant(3 * FRAME_SEALED).await.unwrap();
+                let grant = buffers.grant(3 * FRAME_SEALED, Turn::New).await.unwrap();
                 let mut stripe = buffers.buffer(3 * FRAME_SEALED, grant);
                 stripe.fill(u8::try_from(i).unwrap());
                 let (md5, _stripe) = lanes.hash(Md5::default(), stripe, plain).await.unwrap();

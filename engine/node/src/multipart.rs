@@ -7,7 +7,7 @@ use crate::metrics;
 use crate::put::checksum_value;
 use crate::store_part::{StoredPart, Target};
 use engine_core::meta::{
-    Answer, Change, CreateUpload, PutPart, Query, Reply, UploadPartRow, UploadRow,
+    Answer, Change, CreateUpload, PutPart, Query, Refusal, Reply, UploadPartRow, UploadRow,
     VersionAttributes,
 };
 use engine_types::{AccountId, BirthId, ChecksumAlgorithm, ChecksumType, ObjectKey, UploadId};
@@ -78,15 +78,26 @@ impl Engine {
     }
 
     /// Stores a part; encryption follows the upload.
-    pub async fn put_part(&self, mut request: PartRequest) -> Result<UploadPartRow, EngineError> {
+    pub async fn put_part(
+        &self,
+        mut request: PartRequest<'_>,
+    ) -> Result<UploadPartRow, EngineError> {
         let inner = &self.inner;
         let started = inner.clock.monotonic();
         if !(1..=PARTS_MAX).contains(&request.number) {
             return Err(EngineError::InvalidPart(request.number));
         }
-        let upload = self
+        let upload = match self
             .upload(&request.bucket, &request.key, request.upload)
-            .await?;
+            .await
+        {
+            Err(EngineError::Refused(Refusal::StaleBucket)) => {
+                (request.bucket, ()) = inner.rejudged(&request.bucket, &request.rejudge).await?;
+                self.upload(&request.bucket, &request.key, request.upload)
+                    .await?
+            }
+            other => other?,
+        };
         let encryption = &upload.attributes.encryption;
         let customer_key = request.body.customer_key.take();
         if !Self::customer_key_fits(encryption, customer_key.as_ref()) {
@@ -117,13 +128,16 @@ impl Engine {
             declared: request.declared_checksum.map(value_of).transpose()?,
             charged_to: request.charged_to,
         };
-        let make = |bucket| {
+        let make = |bucket, _again: Option<()>| {
             Change::PutPart(Box::new(PutPart {
                 bucket,
                 ..put.clone()
             }))
         };
-        match inner.commit(&request.bucket, &stored, make).await? {
+        match inner
+            .commit(&request.bucket, &stored, &request.rejudge, make)
+            .await?
+        {
             Answer::Part(row) => {
                 metrics::stored(row.size, inner.clock.monotonic().saturating_sub(started));
                 Ok(row)

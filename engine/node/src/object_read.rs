@@ -1,40 +1,28 @@
-//! The stream of a range of a version: pieces of at most [`PIECE_FRAMES`] frames, each verified and
-//! opened before its first byte is handed out; [`crate::read_ahead`] says how many are in memory.
+//! The stream of a range of a version: [`crate::pieces`], each verified and opened before its first
+//! byte is handed out; [`crate::read_ahead`] says how many are in memory.
 
 use crate::api::{CustomerKey, Found};
 use crate::body_map::{Located, OpenPart, Source};
 use crate::engine::Inner;
+use crate::idle_read::{Again, copies, idling};
 use crate::metrics::{BYTES_OUT, GETS};
+use crate::pieces::{PLACE_FRAMES, Piece, pieces};
 use crate::pins::Pin;
-use crate::read_ahead::{PLACE_BYTES, Place, held};
+use crate::read_ahead::{Places, held};
+use crate::sealed::Sealed;
 use crate::stripe_read::Failures;
 use crate::{BodyError, ByteStream, EngineError};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use engine_core::meta::{Body, BodyStart, MANIFEST_CHUNK_ENTRIES, ManifestEntry};
-use engine_core::seal::{Opener, SealError};
-use engine_core::stripes::{
-    FRAME_PLAIN, FRAME_SEALED, PartShape, STRIPE_FRAMES, StripeSlice, shard_pieces,
-};
+use engine_core::ports::ShardBytes;
+use engine_core::seal::SealError;
+use engine_core::stripes::{FRAME_PLAIN, PartShape, shard_pieces};
 use engine_types::UploadId;
 use futures::stream::{self, StreamExt};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
-
-/// Frames of one piece, and what pieces begin at multiples of: 256 KiB of ciphertext, which lies in
-/// one data shard where the stripe is full.
-pub(crate) const PIECE_FRAMES: u64 = (PLACE_BYTES / FRAME_SEALED) as u64;
-
-/// Whole frames of one stripe, and what of their plaintext is wanted.
-#[derive(Clone, Debug)]
-struct Piece {
-    stripe: u32,
-    frames: Range<u64>,
-    sealed: Range<u32>,
-    skip: usize,
-    take: usize,
-}
 
 /// What is read next.
 struct Cursor {
@@ -71,30 +59,64 @@ pub(crate) async fn read(
         customer_key,
         context: crate::keys::context(&found.row.attributes.encryption),
     });
-    let mut cursor = Cursor {
-        source: Arc::clone(&source),
-        range: range.clone(),
-        entries: VecDeque::new(),
-        next_chunk: None,
-        part: None,
-        pieces: VecDeque::new(),
-    };
-    match (found.body, &found.row.body) {
-        (Some(BodyStart::Part(part)), _) => {
-            let part = Arc::new(source.open(part)?);
-            cursor.pieces = pieces(part.shape, range);
-            cursor.part = Some(part);
-        }
+    let (body, first) = match (found.body, &found.row.body) {
+        (Some(BodyStart::Part(part)), _) => (BodyAt::Part(Arc::new(source.open(part)?)), None),
         (Some(BodyStart::Manifest(first)), Body::Manifest(upload)) => {
-            cursor.seek(*upload, found.row.etag.parts, first).await?;
+            (BodyAt::Parts(*upload, found.row.etag.parts), Some(first))
         }
         _ => {
             return Err(EngineError::Internal(
                 "version was found without its body".into(),
             ));
         }
+    };
+    let length = range.end.saturating_sub(range.start);
+    let cursor = body.cursor(&source, range.clone(), first).await?;
+    let stream = start(cursor, pin.clone()).await?;
+    if length <= FRAME_PLAIN as u64 {
+        return Ok(stream);
     }
-    start(cursor, pin).await
+    let again: Again = Box::new(move |at| {
+        let (body, source, pin) = (body.clone(), Arc::clone(&source), pin.clone());
+        let rest = range.start + at..range.end;
+        Box::pin(async move { start(body.cursor(&source, rest, None).await?, pin).await })
+    });
+    Ok(idling(inner, stream, again))
+}
+
+/// Where a body is found, also when its reader begins again in its middle.
+#[derive(Clone)]
+enum BodyAt {
+    Part(Arc<OpenPart>),
+    /// Of this upload, so many.
+    Parts(UploadId, u32),
+}
+
+impl BodyAt {
+    /// Before the first byte of `range`. `first`: the manifest's first chunk, where it is known.
+    async fn cursor(
+        &self,
+        source: &Arc<Source>,
+        range: Range<u64>,
+        first: Option<Vec<ManifestEntry>>,
+    ) -> Result<Cursor, EngineError> {
+        let mut cursor = Cursor {
+            source: Arc::clone(source),
+            range: range.clone(),
+            entries: VecDeque::new(),
+            next_chunk: None,
+            part: None,
+            pieces: VecDeque::new(),
+        };
+        match self {
+            Self::Part(part) => {
+                cursor.pieces = pieces(part.shape, range);
+                cursor.part = Some(Arc::clone(part));
+            }
+            Self::Parts(upload, parts) => cursor.seek(*upload, *parts, first).await?,
+        }
+        Ok(cursor)
+    }
 }
 
 /// What is read and what is to be read.
@@ -103,12 +125,22 @@ enum Reading {
     Ahead(AbortOnDropHandle<Result<Fetched, EngineError>>),
 }
 
+impl Reading {
+    /// The next piece is read while the one before is handed out, where there is one and room for it.
+    fn on(cursor: Box<Cursor>) -> Self {
+        match cursor.places() {
+            Some(places) => Self::Ahead(fetching(cursor, Some(places))),
+            None => Self::Next(cursor),
+        }
+    }
+}
+
 /// The frames of a piece, none at the end; the cursor behind them.
 type Fetched = (Box<Cursor>, Option<Vec<Bytes>>);
 
 async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
     let (cursor, first) = ahead(Box::new(cursor)).await.map_err(stopped)??;
-    let rest = stream::try_unfold(Reading::Next(cursor), |reading| async move {
+    let rest = stream::try_unfold(Reading::on(cursor), |reading| async move {
         let task = match reading {
             Reading::Next(cursor) if cursor.at_end() => return Ok(None),
             Reading::Next(cursor) => ahead(cursor),
@@ -118,13 +150,7 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
         let Some(frames) = frames else {
             return Ok(None);
         };
-        // The next is read while these are handed out, where there is one and room for it.
-        let share = &cursor.source.inner.read_share;
-        let reading = match (!cursor.at_end()).then(|| share.place()).flatten() {
-            Some(place) => Reading::Ahead(fetching(cursor, Some(place))),
-            None => Reading::Next(cursor),
-        };
-        Ok::<_, EngineError>(Some((frames, reading)))
+        Ok::<_, EngineError>(Some((frames, Reading::on(cursor))))
     });
     let all = stream::iter(first.map(Ok)).chain(rest);
     let frames = all.flat_map(|piece| match piece {
@@ -149,23 +175,32 @@ fn stopped(error: tokio::task::JoinError) -> EngineError {
     EngineError::Internal(format!("reading a piece: {error}"))
 }
 
-/// Begins to fetch the next piece: a whole one if the share has a place for it, else a frame.
+/// Begins to fetch the next piece: as much as the share has places for, at least a frame.
 fn ahead(cursor: Box<Cursor>) -> AbortOnDropHandle<Result<Fetched, EngineError>> {
-    let place = cursor.source.inner.read_share.place();
-    fetching(cursor, place)
+    let places = cursor.places();
+    fetching(cursor, places)
 }
 
 fn fetching(
     mut cursor: Box<Cursor>,
-    place: Option<Place>,
+    mut places: Option<Places>,
 ) -> AbortOnDropHandle<Result<Fetched, EngineError>> {
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let frames = if place.is_some() { PIECE_FRAMES } else { 1 };
+        let frames = places
+            .as_ref()
+            .map_or(1, |places| PLACE_FRAMES * places.count() as u64);
         let Some((part, piece)) = cursor.next(frames).await? else {
             return Ok((cursor, None));
         };
+        if let Some(places) = &mut places {
+            places.keep(piece.places());
+        }
         let opened = fetch(&cursor.source, &part, &piece).await?;
-        let frames = plain(part.shape, &piece, held(opened, place));
+        let frames = piece.plain(part.shape, &opened);
+        let frames = match places {
+            Some(places) => held(frames, places),
+            None => copies(&frames),
+        };
         Ok((cursor, Some(frames)))
     }))
 }
@@ -176,16 +211,14 @@ impl Cursor {
         &mut self,
         upload: UploadId,
         parts: u32,
-        first: Vec<ManifestEntry>,
+        first: Option<Vec<ManifestEntry>>,
     ) -> Result<(), EngineError> {
         let start = self.range.start;
         let of = (&self.source.bucket, &self.source.key);
         let find = self
             .source
             .inner
-            .find_chunk(of, (upload, parts), Some(first), |entry| {
-                entry.offset <= start
-            });
+            .find_chunk(of, (upload, parts), first, |entry| entry.offset <= start);
         let (chunk, entries) = find.await?;
         self.set_entries(upload, chunk, entries);
         Ok(())
@@ -201,6 +234,15 @@ impl Cursor {
     /// Nothing follows. Looked at before a task is started for it: most objects are one piece.
     fn at_end(&self) -> bool {
         self.pieces.is_empty() && self.entries.is_empty() && self.next_chunk.is_none()
+    }
+
+    /// Places for the next piece, where there is one.
+    fn places(&self) -> Option<Places> {
+        if self.at_end() {
+            return None;
+        }
+        let wanted = self.pieces.front().map_or(1, Piece::places);
+        self.source.inner.read_share.places(wanted)
     }
 
     /// The next piece, of `frames` frames at most.
@@ -236,70 +278,12 @@ impl Cursor {
     }
 }
 
-impl Piece {
-    /// Keeps the first `frames` frames; the rest, if there is any.
-    fn split_off(&mut self, shape: PartShape, frames: u64) -> Option<Self> {
-        let middle = self.frames.start + frames;
-        if middle >= self.frames.end {
-            return None;
-        }
-        let plain: usize = (self.frames.start..middle)
-            .map(|frame| shape.frame_plain(frame))
-            .sum();
-        let at = u32::try_from(frames * FRAME_SEALED as u64).unwrap_or(u32::MAX);
-        let mut rest = self.clone();
-        rest.frames.start = middle;
-        rest.sealed.start = self.sealed.start.saturating_add(at);
-        (rest.skip, rest.take) = (0, self.take - (plain - self.skip));
-        self.frames.end = middle;
-        self.sealed.end = rest.sealed.start;
-        self.take = plain - self.skip;
-        Some(rest)
-    }
-}
-
-/// Cuts a range of a part at multiples of [`PIECE_FRAMES`] within each stripe.
-fn pieces(shape: PartShape, range: Range<u64>) -> VecDeque<Piece> {
-    shape
-        .slices(range)
-        .flat_map(|slice| cut(shape, &slice))
-        .collect()
-}
-
-fn cut(shape: PartShape, slice: &StripeSlice) -> Vec<Piece> {
-    let base = u64::from(slice.stripe) * STRIPE_FRAMES as u64;
-    let (mut frame, mut skip, mut left) = (slice.frames.start, slice.skip, slice.take);
-    let mut pieces = Vec::new();
-    while frame < slice.frames.end {
-        let end = ((frame / PIECE_FRAMES + 1) * PIECE_FRAMES).min(slice.frames.end);
-        let plain: usize = (frame..end).map(|frame| shape.frame_plain(frame)).sum();
-        let take = left.min(plain - skip);
-        let at =
-            |frame: u64| u32::try_from((frame - base) * FRAME_SEALED as u64).unwrap_or(u32::MAX);
-        let sealed = at(frame)..at(end).min(slice.sealed.end);
-        pieces.push(Piece {
-            stripe: slice.stripe,
-            frames: frame..end,
-            sealed,
-            skip,
-            take,
-        });
-        (frame, skip, left) = (end, 0, left - take);
-    }
-    pieces
-}
-
-/// Reads, verifies and opens one piece.
-async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Bytes, EngineError> {
+/// Reads, verifies and opens one piece; its frames.
+async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Vec<Bytes>, EngineError> {
     if let Some(inline) = &part.inline {
-        let mut sealed = BytesMut::from(&inline[..]);
-        return match open(&part.opener, part.shape, &piece.frames, &mut sealed) {
-            Ok(()) => Ok(sealed.freeze()),
-            Err(error) => Err(EngineError::DataLost(format!(
-                "part {}: {error}",
-                part.data
-            ))),
-        };
+        let sealed = Sealed::new(vec![ShardBytes::from(Bytes::copy_from_slice(inline))]);
+        let lost = |error| EngineError::DataLost(format!("part {}: {error}", part.data));
+        return open(part, piece, sealed).map_err(lost);
     }
     let mut stripe = source.stripe(part, piece.stripe, false).await?;
     source.inner.enough(&stripe.at, &stripe.stripe)?;
@@ -310,11 +294,11 @@ async fn fetch(source: &Source, part: &OpenPart, piece: &Piece) -> Result<Bytes,
         stripe = source.stripe(part, piece.stripe, true).await?;
         read = sealed_of(source, &stripe, piece, None).await;
     }
-    let mut sealed = read.map_err(|failures| failures.error(&stripe.at))?;
-    if open(&part.opener, part.shape, &piece.frames, &mut sealed).is_err() {
-        sealed = without_liar(source, part, piece, &stripe).await?;
+    let sealed = read.map_err(|failures| failures.error(&stripe.at))?;
+    match open(part, piece, sealed) {
+        Ok(frames) => Ok(frames),
+        Err(_not_authentic) => without_liar(source, part, piece, &stripe).await,
     }
-    Ok(sealed.freeze())
 }
 
 /// Where a piece's bytes are in the stripe they are in.
@@ -328,10 +312,11 @@ async fn sealed_of(
     stripe: &Located,
     piece: &Piece,
     avoid: Option<u8>,
-) -> Result<BytesMut, Failures> {
+) -> Result<Sealed, Failures> {
     let range = range_in(stripe, piece);
     let inner = &source.inner;
-    inner.read_sealed(&stripe.at, &stripe.stripe, range, avoid).await
+    let read = inner.read_pieces(&stripe.at, &stripe.stripe, range, avoid);
+    read.await.map(Sealed::new)
 }
 
 /// The checksums hold and yet the bytes are not authentic: one shard lies. Each data shard in turn
@@ -341,15 +326,14 @@ async fn without_liar(
     part: &OpenPart,
     piece: &Piece,
     found: &Located,
-) -> Result<BytesMut, EngineError> {
+) -> Result<Vec<Bytes>, EngineError> {
     let Located { at, stripe, .. } = found;
     for shard in shard_pieces(stripe.length, stripe.k, range_in(found, piece)) {
         let read = sealed_of(source, found, piece, Some(shard.index)).await;
-        let Ok(mut sealed) = read else { continue };
-        if open(&part.opener, part.shape, &piece.frames, &mut sealed).is_ok() {
-            let error = engine_core::ports::DriveError::Corrupt("not authentic".into());
-            source.inner.report(at, stripe, shard.index, &error);
-            return Ok(sealed);
+        let Ok(sealed) = read else { continue };
+        if let Ok(frames) = open(part, piece, sealed) {
+            source.inner.report_liar(at, stripe, shard.index);
+            return Ok(frames);
         }
     }
     Err(EngineError::DataLost(format!(
@@ -358,32 +342,11 @@ async fn without_liar(
     )))
 }
 
-/// Opens every frame in place. On error the bytes are rubbish.
-fn open(
-    opener: &Opener,
-    shape: PartShape,
-    frames: &Range<u64>,
-    sealed: &mut [u8],
-) -> Result<(), SealError> {
-    for (frame, bytes) in frames.clone().zip(sealed.chunks_mut(FRAME_SEALED)) {
-        opener.open(frame, shape.is_last(frame), bytes)?;
-    }
-    Ok(())
-}
-
-/// The wanted plaintext of opened frames, a slice for each.
-fn plain(shape: PartShape, piece: &Piece, opened: Bytes) -> Vec<Bytes> {
-    let (mut skip, mut left) = (piece.skip, piece.take);
-    let mut slices = Vec::with_capacity(opened.len().div_ceil(FRAME_PLAIN));
-    for (number, frame) in piece.frames.clone().enumerate() {
-        let length = shape.frame_plain(frame);
-        let from = skip.min(length);
-        let count = left.min(length - from);
-        let start = number * FRAME_SEALED + from;
-        if count > 0 {
-            slices.push(opened.slice(start..start + count));
-        }
-        (skip, left) = (skip - from, left - count);
-    }
-    slices
+/// Opens every frame of a piece.
+fn open(part: &OpenPart, piece: &Piece, sealed: Sealed) -> Result<Vec<Bytes>, SealError> {
+    sealed.open(|number, bytes| {
+        let frame = piece.frames.start + number;
+        let last = part.shape.is_last(frame);
+        part.opener.open(frame, last, bytes).map(|_plain| ())
+    })
 }

@@ -44,6 +44,13 @@ impl Pins {
     }
 }
 
+impl Clone for Pin {
+    fn clone(&self) -> Self {
+        let (partition, index) = self.at;
+        self.pins.pin(partition, index)
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = self.pins.0.lock();

@@ -5,17 +5,20 @@ use crate::api::{BodyDigests, Bucket, PutRequest};
 use crate::engine::{Engine, Inner};
 use crate::metrics;
 use crate::proposals::Outcome;
+use crate::rejudge::Rejudge;
 use crate::store_part::{StoredPart, Target};
-use engine_core::meta::{Answer, BucketRef, Change, PutVersion, Refusal, VersionRow};
+use engine_core::meta::{
+    Answer, BucketRef, Change, PutVersion, Refusal, VersionAttributes, VersionRow,
+};
 use engine_types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag};
 use std::sync::Arc;
 
-/// Times a commit is proposed anew because its bucket's configuration moved meanwhile.
+/// Times a commit is proposed because its bucket's configuration moved meanwhile.
 const STALE_RETRIES_MAX: usize = 8;
 
 impl Engine {
     /// Stores an object; the version committed. 200 may be answered once it returns.
-    pub async fn put(&self, mut request: PutRequest) -> Result<VersionRow, EngineError> {
+    pub async fn put(&self, mut request: PutRequest<'_>) -> Result<VersionRow, EngineError> {
         let inner = &self.inner;
         let started = inner.clock.monotonic();
         let customer_key = request.body.customer_key.take();
@@ -37,7 +40,7 @@ impl Engine {
             .stored_checksum
             .map(|a| plain_checksum(digests, a))
             .transpose()?;
-        let put = PutVersion {
+        let mut put = PutVersion {
             bucket: request.bucket.reference,
             key: request.key,
             condition: request.condition,
@@ -49,13 +52,20 @@ impl Engine {
             checksum,
             part: part.clone(),
         };
-        let make = |bucket| {
-            Change::PutVersion(Box::new(PutVersion {
-                bucket,
-                ..put.clone()
-            }))
+        let make = |bucket, judged: Option<VersionAttributes>| {
+            put.bucket = bucket;
+            if let Some(judged) = judged {
+                let encryption = std::mem::take(&mut put.attributes.encryption);
+                put.attributes = VersionAttributes {
+                    encryption,
+                    ..judged
+                };
+            }
+            Change::PutVersion(Box::new(put.clone()))
         };
-        let answer = inner.commit(&request.bucket, &stored, make).await?;
+        let answer = inner
+            .commit(&request.bucket, &stored, &request.rejudge, make)
+            .await?;
         let Answer::Version(mut row) = answer else {
             return Err(EngineError::unexpected("PutVersion"));
         };
@@ -92,19 +102,22 @@ fn plain_checksum(
 }
 
 impl Inner {
-    /// Commits what was stored. A bucket whose configuration moved is looked up again, and the
-    /// change proposed under a new id: the first was definitely refused.
-    pub(crate) async fn commit(
+    /// Commits what was stored. Where the bucket's configuration moved, the write is judged again and
+    /// the change proposed under a new id: the first was definitely refused.
+    pub(crate) async fn commit<T>(
         self: &Arc<Self>,
         bucket: &Bucket,
         stored: &StoredPart,
-        change: impl Fn(BucketRef) -> Change,
+        rejudge: &Rejudge<'_, T>,
+        mut change: impl FnMut(BucketRef, Option<T>) -> Change,
     ) -> Result<Answer, EngineError> {
-        let mut reference = bucket.reference;
+        let (mut bucket, mut judged) = (bucket.clone(), None);
         for _ in 0..STALE_RETRIES_MAX {
+            let reference = bucket.reference;
             // While the proposal is under way its outcome is unknown, also to a dropped future.
             stored.written.disarm();
-            match self.propose(reference.partition, change(reference)).await {
+            let proposed = change(reference, judged.take());
+            match self.propose(reference.partition, proposed).await {
                 Outcome::Applied(answer) => return Ok(answer),
                 Outcome::Unknown(error) => {
                     #[cfg(sabotage)]
@@ -121,7 +134,8 @@ impl Inner {
                 }
                 Outcome::Refused(Refusal::StaleBucket) => {
                     stored.written.arm();
-                    reference = self.moved_bucket(bucket).await?;
+                    let (now, verdict) = self.rejudged(&bucket, rejudge).await?;
+                    (bucket, judged) = (now, Some(verdict));
                 }
                 Outcome::Refused(refusal) => {
                     stored.written.arm();
@@ -130,15 +144,5 @@ impl Inner {
             }
         }
         Err(Refusal::StaleBucket.into())
-    }
-
-    /// The reference to the same life of a bucket as it is now.
-    async fn moved_bucket(self: &Arc<Self>, bucket: &Bucket) -> Result<BucketRef, EngineError> {
-        let stale = EngineError::Refused(Refusal::StaleBucket);
-        match self.look_up_bucket(bucket.row.name.as_str()).await {
-            Ok(now) if now.row.id == bucket.row.id => Ok(now.reference),
-            Ok(_) | Err(EngineError::Refused(_)) => Err(stale),
-            Err(error) => Err(error),
-        }
     }
 }

@@ -5,11 +5,11 @@
 //! handed its turn, never use it and never give it back, and a few hundred such clients would stand
 //! still every drive for everybody.
 //!
-//! Memory: a reader that gets a place in the share holds one piece and the next, both counted until
-//! the last byte has gone to the connection. Where the share is taken (by many readers, or by some
-//! that do not read) a reader goes on frame by frame and holds nothing beside the frame its
-//! connection has, so nobody waits for those who stand still. Waiting for a place was turned down:
-//! readers that never finish would hold them all.
+//! Memory: a reader that gets places in the share holds one piece and the next, both counted until
+//! the last byte has gone to the connection. Pieces are long while much of the share is free. Where the share is taken (by many readers, or by some
+//! that do not read) a reader goes on frame by frame, so nobody waits for those who stand still.
+//! Waiting for a place was turned down: readers that never finish would hold them all. A reader that
+//! nothing is taken from gives back all that its connection has not got ([`crate::idle_read`]).
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -17,48 +17,68 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes all readers may read ahead together.
 pub(crate) const READ_SHARE_BYTES: usize = 32 << 20;
-/// Bytes a place stands for: a piece of [`crate::object_read::PIECE_FRAMES`] frames.
+/// Bytes a place stands for: [`crate::pieces::PLACE_FRAMES`] frames.
 pub(crate) const PLACE_BYTES: usize = 256 << 10;
+const PLACES: usize = READ_SHARE_BYTES / PLACE_BYTES;
+/// Places that pieces of several leave to others: they read less at a time, but not frame by frame.
+const SHORT_PLACES: usize = PLACES / 4;
 
 /// The readers' share of memory.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadShare(Arc<Semaphore>);
 
-/// A piece's place in the share; given back when the last of its bytes goes.
+/// A piece's places in the share, one at least; given back when the last of its bytes goes.
 #[derive(Debug)]
-pub(crate) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+pub(crate) struct Places(OwnedSemaphorePermit);
+
+impl Places {
+    pub(crate) fn count(&self) -> usize {
+        self.0.num_permits()
+    }
+
+    /// Gives back all but `count`.
+    pub(crate) fn keep(&mut self, count: usize) {
+        drop(self.0.split(self.count().saturating_sub(count)));
+    }
+}
 
 impl ReadShare {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(READ_SHARE_BYTES / PLACE_BYTES)))
+        Self(Arc::new(Semaphore::new(PLACES)))
     }
 
-    /// A place, if one is free. Never waits.
-    pub(crate) fn place(&self) -> Option<Place> {
-        Arc::clone(&self.0).try_acquire_owned().ok().map(Place)
+    /// `wanted` places, or one where these would leave too few for others; none where none is free.
+    /// Never waits.
+    pub(crate) fn places(&self, wanted: usize) -> Option<Places> {
+        let take = |count| {
+            let permit = Arc::clone(&self.0).try_acquire_many_owned(count).ok();
+            permit.map(Places)
+        };
+        let long = take(u32::try_from(wanted).unwrap_or(u32::MAX));
+        let long = long.filter(|_| self.0.available_permits() >= SHORT_PLACES);
+        long.or_else(|| take(1))
+    }
+
+    /// Bytes of places taken.
+    pub(crate) fn used(&self) -> usize {
+        READ_SHARE_BYTES - self.0.available_permits() * PLACE_BYTES
     }
 }
 
-struct Held {
-    bytes: Bytes,
-    _place: Place,
-}
+struct Held(Bytes, #[expect(dead_code, reason = "held")] Arc<Places>);
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.0
     }
 }
 
-/// `bytes`, and slices of them, hold `place`.
-pub(crate) fn held(bytes: Bytes, place: Option<Place>) -> Bytes {
-    match place {
-        Some(place) => Bytes::from_owner(Held {
-            bytes,
-            _place: place,
-        }),
-        None => bytes,
-    }
+/// Each of `frames`, and slices of them, hold all of `places`: what any of them is a part of is in
+/// memory whole.
+pub(crate) fn held(frames: Vec<Bytes>, places: Places) -> Vec<Bytes> {
+    let places = Arc::new(places);
+    let held = |frame| Bytes::from_owner(Held(frame, Arc::clone(&places)));
+    frames.into_iter().map(held).collect()
 }
 
 #[cfg(test)]
@@ -68,15 +88,37 @@ mod tests {
     #[test]
     fn places_end_and_come_back_with_the_last_slice() {
         let share = ReadShare::new();
-        let mut places: Vec<_> = (0..READ_SHARE_BYTES / PLACE_BYTES)
-            .map(|_| share.place().unwrap())
-            .collect();
-        assert!(share.place().is_none(), "one past the share");
-        let whole = held(Bytes::from_static(b"frames"), places.pop());
-        let slice = whole.slice(2..4);
-        drop(whole);
-        assert!(share.place().is_none(), "a slice is still out");
+        let mut places: Vec<_> = (0..PLACES).map(|_| share.places(1).unwrap()).collect();
+        assert!(share.places(1).is_none(), "one past the share");
+        let frames = vec![Bytes::from_static(b"one"), Bytes::from_static(b"frames")];
+        let mut frames = held(frames, places.pop().unwrap());
+        let slice = frames.pop().unwrap().slice(2..4);
+        drop(frames);
+        assert!(share.places(1).is_none(), "a slice is still out");
         drop(slice);
-        assert!(share.place().is_some());
+        assert!(share.places(1).is_some());
+    }
+
+    #[test]
+    fn long_pieces_leave_places_for_short_ones() {
+        let share = ReadShare::new();
+        let mut long = Vec::new();
+        while let Some(places) = share.places(5).filter(|places| places.count() == 5) {
+            long.push(places);
+        }
+        let taken = long.len() * 5;
+        assert!(PLACES - taken >= SHORT_PLACES && PLACES - taken < SHORT_PLACES + 5);
+        assert_eq!(
+            share.used(),
+            taken * PLACE_BYTES,
+            "what was refused took nothing"
+        );
+        let short: Vec<_> = (taken..PLACES).map(|_| share.places(5).unwrap()).collect();
+        assert!(short.iter().all(|places| places.count() == 1));
+        assert!(share.places(5).is_none());
+        drop(short);
+        let mut last = long.pop().unwrap();
+        last.keep(2);
+        assert_eq!((last.count(), share.used()), (2, (taken - 3) * PLACE_BYTES));
     }
 }

@@ -1,20 +1,22 @@
 //! From a body to a stored part: the pipeline of a write.
 //!
 //! Four stages, each on a stripe of its own, so that they overlap: read (into a granted buffer),
-//! hash (MD5 and checksums need the plaintext), seal and encode (in place), write (all drives at
-//! once). Hash and seal run on blocking threads: MD5 is serial and half of the work, so the other
-//! core seals meanwhile. Hashing the request's own chunks instead, beside sealing of the same
-//! stripe, was turned down: they would have to be kept, and cost the memory of a second stripe.
+//! hash (MD5 needs the plaintext), sum, seal and encode (in place), write (all drives at once).
+//! Hash and seal run on other threads: MD5 is serial and half of the work, so the other core seals
+//! meanwhile. Hashing the request's own chunks instead, beside sealing of the same stripe, was
+//! turned down: they would have to be kept, and cost the memory of a second stripe.
 
 use crate::EngineError;
 use crate::api::{BodyDigests, PutBody, Verify};
 use crate::births::OpenBirth;
-use crate::body::{Hashers, Intake};
+use crate::body::{Asked, Intake};
+use crate::budget::Turn;
 use crate::buffers::Buffer;
 use crate::engine::Inner;
 use crate::keys::Wrap;
 use crate::stripe_write::{Encoded, PartIdentity, STRIPE_TAIL, stripe_memory};
 use crate::written::Written;
+use engine_core::md5::Md5;
 use engine_core::meta::{NewPart, NewPlace, PartKey, Stripe};
 use engine_core::seal::{SealError, Sealer};
 use engine_core::stripes::{FRAME_SEALED, FRAME_TAG, PartShape, STRIPE_FRAMES};
@@ -66,9 +68,9 @@ impl Inner {
         let (key, sealer) = self.data_key(wrap, data);
         let written = Written::new(Arc::clone(self));
         let intake = Intake::new(body.stream, body.length);
-        let hashers = Hashers::new(&body.algorithms);
+        let asked = Asked::new(&body.algorithms);
         let (place, digests) = if shape.is_inline() {
-            inline(shape, intake, hashers, sealer, body.verify).await?
+            inline(shape, intake, asked, sealer, body.verify).await?
         } else {
             let part = PartIdentity {
                 partition: to.partition,
@@ -78,7 +80,7 @@ impl Inner {
                 number: to.number,
             };
             let (stripes, digests) = self
-                .stripes(&part, shape, (intake, hashers, sealer), &written)
+                .stripes(&part, shape, (intake, asked, sealer), &written)
                 .await?;
             (body.verify)(&digests).map_err(EngineError::Body)?;
             (NewPlace::Stripes(stripes), digests)
@@ -96,7 +98,7 @@ impl Inner {
         self: &Arc<Self>,
         part: &PartIdentity,
         shape: PartShape,
-        (mut intake, hashers, sealer): (Intake, Hashers, Sealer),
+        (mut intake, asked, sealer): (Intake, Asked, Sealer),
         written: &Written,
     ) -> Result<(Vec<Stripe>, BodyDigests), EngineError> {
         let (to_hash, hashing) = mpsc::channel(1);
@@ -118,8 +120,8 @@ impl Inner {
             }
             intake.finish().await
         };
-        let hash = self.hash_stage(shape, hashers, hashing, to_seal);
-        let seal = self.seal_stage(shape, sealer, sealing, to_write);
+        let hash = self.hash_stage(shape, hashing, to_seal);
+        let seal = self.seal_stage(shape, (sealer, asked), sealing, to_write);
         let write = async {
             let mut stripes = Vec::with_capacity(shape.stripes() as usize);
             while let Some(Item(_, stripe, _leave)) = writing.recv().await {
@@ -127,8 +129,8 @@ impl Inner {
             }
             Ok(stripes)
         };
-        let ((), digests, (), stripes) = futures::try_join!(read, hash, seal, write)?;
-        Ok((stripes, digests))
+        let ((), md5, asked, stripes) = futures::try_join!(read, hash, seal, write)?;
+        Ok((stripes, asked.finish(md5)))
     }
 
     async fn read_stripe(
@@ -139,67 +141,66 @@ impl Inner {
     ) -> Result<Buffer, EngineError> {
         let length = shape.stripe_length(index);
         let geometry = self.geometry_now()?;
-        let grant = self.buffers.grant(stripe_memory(length, geometry)).await?;
+        let turn = if index == 0 { Turn::New } else { Turn::Begun };
+        let memory = stripe_memory(length, geometry);
+        let grant = self.buffers.grant(memory, turn).await?;
+        let filling = self.buffers.filling(&grant);
         let mut buffer = self.buffers.buffer(length as usize + STRIPE_TAIL, grant);
         let (cipher, tail) = buffer.split_at_mut(length as usize);
         tail.fill(0);
-        intake
-            .fill_frames(cipher, stripe_plain(shape, index))
-            .await?;
+        let plain = stripe_plain(shape, index);
+        tokio::select! {
+            biased;
+            filled = intake.fill_frames(cipher, plain, |bytes| filling.got(bytes)) => filled?,
+            () = filling.must_give_way() => return Err(EngineError::TooSlow),
+        }
         Ok(buffer)
     }
 
     async fn hash_stage(
         &self,
         shape: PartShape,
-        mut hashers: Hashers,
         mut from: mpsc::Receiver<Item<Buffer>>,
         to: mpsc::Sender<Item<Buffer>>,
-    ) -> Result<BodyDigests, EngineError> {
+    ) -> Result<Md5, EngineError> {
+        let mut md5 = Md5::default();
         while let Some(Item(index, buffer, leave)) = from.recv().await {
             let plain = stripe_plain(shape, index);
-            let length = shape.stripe_length(index) as usize;
-            let job = move || {
-                hashers.update_asked_frames(&buffer[..length], plain);
-                (hashers, buffer)
-            };
-            let (back, buffer) = self.compute.run(job).await?;
-            hashers = back;
-            let md5 = std::mem::take(&mut hashers.md5);
-            let (md5, buffer) = self.hash_lanes.hash(md5, buffer, plain).await?;
-            hashers.md5 = md5;
+            let (further, buffer) = self.hash_lanes.hash(md5, buffer, plain).await?;
+            md5 = further;
             to.send(Item(index, buffer, leave))
                 .await
                 .map_err(|_closed| stopped())?;
         }
-        Ok(hashers.finish())
+        Ok(md5)
     }
 
     async fn seal_stage(
         &self,
         shape: PartShape,
-        mut sealer: Sealer,
+        (mut sealer, mut asked): (Sealer, Asked),
         mut from: mpsc::Receiver<Item<Buffer>>,
         to: mpsc::Sender<Item<Encoded>>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Asked, EngineError> {
         while let Some(Item(index, mut buffer, leave)) = from.recv().await {
             let geometry = self.geometry_now()?;
             let job = move || {
-                let done = seal_frames(&mut sealer, shape, index, &mut buffer);
+                let by = (&mut sealer, &mut asked);
+                let done = seal_frames(by, shape, index, &mut buffer);
                 let encoded = done
                     .map_err(|error| EngineError::Internal(error.to_string()))
                     .and_then(|()| {
                         Encoded::new(index, shape.stripe_length(index), buffer, geometry)
                     });
-                (sealer, encoded)
+                ((sealer, asked), encoded)
             };
             let (back, encoded) = self.compute.run(job).await?;
-            sealer = back;
+            (sealer, asked) = back;
             to.send(Item(index, encoded?, leave))
                 .await
                 .map_err(|_closed| stopped())?;
         }
-        Ok(())
+        Ok(asked)
     }
 }
 
@@ -214,8 +215,9 @@ fn stripe_plain(shape: PartShape, index: u32) -> usize {
     length - length.div_ceil(FRAME_SEALED) * FRAME_TAG
 }
 
+/// Sums and seals frame by frame, while each is in a core's cache.
 fn seal_frames(
-    sealer: &mut Sealer,
+    (sealer, asked): (&mut Sealer, &mut Asked),
     shape: PartShape,
     index: u32,
     buffer: &mut [u8],
@@ -223,6 +225,7 @@ fn seal_frames(
     let length = shape.stripe_length(index) as usize;
     let first = u64::from(index) * STRIPE_FRAMES as u64;
     for (frame, bytes) in (first..).zip(buffer[..length].chunks_mut(FRAME_SEALED)) {
+        asked.update(&bytes[..shape.frame_plain(frame)]);
         sealer.seal(bytes, shape.is_last(frame))?;
     }
     Ok(())
@@ -232,7 +235,7 @@ fn seal_frames(
 async fn inline(
     shape: PartShape,
     mut intake: Intake,
-    mut hashers: Hashers,
+    mut asked: Asked,
     mut sealer: Sealer,
     verify: Verify,
 ) -> Result<(NewPlace, BodyDigests), EngineError> {
@@ -240,8 +243,10 @@ async fn inline(
     let mut bytes = vec![0; plain + FRAME_TAG];
     intake.fill(&mut bytes[..plain]).await?;
     intake.finish().await?;
-    hashers.update(&bytes[..plain]);
-    let digests = hashers.finish();
+    let mut md5 = Md5::default();
+    md5.update(&bytes[..plain]);
+    asked.update(&bytes[..plain]);
+    let digests = asked.finish(md5);
     verify(&digests).map_err(EngineError::Body)?;
     sealer
         .seal(&mut bytes, true)

@@ -11,7 +11,7 @@ use crate::metrics::RECONSTRUCTIONS;
 use bytes::{Bytes, BytesMut};
 use engine_core::erasure::{self, Codec};
 use engine_core::meta::{Slot, Stripe};
-use engine_core::ports::DriveError;
+use engine_core::ports::{DriveError, ShardBytes};
 use engine_core::stripes::{ShardPiece, columns, shard_pieces};
 use engine_types::{BucketId, DataId, ObjectKey, PartitionId};
 use futures::future::{Either, select};
@@ -112,23 +112,28 @@ impl Inner {
         range: Range<u32>,
         avoid: Option<u8>,
     ) -> Result<BytesMut, Failures> {
-        let pieces = shard_pieces(stripe.length, stripe.k, range.clone());
-        let reads = pieces
-            .iter()
-            .map(|piece| self.read_piece(at, stripe, piece, avoid));
-        let mut parts = futures::future::try_join_all(reads).await?;
-        if parts.len() == 1
-            && let Some(only) = parts.pop()
-        {
-            return Ok(only
-                .try_into_mut()
-                .unwrap_or_else(|shared| BytesMut::from(&shared[..])));
-        }
-        let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
+        let length = (range.end - range.start) as usize;
+        let parts = self.read_pieces(at, stripe, range, avoid).await?;
+        let mut whole = BytesMut::with_capacity(length);
         for part in &parts {
             whole.extend_from_slice(part);
         }
         Ok(whole)
+    }
+
+    /// The same, as it lies in each shard: uncopied, and the reader's to open in place.
+    pub(crate) async fn read_pieces(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        range: Range<u32>,
+        avoid: Option<u8>,
+    ) -> Result<Vec<ShardBytes>, Failures> {
+        let pieces = shard_pieces(stripe.length, stripe.k, range);
+        let reads = pieces
+            .iter()
+            .map(|piece| self.read_piece(at, stripe, piece, avoid));
+        futures::future::try_join_all(reads).await
     }
 
     async fn read_piece(
@@ -137,15 +142,17 @@ impl Inner {
         stripe: &Stripe,
         piece: &ShardPiece,
         avoid: Option<u8>,
-    ) -> Result<Bytes, Failures> {
+    ) -> Result<ShardBytes, Failures> {
         let mut failures = Failures::default();
-        let rebuild =
-            |failures| self.rebuild(at, stripe, piece.index, piece.range.clone(), failures);
+        let rebuild = async |failures| {
+            let rebuilt = self.rebuild(at, stripe, piece.index, piece.range.clone(), failures);
+            rebuilt.await.map(ShardBytes::from)
+        };
         if avoid == Some(piece.index) {
             failures.damaged += 1;
             return rebuild(failures).await;
         }
-        let direct = self.read_shard(at, stripe, piece.index, piece.range.clone());
+        let direct = self.shard_bytes(at, stripe, piece.index, piece.range.clone());
         let mut direct = pin!(direct);
         match tokio::time::timeout(self.options.hedge_after, &mut direct).await {
             Ok(Ok(bytes)) => return Ok(bytes),
@@ -170,6 +177,17 @@ impl Inner {
         index: u8,
         range: Range<u32>,
     ) -> Result<Bytes, DriveError> {
+        let bytes = self.shard_bytes(at, stripe, index, range).await?;
+        Ok(bytes.freeze())
+    }
+
+    async fn shard_bytes(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        range: Range<u32>,
+    ) -> Result<ShardBytes, DriveError> {
         let slot = stripe.slots.get(usize::from(index)).copied().flatten();
         // Queued for repair already: nothing to report.
         let slot = slot.ok_or_else(|| DriveError::Failed("queued for repair".into()))?;
@@ -209,11 +227,25 @@ impl Inner {
         index: u8,
         error: &DriveError,
     ) -> bool {
+        let damaged = matches!(error, DriveError::NotFound | DriveError::Corrupt(_));
+        damaged && self.queue(at, stripe, index, (error.to_string(), false))
+    }
+
+    /// Queues the repair of a shard whose checksums hold and whose bytes are not authentic, as a
+    /// reader has proved by those that the others make of it.
+    pub(crate) fn report_liar(&self, at: &StripeAt, stripe: &Stripe, index: u8) -> bool {
+        self.queue(at, stripe, index, ("not authentic".into(), true))
+    }
+
+    fn queue(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        (reason, lies): (String, bool),
+    ) -> bool {
         let slot = stripe.slots.get(usize::from(index)).copied().flatten();
         let Some(slot) = slot else { return false };
-        if !matches!(error, DriveError::NotFound | DriveError::Corrupt(_)) {
-            return false;
-        }
         self.damage.report(Damage {
             partition: at.partition,
             bucket: at.bucket,
@@ -222,8 +254,10 @@ impl Inner {
             stripe: at.stripe,
             index,
             drive: slot.drive,
+            token: slot.token,
+            lies,
             bears: self.bears(stripe),
-            reason: error.to_string(),
+            reason,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::metrics::{STRIPES_QUEUED, STRIPES_REWRITTEN};
 use crate::written::Written;
 use bytes::Bytes;
 use engine_core::erasure::{self, Codec};
-use engine_core::format::{ShardHeader, block_checksums};
+use engine_core::format::ShardHeader;
 use engine_core::meta::{Slot, Stripe, shard_owner};
 use engine_core::placement::PlacementKey;
 use engine_core::ports::DriveError;
@@ -97,7 +97,7 @@ impl Encoded {
         }
         let data: Vec<&[u8]> = cipher.chunks_exact(size).take(usize::from(k)).collect();
         let mut rows: Vec<&mut [u8]> = parity.chunks_exact_mut(size).collect();
-        erasure::encode(codec, (k, m), &data, &mut rows)
+        let sums = erasure::encode_summed(codec, (k, m), &data, &mut rows)
             .map_err(|error| EngineError::Internal(error.to_string()))?;
         let parity = Bytes::from_owner(parity);
         let cut =
@@ -105,11 +105,7 @@ impl Encoded {
         let shards = (0..k)
             .map(|n| cut(&cipher, n))
             .chain((0..m).map(|n| cut(&parity, n)));
-        let shards = shards.map(|payload| {
-            let crcs = block_checksums(&payload);
-            (payload, crcs)
-        });
-        let shards = shards.collect();
+        let shards = shards.zip(sums).collect();
         Ok(Self {
             index,
             length,

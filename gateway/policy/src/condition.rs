@@ -7,6 +7,10 @@
 //! A key with several values under an operator without a set prefix: AWS leaves it open. Here a
 //! positive operator holds if any value matches, a negated one if none does.
 //!
+//! Tags have one value; several are tags whose keys differ in case alone, which condition keys cannot
+//! tell apart. Which one is meant is open, and a value too long for a wildcard is not looked at: in
+//! both cases a Deny holds and an Allow does not, whatever the operator.
+//!
 //! A comparison can be undecidable: a variable without value, or a request value that is no number,
 //! date or address. A positive operator then fails. A negated one must not grant anything for that
 //! reason: it fails in an Allow and holds in a Deny.
@@ -21,6 +25,11 @@ use crate::json::Json;
 use crate::literal::{Decimal, Moment, Network, base64};
 use crate::pattern::{Syntax, Template};
 use crate::request::Context;
+
+/// Longest value of a request that is compared with wildcards, bytes; twice the longest object key. With
+/// [`crate::ONES_MAX`] it bounds what a request can cost: the work of a pattern with `?` is the product
+/// of its length and the value's.
+pub const WILD_VALUE_BYTES_MAX: usize = 2_048;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -240,6 +249,10 @@ impl Condition {
         if comparison == Comparison::Null {
             return self.values.contains(&Expected::Absent(actual.is_empty()));
         }
+        let two_tags = condition_keys::is_of_a_tag(&self.key) && actual.len() > 1;
+        if two_tags || self.is_too_long_for(actual) {
+            return effect == Effect::Deny;
+        }
         // AWS: for the set operators a set of nothing but empty strings is an empty set.
         let nothing = actual.is_empty() || (set.is_some() && actual.iter().all(String::is_empty));
         if nothing {
@@ -259,6 +272,13 @@ impl Condition {
             (Some(Set::All), _) | (None, true) => actual.iter().all(passes),
             (Some(Set::Any), _) | (None, false) => actual.iter().any(passes),
         }
+    }
+
+    fn is_too_long_for(&self, actual: &[String]) -> bool {
+        matches!(self.operator.comparison, Comparison::Like | Comparison::Arn)
+            && actual
+                .iter()
+                .any(|value| value.len() > WILD_VALUE_BYTES_MAX)
     }
 
     /// `None` if no value matches and one is undecidable.

@@ -113,6 +113,11 @@ pub(crate) fn is_well_formed(key: &str) -> bool {
         .is_some_and(|(prefix, name)| !prefix.is_empty() && !name.is_empty())
 }
 
+/// `…Tag/NAME`, any case: at most one value.
+pub(crate) fn is_of_a_tag(key: &str) -> bool {
+    key.contains('/')
+}
+
 /// False for an `aws:` or `s3:` key that does not exist; any case.
 pub(crate) fn is_known(key: &str) -> bool {
     let key = key.to_lowercase();

@@ -30,6 +30,9 @@ pub const SESSION_POLICY_CHARS_MAX: usize = 2_048;
 /// Longest document looked at, in bytes, white space included; IAM's bound for the parameter.
 pub const TEXT_BYTES_MAX: usize = 131_072;
 
+/// Most `?` in a document, which nobody needs: each costs a look at every place of a long value.
+pub const ONES_MAX: usize = 512;
+
 /// What to do with an action that applies to none of its statement's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
@@ -142,6 +145,9 @@ impl Policy {
             return Err(at.malformed(message));
         }
         let json = Json::parse(text)?;
+        if json.count('?') > ONES_MAX {
+            return Err(at.too_large(format!("Policy has more than {ONES_MAX} `?`.")));
+        }
         let (mut version, mut id, mut statement) = (Version::V2008, None, None);
         for (name, value) in json.object(&at)? {
             let at = at.field(name);

@@ -60,6 +60,16 @@ impl Json {
         }
     }
 
+    /// How often `char` stands in the texts, at any depth.
+    pub(crate) fn count(&self, char: char) -> usize {
+        match self {
+            Self::Text(text) => text.matches(char).count(),
+            Self::List(items) => items.iter().map(|item| item.count(char)).sum(),
+            Self::Object(members) => members.iter().map(|(_, value)| value.count(char)).sum(),
+            Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+        }
+    }
+
     /// The members of an object; a key written twice is refused.
     pub(crate) fn object(&self, at: &At) -> Result<&[(String, Self)], PolicyError> {
         let Self::Object(members) = self else {

@@ -30,11 +30,12 @@ mod public;
 mod request;
 
 pub use actions::{Applies, applies_to};
+pub use condition::WILD_VALUE_BYTES_MAX;
 pub use decide::{AclGrant, Inputs, Lockout, decide};
 pub use document::{
     BUCKET_POLICY_BYTES_MAX, Effect, GROUP_INLINE_CHARS_MAX, MANAGED_POLICY_CHARS_MAX, Mismatch,
-    Mode, Policy, ROLE_INLINE_CHARS_MAX, SESSION_POLICY_CHARS_MAX, Statement, TEXT_BYTES_MAX,
-    TRUST_POLICY_CHARS_MAX, USER_INLINE_CHARS_MAX, Version, non_blank_chars,
+    Mode, ONES_MAX, Policy, ROLE_INLINE_CHARS_MAX, SESSION_POLICY_CHARS_MAX, Statement,
+    TEXT_BYTES_MAX, TRUST_POLICY_CHARS_MAX, USER_INLINE_CHARS_MAX, Version, non_blank_chars,
 };
 pub use error::{ErrorKind, PolicyError};
 pub use evaluate::{Cause, Decision, Missing, Reason, Source, evaluate};

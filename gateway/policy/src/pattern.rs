@@ -3,7 +3,8 @@
 //! A [`Template`] is parsed once into literals, `*`, `?` and variables. Matching goes left to right
 //! and never returns to an earlier `*`: the shortest match of what lies between two stars is always
 //! as good as any longer one. Runs without `?` are found by the standard library's linear search;
-//! with `?` the work is at most pattern length × text length. No input makes it exponential.
+//! with `?` the work is at most pattern length × text length, both of which are bounded
+//! ([`crate::ONES_MAX`], [`crate::WILD_VALUE_BYTES_MAX`]). No input makes it exponential.
 //!
 //! What a variable stands for is inserted as literal text: a user named `*` matches only `*`.
 

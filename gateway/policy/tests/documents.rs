@@ -186,3 +186,19 @@ proptest! {
         exercise(&format!("{}{with}{}", &BUCKET[..at], &BUCKET[end..]));
     }
 }
+
+#[test]
+fn question_marks_at_the_limit_and_one_past_it() {
+    for (count, good) in [
+        (gateway_policy::ONES_MAX, true),
+        (gateway_policy::ONES_MAX + 1, false),
+    ] {
+        // Escaped ones count as much as plain ones.
+        let pattern = format!("{}\\u003f", "?".repeat(count - 1));
+        let text = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Deny","Principal":"*","Action":"s3:GetObject",
+            "Resource":"arn:aws:s3:::bucket/*","Condition":{{"StringLike":{{"aws:UserAgent":"*{pattern}b*"}}}}}}]}}"#
+        );
+        assert_eq!(Policy::bucket(&text, "bucket").is_ok(), good, "{count}");
+    }
+}

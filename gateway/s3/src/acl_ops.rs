@@ -1,15 +1,17 @@
 //! Get and set access control lists of buckets and objects.
 
+use crate::access::{REJUDGED_MAX, keeps_changing};
 use crate::acl::{
     Acl, AclRequest, asks_nothing_new, check_public, from_policy, grants_dto, lists_are_off,
     owner_dto, requested,
 };
 use crate::checksum::check_document;
 use crate::documents::{Ownership, named, ownership, public_access_block};
-use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
+use crate::error::from_engine;
+use crate::gateway::{Gateway, RequestContext, object_key, version_id};
 use crate::seams::acl_asked;
-use engine_core::meta::BucketDocument;
-use engine_node::Bucket;
+use engine_core::meta::{BucketDocument, Refusal};
+use engine_node::{Bucket, EngineError};
 use engine_types::AccountId;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -53,48 +55,57 @@ pub(crate) async fn put_bucket(
     let asked = AclRequest::from(&acl_asked!(input, grant_write));
     let bucket = gateway.named(&cx, named!(input)).await?;
     let owner = bucket.row.owner;
-    let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await?
-    else {
+    let acl = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await?;
+    if !takes(&bucket, &acl, &asked)? {
         return Ok(S3Response::new(PutBucketAclOutput::default()));
-    };
+    }
     let row = acl.to_row(owner);
     let row = (!row.is_empty()).then_some(row);
-    gateway.keep(bucket, BucketDocument::Acl, row).await
+    let still = |bucket: &Bucket| takes(bucket, &acl, &asked).map(drop);
+    gateway
+        .keep_while(&cx, bucket, BucketDocument::Acl, row, still)
+        .await
 }
 
-/// The list a request sets; `None`: lists are off and it asks for what is the case.
+/// The list a request sets.
 async fn new_list(
     gateway: &Gateway,
     bucket: &Bucket,
     owner: AccountId,
     asked: &AclRequest,
     policy: Option<AccessControlPolicy>,
-) -> S3Result<Option<Acl>> {
+) -> S3Result<Acl> {
     let engine = &gateway.engine;
-    let acl = match (asked.is_empty(), policy) {
-        (true, None) => {
-            return Err(s3_error!(
-                MissingSecurityHeader,
-                "Your request was missing a required header"
-            ));
+    match (asked.is_empty(), policy) {
+        (true, None) => Err(s3_error!(
+            MissingSecurityHeader,
+            "Your request was missing a required header"
+        )),
+        (false, Some(_)) => Err(s3_error!(
+            UnexpectedContent,
+            "This request does not support content"
+        )),
+        (true, Some(policy)) => from_policy(engine, policy, owner).await,
+        (false, None) => {
+            let acl = requested(engine, asked, owner, bucket.row.owner).await?;
+            Ok(acl.unwrap_or_default())
         }
-        (false, Some(_)) => {
-            return Err(s3_error!(
-                UnexpectedContent,
-                "This request does not support content"
-            ));
-        }
-        (true, Some(policy)) => from_policy(engine, policy, owner).await?,
-        (false, None) => requested(engine, asked, owner, bucket.row.owner)
-            .await?
-            .unwrap_or_default(),
-    };
-    if ownership(&bucket.row)? == Ownership::BucketOwnerEnforced {
-        let same = acl == Acl::private(bucket.row.owner) && asks_nothing_new(asked);
-        return if same { Ok(None) } else { Err(lists_are_off()) };
     }
-    check_public(&acl, public_access_block(&bucket.row)?)?;
-    Ok(Some(acl))
+}
+
+/// Whether the bucket, as it is configured, takes such a list: `false`, lists are off and it asks for
+/// what is the case.
+fn takes(bucket: &Bucket, acl: &Acl, asked: &AclRequest) -> S3Result<bool> {
+    if ownership(&bucket.row)? == Ownership::BucketOwnerEnforced {
+        let same = *acl == Acl::private(bucket.row.owner) && asks_nothing_new(asked);
+        return if same {
+            Ok(false)
+        } else {
+            Err(lists_are_off())
+        };
+    }
+    check_public(acl, public_access_block(&bucket.row)?)?;
+    Ok(true)
 }
 
 /// GetObjectAcl.
@@ -112,7 +123,7 @@ pub(crate) async fn get_object(
         version_id(input.version_id.as_deref())?,
     );
     let row = gateway
-        .find(&mut bucket, &key, version, false)
+        .find(&cx, &mut bucket, &key, version, false)
         .await?
         .found
         .row;
@@ -145,31 +156,28 @@ pub(crate) async fn put_object(
         object_key(&input.key)?,
         version_id(input.version_id.as_deref())?,
     );
-    let row = gateway
-        .find(&mut bucket, &key, version, false)
-        .await?
-        .found
-        .row;
-    let owner = row.attributes.owner;
-    if asked.canned.as_deref() == Some("log-delivery-write") {
-        return Err(s3_error!(
-            InvalidArgument,
-            "log-delivery-write is for buckets"
-        ));
+    // The list of one owner must not land on the object of another: what was judged is what is changed,
+    // or else is judged again.
+    for _ in 0..REJUDGED_MAX {
+        let found = gateway.find(&cx, &mut bucket, &key, version, false).await?;
+        if asked.canned.as_deref() == Some("log-delivery-write") {
+            return Err(s3_error!(
+                InvalidArgument,
+                "log-delivery-write is for buckets"
+            ));
+        }
+        let of = &found.found.row.attributes;
+        let policy = input.access_control_policy.clone();
+        let acl = new_list(gateway, &bucket, of.owner, &asked, policy).await?;
+        if !takes(&bucket, &acl, &asked)? {
+            return Ok(S3Response::new(PutObjectAclOutput::default()));
+        }
+        let (rests_on, list) = (cx.admitted()?.rests_on(&bucket, of)?, acl.to_row(of.owner));
+        match gateway.engine.set_acl(&found, rests_on, list).await {
+            Err(EngineError::Refused(Refusal::Changed | Refusal::StaleBucket)) => {}
+            Err(error) => return Err(from_engine(error)),
+            Ok(_row) => return Ok(S3Response::new(PutObjectAclOutput::default())),
+        }
     }
-    let Some(acl) = new_list(gateway, &bucket, owner, &asked, input.access_control_policy).await?
-    else {
-        return Ok(S3Response::new(PutObjectAclOutput::default()));
-    };
-    // The version that was looked at, lest the list of one owner land on the object of another.
-    let (at, list) = (Some(row.version), acl.to_row(owner));
-    fresh!(
-        gateway,
-        bucket,
-        gateway
-            .engine
-            .set_acl(&bucket, &key, at, list.clone())
-            .await
-    )?;
-    Ok(S3Response::new(PutObjectAclOutput::default()))
+    Err(keeps_changing())
 }

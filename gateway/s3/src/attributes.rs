@@ -1,8 +1,10 @@
 //! What a writer decides of an object beside its bytes: system and user metadata, class, tags; in
 //! from requests, out into answers.
 
+use crate::access::keeps_changing;
 use crate::gateway::{Gateway, RequestContext};
 use crate::seams::{AclAsked, acl_for_new_object};
+use crate::sse::{Asked as SseAsked, ForWrite};
 use crate::tagging;
 use engine_core::meta::{Encryption, VersionAttributes};
 use engine_node::Bucket;
@@ -174,6 +176,26 @@ impl Gateway {
             acl: acl.acl.into(),
             encryption,
         })
+    }
+}
+
+impl Gateway {
+    /// A write whose bucket has moved before the commit: judged again, and its attributes by the
+    /// bucket's new rules. Its bytes are `sealed` by then: where the bucket would encrypt them otherwise
+    /// now, the write is refused.
+    pub(crate) async fn attributes_again(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        asked: &Asked,
+        (sse, sealed): (&SseAsked, &ForWrite),
+    ) -> S3Result<VersionAttributes> {
+        cx.admitted()?.again(bucket).await?;
+        let now = self.sse_for_write(cx, bucket, sse).await?;
+        if now.encryption != sealed.encryption {
+            return Err(keeps_changing());
+        }
+        self.attributes(cx, bucket, asked, now.encryption).await
     }
 }
 

@@ -192,7 +192,12 @@ pub(crate) async fn delete(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    crate::gateway::fresh!(gateway, bucket, gateway.engine.delete_bucket(&bucket).await)?;
+    crate::gateway::fresh!(
+        gateway,
+        &cx,
+        bucket,
+        gateway.engine.delete_bucket(&bucket).await
+    )?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 

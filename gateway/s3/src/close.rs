@@ -68,7 +68,7 @@ impl Drop for Close {
             .increment(self.sent);
         tracing::debug!(
             request_id = %self.state.id,
-            peer = %self.state.peer,
+            peer = self.state.peer_text(),
             account = self.state.account(),
             method = %self.method,
             path = %self.path,

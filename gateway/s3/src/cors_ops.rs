@@ -52,7 +52,7 @@ pub(crate) async fn put(
     let rules = parse(input.cors_configuration.cors_rules)?;
     let bucket = gateway.named(&cx, named!(input)).await?;
     let row = Some(to_row(&rules));
-    gateway.keep(bucket, BucketDocument::Cors, row).await
+    gateway.keep(&cx, bucket, BucketDocument::Cors, row).await
 }
 
 fn parse(rules: Vec<CORSRule>) -> S3Result<Vec<CorsRule>> {
@@ -134,7 +134,7 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
     let bucket = gateway.named(&cx, named!(request.input)).await?;
-    gateway.keep(bucket, BucketDocument::Cors, None).await
+    gateway.keep(&cx, bucket, BucketDocument::Cors, None).await
 }
 
 #[cfg(test)]

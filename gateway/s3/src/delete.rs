@@ -1,7 +1,9 @@
 //! DeleteObject.
 
+use crate::access::{REJUDGED_MAX, keeps_changing};
 use crate::conditions;
-use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
+use crate::error::from_engine;
+use crate::gateway::{Gateway, RequestContext, object_key, version_id};
 use engine_core::meta::{Condition, Refusal};
 use engine_node::{Bucket, EngineError};
 use engine_types::{ObjectKey, VersionId};
@@ -26,21 +28,28 @@ impl Gateway {
     ) -> S3Result<Deleted> {
         let by = (cx.identity.writer(&bucket), cx.identity.charged_to(&bucket));
         let free = condition == Condition::default();
-        let deleted = fresh!(
-            self,
-            bucket,
-            match self
+        for _ in 0..REJUDGED_MAX {
+            let deleted = self
                 .engine
                 .delete(&bucket, key, version, condition.clone(), by)
-                .await
-            {
+                .await;
+            let (version, marker) = match deleted {
                 Err(EngineError::Refused(Refusal::NoSuchKey | Refusal::NoSuchVersion)) if free => {
-                    Ok((version, false))
+                    (version, false)
                 }
-                other => other,
-            }
-        );
-        deleted.map(|(version, marker)| Deleted { version, marker })
+                Err(EngineError::Refused(Refusal::StaleBucket)) => {
+                    bucket = self.refresh(cx, &bucket).await?;
+                    // Of a DeleteObjects that has judged no key.
+                    let version = version.map(|version| version.to_string());
+                    let judge = cx.admitted()?.judge_by(&bucket)?;
+                    judge.may_delete(key.as_str(), version.as_deref())?;
+                    continue;
+                }
+                other => other.map_err(from_engine)?,
+            };
+            return Ok(Deleted { version, marker });
+        }
+        Err(keeps_changing())
     }
 }
 

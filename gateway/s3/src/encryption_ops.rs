@@ -53,7 +53,9 @@ pub(crate) async fn put(
     let document = parse(&input.server_side_encryption_configuration)?;
     let bucket = gateway.named(&cx, named!(input)).await?;
     let row = Some(to_row(&document));
-    gateway.keep(bucket, BucketDocument::Encryption, row).await
+    gateway
+        .keep(&cx, bucket, BucketDocument::Encryption, row)
+        .await
 }
 
 fn parse(asked: &ServerSideEncryptionConfiguration) -> S3Result<EncryptionDocument> {
@@ -118,7 +120,9 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
     let bucket = gateway.named(&cx, named!(request.input)).await?;
-    gateway.keep(bucket, BucketDocument::Encryption, None).await
+    gateway
+        .keep(&cx, bucket, BucketDocument::Encryption, None)
+        .await
 }
 
 #[cfg(test)]

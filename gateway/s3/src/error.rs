@@ -76,6 +76,10 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
         EngineError::Unavailable(reason) => {
             S3Error::with_message(S3ErrorCode::ServiceUnavailable, reason)
         }
+        EngineError::TooSlow => s3_error!(
+            RequestTimeout,
+            "Your request body came too slowly while others waited. Try again."
+        ),
         EngineError::SlowDown => s3_error!(SlowDown, "Please reduce your request rate."),
         EngineError::Full => custom(
             "InsufficientStorage",
@@ -145,10 +149,6 @@ fn from_refusal(refusal: Refusal) -> S3Error {
             NoSuchUpload,
             "The specified upload does not exist. The upload ID may be invalid, or the upload may \
              have been aborted or completed."
-        ),
-        Refusal::IsDeleteMarker => s3_error!(
-            MethodNotAllowed,
-            "The specified method is not allowed against this resource."
         ),
         Refusal::PreconditionFailed => s3_error!(
             PreconditionFailed,
@@ -309,6 +309,7 @@ mod tests {
                 "ServiceUnavailable",
                 503,
             ),
+            (EngineError::TooSlow, "RequestTimeout", 400),
             (EngineError::SlowDown, "SlowDown", 503),
             (EngineError::Full, "InsufficientStorage", 507),
             (EngineError::TooLarge, "EntityTooLarge", 400),

@@ -1,13 +1,13 @@
 //! What handlers share: the engine, the options, and how a bucket is looked up and looked up again.
 
-use crate::access::Judge;
+use crate::access::{Admission, Seen, denied};
 use crate::error::from_engine;
 use crate::identity::Identity;
 use crate::options::FrontOptions;
 use crate::repair::TextHeaders;
 use crate::request::RequestState;
 use engine_core::meta::BucketDocument;
-use engine_node::{Bucket, Engine};
+use engine_node::{Bucket, Engine, Rejudge};
 use engine_types::{AccountId, NameError, ObjectKey, VersionId};
 use s3s::{S3Result, s3_error};
 use std::sync::Arc;
@@ -24,11 +24,11 @@ pub(crate) struct Gateway {
 pub(crate) struct RequestContext {
     pub(crate) identity: Identity,
     pub(crate) state: Arc<RequestState>,
-    /// For what only a body tells: the keys of a DeleteObjects.
-    pub(crate) judge: Option<Arc<Judge>>,
+    admission: Option<Arc<Admission>>,
     /// System metadata beside what the DTO holds.
     pub(crate) text: TextHeaders,
-    bucket: Option<Bucket>,
+    /// The version the check judged, where it looked at one that the answer is made of.
+    pub(crate) seen: Option<Seen>,
 }
 
 impl RequestContext {
@@ -41,35 +41,55 @@ impl RequestContext {
             return Err(s3_error!(AccessDenied));
         };
         state.set_handled();
-        let bucket = extensions.get::<Bucket>().cloned();
-        let judge = extensions.get::<Arc<Judge>>().cloned();
+        let admission = extensions.get::<Arc<Admission>>().cloned();
+        let seen = extensions.get::<Seen>().cloned();
         Ok(Self {
+            seen,
             identity: identity.clone(),
             state: Arc::clone(state),
-            judge,
+            admission,
             text: extensions.get::<TextHeaders>().cloned().unwrap_or_default(),
-            bucket,
         })
+    }
+
+    /// How the request was let in, for what the handler finds.
+    ///
+    /// # Errors
+    /// `AccessDenied` where no access check has seen it.
+    pub(crate) fn admitted(&self) -> S3Result<&Arc<Admission>> {
+        self.admission.as_ref().ok_or_else(denied)
+    }
+
+    /// Judges the request again where its bucket moves before its commit.
+    pub(crate) fn rejudge(&self) -> Rejudge<'_, ()> {
+        Rejudge::new(
+            move |bucket: Bucket| async move { Ok(self.admitted()?.again(&bucket).await?) },
+        )
     }
 }
 
-/// Calls the engine; where it says the bucket's configuration has moved, looks the bucket up again
-/// and calls once more. A second time is [`s3s::S3ErrorCode::OperationAborted`].
+/// Calls the engine; where it says the bucket's configuration has moved, looks the bucket up again, has
+/// the request judged by it, and calls once more. Too often is
+/// [`s3s::S3ErrorCode::OperationAborted`].
 macro_rules! fresh {
-    ($gateway:expr, $bucket:ident, $call:expr) => {
-        match $call {
-            Err(engine_node::EngineError::Refused(engine_core::meta::Refusal::StaleBucket)) => {
-                $bucket = $gateway.refresh(&$bucket).await?;
-                $call.map_err($crate::error::from_engine)
+    ($gateway:expr, $cx:expr, $bucket:ident, $call:expr) => {{
+        let mut left = $crate::access::REJUDGED_MAX;
+        loop {
+            match $call {
+                Err(engine_node::EngineError::Refused(engine_core::meta::Refusal::StaleBucket))
+                    if left > 0 =>
+                {
+                    left -= 1;
+                    $bucket = $gateway.refresh($cx, &$bucket).await?;
+                }
+                other => break other.map_err($crate::error::from_engine),
             }
-            other => other.map_err($crate::error::from_engine),
         }
-    };
+    }};
 }
 pub(crate) use fresh;
 
-/// Documents the access check judged by: where one has changed under a request, it must be judged
-/// again, which only a new request is.
+/// Documents the access check judged by: where one has changed under a request, it is judged again.
 const JUDGED: [BucketDocument; 4] = [
     BucketDocument::Acl,
     BucketDocument::Ownership,
@@ -85,7 +105,8 @@ impl Gateway {
         name: &str,
         expected_owner: Option<&str>,
     ) -> S3Result<Bucket> {
-        let bucket = match &cx.bucket {
+        let judged = cx.admission.as_ref().map(|a| &a.judge().bucket);
+        let bucket = match judged {
             Some(judged) if judged.row.name.as_str() == name => judged.clone(),
             _ => self.engine.bucket(name).await.map_err(from_engine)?,
         };
@@ -112,8 +133,9 @@ impl Gateway {
         }
     }
 
-    /// The bucket again, past the cache; only if it is still the same one, judged by the same rules.
-    pub(crate) async fn refresh(&self, old: &Bucket) -> S3Result<Bucket> {
+    /// The bucket again, past the cache; only if it is still the same one, and lets the request in by
+    /// the rules it has now.
+    pub(crate) async fn refresh(&self, cx: &RequestContext, old: &Bucket) -> S3Result<Bucket> {
         let name = old.row.name.as_str();
         let new = self
             .engine
@@ -125,11 +147,10 @@ impl Gateway {
         }
         let same =
             |kind: &BucketDocument| new.row.documents.get(kind) == old.row.documents.get(kind);
-        if JUDGED.iter().all(same) {
-            Ok(new)
-        } else {
-            Err(s3_error!(OperationAborted))
+        if !JUDGED.iter().all(same) {
+            cx.admitted()?.again(&new).await?;
         }
+        Ok(new)
     }
 
     /// Owner as listings show it; an account that is gone keeps its number.

@@ -157,17 +157,25 @@ impl Extent {
 }
 
 impl Gateway {
-    /// The version named, or the current one. `bytes`: its bytes are kept while the answer is held.
+    /// The version named, or the current one, judged as it was found. `bytes`: its bytes are kept while
+    /// the answer is held.
     pub(crate) async fn find(
         &self,
+        cx: &RequestContext,
         bucket: &mut Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
         bytes: bool,
     ) -> S3Result<Found> {
         let mut at = bucket.clone();
-        let lookup = fresh!(self, at, self.engine.find(&at, key, version, bytes).await)?;
+        let lookup = fresh!(
+            self,
+            cx,
+            at,
+            self.engine.find(&at, key, version, bytes).await
+        )?;
         *bucket = at;
+        cx.admitted()?.permits(bucket, &lookup)?;
         match lookup {
             Lookup::Found(found) => Ok(*found),
             Lookup::Marker(id, at) => Err(marker(bucket, version, id, at)),
@@ -188,7 +196,14 @@ impl Gateway {
                 "Request specific response headers cannot be used for anonymous GET requests."
             ));
         }
-        let found = self.find(&mut bucket, &ask.key, ask.version, true).await?;
+        let seen = cx.seen.as_ref();
+        let found = match seen.and_then(|seen| seen.take(&ask.key, ask.version)) {
+            Some(found) => found,
+            None => {
+                self.find(cx, &mut bucket, &ask.key, ask.version, true)
+                    .await?
+            }
+        };
         let row = &found.found.row;
         let key = self.sse_for_read(cx, &row.attributes.encryption, &ask.customer)?;
         match ask

@@ -103,13 +103,19 @@ impl Gateway {
     }
 
     /// A page; an empty one where none is asked for.
-    async fn page(&self, bucket: &mut engine_node::Bucket, query: ListQuery) -> S3Result<ListPage> {
+    async fn page(
+        &self,
+        cx: &RequestContext,
+        bucket: &mut engine_node::Bucket,
+        query: ListQuery,
+    ) -> S3Result<ListPage> {
         if query.limit == 0 {
             return Ok(ListPage::default());
         }
         let mut current = bucket.clone();
         let page = fresh!(
             self,
+            cx,
             current,
             self.engine.list(&current, query.clone()).await
         )?;
@@ -155,7 +161,7 @@ pub(crate) async fn v1(
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
     let query = list_query!(input, filled(input.marker.as_ref()).cloned(), size);
-    let page = gateway.page(&mut bucket, query).await?;
+    let page = gateway.page(&cx, &mut bucket, query).await?;
     let delimiter = filled(input.delimiter.as_ref());
     // Without a delimiter the last key is the next marker, and AWS sends none.
     let next_marker = page.next.as_deref().filter(|_| delimiter.is_some());
@@ -198,7 +204,7 @@ pub(crate) async fn v2(
         resumed.or_else(|| filled(input.start_after.as_ref()).cloned()),
         size
     );
-    let page = gateway.page(&mut bucket, query).await?;
+    let page = gateway.page(&cx, &mut bucket, query).await?;
     let with_owner = input.fetch_owner.unwrap_or(false);
     let count = page.objects.len() + page.prefixes.len();
     let output = ListObjectsV2Output {

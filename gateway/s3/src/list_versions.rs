@@ -97,6 +97,7 @@ pub(crate) async fn list(
     } else {
         fresh!(
             gateway,
+            &cx,
             bucket,
             gateway
                 .engine

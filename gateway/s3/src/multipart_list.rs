@@ -62,6 +62,7 @@ pub(crate) async fn parts(
     let limit = u32::try_from(size).unwrap_or_default();
     let page = fresh!(
         gateway,
+        &cx,
         bucket,
         gateway
             .engine
@@ -144,6 +145,7 @@ pub(crate) async fn uploads(
     } else {
         fresh!(
             gateway,
+            &cx,
             bucket,
             gateway
                 .engine

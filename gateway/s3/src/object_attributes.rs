@@ -122,7 +122,7 @@ pub(crate) async fn get(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let found = gateway.find(&mut bucket, &key, version, true).await?;
+    let found = gateway.find(&cx, &mut bucket, &key, version, true).await?;
     let row = &found.found.row;
     gateway.sse_for_read(&cx, &row.attributes.encryption, &customer_asked!(input))?;
     let wants = |name: &str| asked.contains(&name);

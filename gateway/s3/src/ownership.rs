@@ -6,6 +6,7 @@ use crate::documents::{Ownership, named, to_row};
 use crate::gateway::{Gateway, RequestContext};
 use crate::seams::acl_with_owner_enforced;
 use engine_core::meta::BucketDocument;
+use engine_node::Bucket;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -49,17 +50,19 @@ pub(crate) async fn put(
     let ownership = Ownership::parse(rule.object_ownership.as_str())
         .ok_or_else(|| s3_error!(MalformedXML, "Unknown ObjectOwnership"))?;
     let bucket = gateway.named(&cx, named!(input)).await?;
-    let kept = bucket
-        .row
-        .documents
-        .get(&BucketDocument::Acl)
-        .map_or(&[][..], Vec::as_slice);
-    let private = Acl::from_row(kept, bucket.row.owner) == Acl::private(bucket.row.owner);
-    if ownership == Ownership::BucketOwnerEnforced && !private {
-        return Err(acl_with_owner_enforced());
-    }
+    let fits = |bucket: &Bucket| {
+        let kept = bucket.row.documents.get(&BucketDocument::Acl);
+        let kept = kept.map_or(&[][..], Vec::as_slice);
+        let private = Acl::from_row(kept, bucket.row.owner) == Acl::private(bucket.row.owner);
+        if ownership == Ownership::BucketOwnerEnforced && !private {
+            return Err(acl_with_owner_enforced());
+        }
+        Ok(())
+    };
     let row = Some(to_row(&ownership));
-    gateway.keep(bucket, BucketDocument::Ownership, row).await
+    gateway
+        .keep_while(&cx, bucket, BucketDocument::Ownership, row, fits)
+        .await
 }
 
 /// DeleteBucketOwnershipControls.
@@ -69,5 +72,7 @@ pub(crate) async fn delete(
     request: S3Request<DeleteBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
     let bucket = gateway.named(&cx, named!(request.input)).await?;
-    gateway.keep(bucket, BucketDocument::Ownership, None).await
+    gateway
+        .keep(&cx, bucket, BucketDocument::Ownership, None)
+        .await
 }

@@ -8,7 +8,7 @@ use crate::multipart::PartPlace;
 use crate::range::copy_range;
 use crate::sse::{customer_asked, set_sse, source_customer_asked};
 use crate::translate::{etag, time};
-use engine_core::meta::{Refusal, UploadPartRow};
+use engine_core::meta::UploadPartRow;
 use engine_node::{EngineError, PART_BYTES_MAX, PutBody};
 use engine_types::ETag;
 use s3s::dto::*;
@@ -20,7 +20,7 @@ async fn store(
     place: &PartPlace,
     source: Source,
     asked: Option<&str>,
-) -> S3Result<Result<UploadPartRow, EngineError>> {
+) -> S3Result<UploadPartRow> {
     let size = source.row().size;
     let range = asked.map_or(Ok(0..size), |text| copy_range(text, size))?;
     let length = range.end - range.start;
@@ -40,10 +40,8 @@ async fn store(
         verify: Box::new(|_| Ok(())),
         customer_key: place.customer_key.clone(),
     };
-    Ok(gateway
-        .engine
-        .put_part(place.request(cx, algorithms, body))
-        .await)
+    let put = place.request(cx, algorithms, body);
+    gateway.engine.put_part(put).await.map_err(from_engine)
 }
 
 /// UploadPartCopy.
@@ -61,21 +59,13 @@ pub(crate) async fn copy(
         input.upload_id.as_str(),
         input.part_number,
     );
-    let mut place = gateway
+    let place = gateway
         .part_place(&cx, bucket, which, &customer_asked!(input))
         .await?;
     let (from, range) = (source_asked!(input), input.copy_source_range.as_deref());
-    let source = gateway.source(&cx, &from).await?;
+    let source = gateway.source(&cx, &place.bucket, &from).await?;
     let version = source.version();
-    let stored = match store(gateway, &cx, &place, source, range).await? {
-        Err(EngineError::Refused(Refusal::StaleBucket)) => {
-            place.bucket = gateway.refresh(&place.bucket).await?;
-            let source = gateway.source(&cx, &from).await?;
-            store(gateway, &cx, &place, source, range).await?
-        }
-        other => other,
-    };
-    let part = stored.map_err(from_engine)?;
+    let part = store(gateway, &cx, &place, source, range).await?;
     let mut result = CopyPartResult {
         e_tag: Some(etag(ETag {
             md5: part.md5,

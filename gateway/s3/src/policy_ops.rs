@@ -42,15 +42,21 @@ pub(crate) async fn put(
     let policy = Policy::bucket(&input.policy, bucket.row.name.as_str())
         .map_err(|error| s3_error!(MalformedPolicy, "{error}"))?;
     check_principals(gateway, &policy).await?;
-    if public_access_block(&bucket.row)?.block_public_policy && is_public(&policy) {
-        return Err(denied());
-    }
+    let public = is_public(&policy);
+    let fits = |bucket: &Bucket| {
+        if public && public_access_block(&bucket.row)?.block_public_policy {
+            return Err(denied());
+        }
+        Ok(())
+    };
     let lockout_confirmed = input.confirm_remove_self_bucket_access.unwrap_or(false);
     let row = Some(to_row(&PolicyDocument {
         text: input.policy,
         lockout_confirmed,
     }));
-    gateway.keep(bucket, BucketDocument::Policy, row).await
+    gateway
+        .keep_while(&cx, bucket, BucketDocument::Policy, row, fits)
+        .await
 }
 
 /// Each principal of this system must exist: a typing error in an Allow would wait for whoever takes
@@ -119,7 +125,9 @@ pub(crate) async fn delete(
     let input = request.input;
     let bucket = gateway.named(&cx, named!(input)).await?;
     own_account(&cx, &bucket)?;
-    gateway.keep(bucket, BucketDocument::Policy, None).await
+    gateway
+        .keep(&cx, bucket, BucketDocument::Policy, None)
+        .await
 }
 
 /// GetBucketPolicyStatus: whether policy or list, as far as they count, let everyone in.

@@ -58,7 +58,7 @@ pub(crate) async fn put(
     let bucket = gateway.named(&cx, named!(input)).await?;
     let row = Some(to_row(&block));
     gateway
-        .keep(bucket, BucketDocument::PublicAccessBlock, row)
+        .keep(&cx, bucket, BucketDocument::PublicAccessBlock, row)
         .await
 }
 
@@ -70,6 +70,6 @@ pub(crate) async fn delete(
 ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
     let bucket = gateway.named(&cx, named!(request.input)).await?;
     gateway
-        .keep(bucket, BucketDocument::PublicAccessBlock, None)
+        .keep(&cx, bucket, BucketDocument::PublicAccessBlock, None)
         .await
 }

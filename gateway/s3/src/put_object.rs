@@ -9,18 +9,12 @@ use crate::gateway::{Gateway, RequestContext, object_key};
 use crate::sse::{ForWrite, set_sse, sse_asked};
 use crate::translate::{etag, written_version};
 use bytes::Bytes;
-use engine_core::meta::{Condition, Refusal, VersionAttributes, VersionRow};
-use engine_node::{Bucket, ByteStream, DEFAULT_CHECKSUM, EngineError, PutBody, PutRequest};
-use engine_types::ObjectKey;
+use engine_core::meta::VersionRow;
+use engine_node::{Bucket, DEFAULT_CHECKSUM, EngineError, PutBody, PutRequest, Rejudge};
 use futures::StreamExt as _;
 use s3s::dto::*;
 use s3s::stream::ByteStream as _;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// A body up to this length, bytes, is kept while it is stored, so that it can be stored again where
-/// the bucket's configuration moved meanwhile. A longer one is answered 503: the client sends again.
-const REPLAY_BYTES_MAX: u64 = 1 << 20;
 
 /// A request's body with its length: what s3s knows, else what the client says.
 pub(crate) fn sized(
@@ -51,108 +45,6 @@ pub(crate) fn trailers<T>(request: &S3Request<T>) -> Option<Trailers> {
     request.extensions.get::<Trailers>().cloned()
 }
 
-/// A body that can be read a second time, if it is short.
-pub(crate) struct Replay {
-    length: u64,
-    kept: Arc<Mutex<Vec<Bytes>>>,
-    source: Option<StreamingBlob>,
-}
-
-impl Replay {
-    pub(crate) fn new(source: StreamingBlob, length: u64) -> Self {
-        Self {
-            length,
-            kept: Arc::default(),
-            source: Some(source),
-        }
-    }
-
-    /// The body from its beginning; none: it is gone.
-    pub(crate) fn stream(&mut self) -> Option<ByteStream> {
-        match self.source.take() {
-            Some(source) if self.length > REPLAY_BYTES_MAX => Some(source.boxed()),
-            Some(source) => {
-                let kept = Arc::clone(&self.kept);
-                let keep = move |piece: &Result<Bytes, _>| {
-                    if let Ok(piece) = piece {
-                        kept.lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(piece.clone());
-                    }
-                };
-                Some(source.inspect(keep).boxed())
-            }
-            None => {
-                let kept = self
-                    .kept
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                let whole = kept.iter().map(|piece| piece.len() as u64).sum::<u64>() == self.length;
-                whole.then(|| futures::stream::iter(kept.into_iter().map(Ok)).boxed())
-            }
-        }
-    }
-}
-
-/// One object to store, but for its body.
-struct Put {
-    key: ObjectKey,
-    condition: Condition,
-    attributes: VersionAttributes,
-    sse: ForWrite,
-    declared: Declared,
-    trailers: Option<Trailers>,
-}
-
-impl Put {
-    fn request(&self, bucket: &Bucket, stream: ByteStream, length: u64) -> PutRequest {
-        let algorithm = self.declared.algorithm().unwrap_or(DEFAULT_CHECKSUM.0);
-        PutRequest {
-            bucket: bucket.clone(),
-            key: self.key.clone(),
-            condition: self.condition.clone(),
-            attributes: self.attributes.clone(),
-            stored_checksum: Some(algorithm),
-            body: PutBody {
-                stream,
-                length,
-                algorithms: vec![algorithm],
-                verify: self.declared.clone().verify(self.trailers.clone()),
-                customer_key: self.sse.customer_key.clone(),
-            },
-        }
-    }
-
-    async fn store(
-        &self,
-        gateway: &Gateway,
-        bucket: Bucket,
-        body: StreamingBlob,
-        length: u64,
-    ) -> S3Result<VersionRow> {
-        let mut replay = Replay::new(body, length);
-        let gone = || from_engine(EngineError::Refused(Refusal::TooOld));
-        let stream = replay.stream().ok_or_else(gone)?;
-        match gateway
-            .engine
-            .put(self.request(&bucket, stream, length))
-            .await
-        {
-            Err(EngineError::Refused(Refusal::StaleBucket)) => {
-                let bucket = gateway.refresh(&bucket).await?;
-                let stream = replay.stream().ok_or_else(gone)?;
-                gateway
-                    .engine
-                    .put(self.request(&bucket, stream, length))
-                    .await
-                    .map_err(from_engine)
-            }
-            other => other.map_err(from_engine),
-        }
-    }
-}
-
 /// PutObject.
 pub(crate) async fn put(
     gateway: &Gateway,
@@ -170,24 +62,36 @@ pub(crate) async fn put(
     let bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let sse = gateway
-        .sse_for_write(&cx, &bucket, &sse_asked!(input))
-        .await?;
+    let sse_asked = sse_asked!(input);
+    let sse = gateway.sse_for_write(&cx, &bucket, &sse_asked).await?;
     let asked = attributes_asked!(input);
     let attributes = gateway
         .attributes(&cx, &bucket, &asked, sse.encryption.clone())
         .await?;
     let values = checksum_values!(input);
-    let put = Put {
+    let declared = Declared::of(&values, input.content_md5.as_deref(), &request.headers)?;
+    let algorithm = declared.algorithm().unwrap_or(DEFAULT_CHECKSUM.0);
+    let (again, sealed) = ((&cx, &asked), (&sse_asked, &sse));
+    let put = PutRequest {
+        bucket,
         key,
         condition: conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         attributes,
-        sse,
-        declared: Declared::of(&values, input.content_md5.as_deref(), &request.headers)?,
-        trailers: trailers(&request),
+        stored_checksum: Some(algorithm),
+        body: PutBody {
+            stream: body.boxed(),
+            length,
+            algorithms: vec![algorithm],
+            verify: declared.verify(trailers(&request)),
+            customer_key: sse.customer_key.clone(),
+        },
+        rejudge: Rejudge::new(move |bucket: Bucket| async move {
+            let (cx, asked) = again;
+            Ok(gateway.attributes_again(cx, &bucket, asked, sealed).await?)
+        }),
     };
-    let row = put.store(gateway, bucket, body, length).await?;
-    Ok(S3Response::new(answer(&row, &put.sse)))
+    let row = gateway.engine.put(put).await.map_err(from_engine)?;
+    Ok(S3Response::new(answer(&row, &sse)))
 }
 
 fn answer(row: &VersionRow, sse: &ForWrite) -> PutObjectOutput {
@@ -207,43 +111,6 @@ fn answer(row: &VersionRow, sse: &ForWrite) -> PutObjectOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    async fn read(stream: Option<ByteStream>) -> Option<Vec<u8>> {
-        let pieces: Vec<_> = stream?.collect().await;
-        Some(
-            pieces
-                .into_iter()
-                .flat_map(|p| p.expect("piece").to_vec())
-                .collect(),
-        )
-    }
-
-    #[tokio::test]
-    async fn a_short_body_replays_and_a_long_one_does_not() {
-        for (length, replays) in [
-            (3, true),
-            (REPLAY_BYTES_MAX, true),
-            (REPLAY_BYTES_MAX + 1, false),
-        ] {
-            let bytes = vec![7; usize::try_from(length).expect("fits")];
-            let mut replay = Replay::new(StreamingBlob::from_bytes(bytes.clone().into()), length);
-            assert_eq!(read(replay.stream()).await, Some(bytes.clone()));
-            assert_eq!(
-                read(replay.stream()).await,
-                replays.then_some(bytes),
-                "{length}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_body_half_read_does_not_replay() {
-        let source = futures::stream::iter([Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
-        let source = StreamingBlob::wrap(source.map(Ok::<_, std::io::Error>));
-        let mut replay = Replay::new(source, 3);
-        assert!(replay.stream().expect("first").next().await.is_some());
-        assert!(replay.stream().is_none());
-    }
 
     #[test]
     fn lengths_at_the_limit_and_one_past_it() {

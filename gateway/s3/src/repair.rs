@@ -10,6 +10,7 @@
 //! Text that is no ASCII, which S3 keeps in some headers and s3s's strings cannot hold, is set aside
 //! for the handler ([`TextHeaders`]).
 
+use crate::access::Signature;
 use crate::auth::Auth;
 use crate::identity::Identity;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Uri, header};
@@ -181,6 +182,7 @@ impl S3Route for Repair {
             None => Identity::Anonymous,
             Some(c) => Identity::Account(self.auth.credential(&c.access_key).await?),
         };
+        let signature = Signature::of(&request.uri, &request.headers);
         let mut inner = Request::new(request.input);
         *inner.method_mut() = request.method;
         *inner.uri_mut() = without_signature(&request.uri)?;
@@ -191,6 +193,8 @@ impl S3Route for Repair {
         let text = set_text_aside(inner.headers_mut());
         inner.extensions_mut().insert(text);
         inner.extensions_mut().insert(identity);
+        // What policies may ask of the signature goes with it.
+        inner.extensions_mut().insert(signature);
         let answer = self.inner.call(inner).await;
         let (head, body) = answer
             .map_err(|e| s3_error!(e, InternalError))?

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::HeaderMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -21,8 +21,8 @@ pub(crate) struct RequestState {
     pub(crate) id: String,
     /// `x-amz-id-2`.
     pub(crate) host_id: String,
-    /// The client's address, past trusted proxies.
-    pub(crate) peer: IpAddr,
+    /// The client's address, past trusted proxies; none: they say nothing that can be read.
+    pub(crate) peer: Option<IpAddr>,
     /// The client spoke TLS to us or to a trusted proxy.
     pub(crate) secure: bool,
     operation: OnceLock<String>,
@@ -40,13 +40,11 @@ impl RequestState {
             .trusted_proxies
             .iter()
             .any(|p| p.contains(info.peer.ip()));
-        let forwarded = |name: &str| {
-            let value = headers.get(name).filter(|_| believed)?;
-            Some(value.to_str().ok()?.to_owned())
+        let forwarded = |name: &str| believed.then(|| all_of(headers, name)).flatten();
+        let peer = match forwarded("x-forwarded-for") {
+            Some(list) => outermost(&list, options),
+            None => Some(info.peer.ip()),
         };
-        let peer = forwarded("x-forwarded-for")
-            .and_then(|list| outermost(&list, options))
-            .unwrap_or(info.peer.ip());
         let secure = match forwarded("x-forwarded-proto") {
             Some(scheme) => scheme.trim().eq_ignore_ascii_case("https"),
             None => info.tls,
@@ -63,6 +61,12 @@ impl RequestState {
             document: Mutex::new(None),
             answer: OnceLock::new(),
         }
+    }
+
+    /// The client's address for policies and logs.
+    pub(crate) fn peer_text(&self) -> String {
+        self.peer
+            .map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
     }
 
     /// The operation s3s resolved; `-` before.
@@ -125,17 +129,33 @@ impl RequestState {
     }
 }
 
-/// The nearest address that is not a trusted proxy's own.
+/// All lines of a header as one list: a proxy may add a line of its own behind its client's.
+fn all_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<_> = lines
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// The nearest address that is not a trusted proxy's own; none where it cannot be read.
 fn outermost(list: &str, options: &FrontOptions) -> Option<IpAddr> {
     let mut nearest = None;
     for hop in list.rsplit(',') {
-        let address: IpAddr = hop.trim().parse().ok()?;
+        let address = hop_address(hop.trim())?;
         nearest = Some(address);
         if !options.trusted_proxies.iter().any(|p| p.contains(address)) {
             break;
         }
     }
     nearest
+}
+
+/// `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]`, `[::1]:5`.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|hop| hop.ip());
+    hop.parse().ok().or_else(with_port).or_else(bare)
 }
 
 /// 16 hex digits, unique in this process and hard to confuse with another's; the long one beside.
@@ -173,7 +193,7 @@ mod tests {
         };
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.insert(*name, value.parse().expect("value"));
+            map.append(*name, value.parse().expect("value"));
         }
         RequestState::new(&info, &map, options)
     }
@@ -194,7 +214,7 @@ mod tests {
         ];
         let strange = state(&FrontOptions::default(), &head);
         assert_eq!(
-            (strange.peer.to_string().as_str(), strange.secure),
+            (strange.peer_text().as_str(), strange.secure),
             ("10.0.0.9", false)
         );
         let trusted = FrontOptions {
@@ -203,9 +223,35 @@ mod tests {
         };
         let known = state(&trusted, &head);
         assert_eq!(
-            (known.peer.to_string().as_str(), known.secure),
+            (known.peer_text().as_str(), known.secure),
             ("8.8.8.8", true)
         );
+    }
+
+    #[test]
+    fn hops_have_ports_or_are_unknown() {
+        let trusted = FrontOptions {
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("network")],
+            ..FrontOptions::default()
+        };
+        for (lines, peer) in [
+            (&["8.8.8.8:443, 10.0.0.7:1"][..], "8.8.8.8"),
+            (&["[2001:db8::1]:443"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["2001:db8::1"], "2001:db8::1"),
+            (&["6.6.6.6", "8.8.8.8"], "8.8.8.8"),
+            (&["10.0.0.7"], "10.0.0.7"),
+            (&["6.6.6.6, unknown"], "unknown"),
+            (&["8.8.8.8, _hidden, 10.0.0.7"], "unknown"),
+            (&[""], "unknown"),
+            (&["8.8.8.8:port"], "unknown"),
+        ] {
+            let head: Vec<_> = lines
+                .iter()
+                .map(|line| ("x-forwarded-for", *line))
+                .collect();
+            assert_eq!(state(&trusted, &head).peer_text(), peer, "{lines:?}");
+        }
     }
 
     #[test]

@@ -147,14 +147,9 @@ pub(crate) fn default_encryption(bucket: &Bucket) -> S3Result<Option<DefaultEncr
 /// # Errors
 /// `AccessDenied`, for the key's own line of the answer.
 pub(crate) fn check_delete(cx: &RequestContext, key: &str, version: Option<&str>) -> S3Result<()> {
-    // No judge: the access check did not run.
-    let judge = cx
-        .judge
-        .as_ref()
-        .ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
     #[cfg(sabotage)]
     if engine_types::sabotage("skip-delete-many-check") {
         return Ok(());
     }
-    judge.may_delete(key, version)
+    cx.admitted()?.judge().may_delete(key, version)
 }

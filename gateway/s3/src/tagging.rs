@@ -1,11 +1,13 @@
 //! Tags of objects and buckets.
 
+use crate::access::{REJUDGED_MAX, keeps_changing};
 use crate::checksum::check_document;
 use crate::documents::{named, to_row};
-use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
+use crate::error::from_engine;
+use crate::gateway::{Gateway, RequestContext, object_key, version_id};
 use crate::translate::{form_decode, read_version};
-use engine_core::meta::BucketDocument;
-use engine_node::Bucket;
+use engine_core::meta::{BucketDocument, Refusal};
+use engine_node::{Bucket, EngineError};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -104,7 +106,7 @@ pub(crate) async fn get_object(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let found = gateway.find(&mut bucket, &key, version, false).await?;
+    let found = gateway.find(&cx, &mut bucket, &key, version, false).await?;
     let row = found.found.row;
     Ok(S3Response::new(GetObjectTaggingOutput {
         tag_set: to_set(row.attributes.tags),
@@ -112,23 +114,31 @@ pub(crate) async fn get_object(
     }))
 }
 
+/// Gives an object its tags: the version that was judged, or one judged again.
 async fn replace(
     gateway: &Gateway,
+    cx: &RequestContext,
     mut bucket: Bucket,
-    key: &str,
-    version: Option<&str>,
+    (key, version): (&str, Option<&str>),
     tags: Tags,
 ) -> S3Result<Option<String>> {
     let (key, version) = (object_key(key)?, version_id(version)?);
-    let row = fresh!(
-        gateway,
-        bucket,
-        gateway
+    for _ in 0..REJUDGED_MAX {
+        let found = gateway.find(cx, &mut bucket, &key, version, false).await?;
+        let (admission, of) = (cx.admitted()?, &found.found.row.attributes);
+        admission.permits_tags(&bucket, of, &tags)?;
+        let rests_on = admission.rests_on(&bucket, of)?;
+        match gateway
             .engine
-            .set_tags(&bucket, &key, version, tags.clone())
+            .set_tags(&found, rests_on, tags.clone())
             .await
-    )?;
-    Ok(read_version(&bucket, row.version))
+        {
+            Err(EngineError::Refused(Refusal::Changed | Refusal::StaleBucket)) => {}
+            Err(error) => return Err(from_engine(error)),
+            Ok(row) => return Ok(read_version(&bucket, row.version)),
+        }
+    }
+    Err(keeps_changing())
 }
 
 /// PutObjectTagging.
@@ -143,14 +153,8 @@ pub(crate) async fn put_object(
     let bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let version_id = replace(
-        gateway,
-        bucket,
-        &input.key,
-        input.version_id.as_deref(),
-        tags,
-    )
-    .await?;
+    let which = (input.key.as_str(), input.version_id.as_deref());
+    let version_id = replace(gateway, &cx, bucket, which, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
@@ -164,8 +168,8 @@ pub(crate) async fn delete_object(
     let bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let version = input.version_id.as_deref();
-    let version_id = replace(gateway, bucket, &input.key, version, Vec::new()).await?;
+    let which = (input.key.as_str(), input.version_id.as_deref());
+    let version_id = replace(gateway, &cx, bucket, which, Vec::new()).await?;
     Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }
 
@@ -195,7 +199,9 @@ pub(crate) async fn put_bucket(
     let tags = from_set(input.tagging.tag_set, BUCKET_TAGS_MAX)?;
     let bucket = gateway.named(&cx, named!(input)).await?;
     let row = Some(to_row(&tags));
-    gateway.keep(bucket, BucketDocument::Tagging, row).await
+    gateway
+        .keep(&cx, bucket, BucketDocument::Tagging, row)
+        .await
 }
 
 /// DeleteBucketTagging.
@@ -205,7 +211,9 @@ pub(crate) async fn delete_bucket(
     request: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
     let bucket = gateway.named(&cx, named!(request.input)).await?;
-    gateway.keep(bucket, BucketDocument::Tagging, None).await
+    gateway
+        .keep(&cx, bucket, BucketDocument::Tagging, None)
+        .await
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Versioning state of a bucket.
 
 use crate::checksum::check_document;
-use crate::error::from_engine;
-use crate::gateway::{Gateway, RequestContext};
+use crate::gateway::{Gateway, RequestContext, fresh};
 use engine_core::meta::Versioning;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -40,14 +39,15 @@ pub(crate) async fn put(
     check_document(&cx.state, &request.headers, false)?;
     let input = request.input;
     let to = asked(&input.versioning_configuration)?;
-    let bucket = gateway
+    let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    gateway
-        .engine
-        .set_versioning(&bucket, to)
-        .await
-        .map_err(from_engine)?;
+    fresh!(
+        gateway,
+        &cx,
+        bucket,
+        gateway.engine.set_versioning(&bucket, to).await
+    )?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 

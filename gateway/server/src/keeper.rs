@@ -18,10 +18,11 @@ use engine_meta::metadata::Replicated;
 use engine_meta::service::Known;
 use engine_node::Engine;
 use engine_types::DriveId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How often every drive is looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ pub(crate) struct Keeper {
     remembered: Remembered,
     /// Older copies whose shards are being held against the stripe maps.
     checked: BTreeSet<DriveId>,
+    /// Looks at drives that hang. The others are not kept waiting, and no second one is begun.
+    hanging: BTreeMap<DriveId, (Arc<Drive>, JoinHandle<bool>)>,
 }
 
 /// What the marks say of a drive that is about to be opened.
@@ -63,15 +66,15 @@ impl Keeper {
         metadata: Replicated,
         options: engine_disk::Options,
     ) -> Self {
-        let (sibling, remembered, checked) = (None, Remembered::default(), BTreeSet::new());
         Self {
             shelf,
             metadata,
             engine: None,
             options,
-            sibling,
-            remembered,
-            checked,
+            sibling: None,
+            remembered: Remembered::default(),
+            checked: BTreeSet::new(),
+            hanging: BTreeMap::new(),
         }
     }
 
@@ -110,10 +113,31 @@ impl Keeper {
         self.check_older_copies();
     }
 
-    async fn look(&self, path: &Path, served: Shelved) {
-        let drive = Arc::clone(&served.drive);
-        let here = tokio::task::spawn_blocking(move || drive.still_here()).await;
-        if here.unwrap_or(true) {
+    /// Whether a drive stands where it did; one that does not say so within a look is asked on.
+    async fn still_here(&mut self, served: &Shelved) -> bool {
+        let id = served.id();
+        let begun = self.hanging.remove(&id);
+        // One that was begun before the drive went and came back says nothing of it now.
+        let begun = begun.filter(|(drive, _)| Arc::ptr_eq(drive, &served.drive));
+        let mut looking = begun.map_or_else(
+            || {
+                let drive = Arc::clone(&served.drive);
+                tokio::task::spawn_blocking(move || drive.still_here())
+            },
+            |(_, looking)| looking,
+        );
+        match tokio::time::timeout(LOOK, &mut looking).await {
+            Ok(here) => here.unwrap_or(true),
+            Err(_late) => {
+                let drive = Arc::clone(&served.drive);
+                self.hanging.insert(id, (drive, looking));
+                true
+            }
+        }
+    }
+
+    async fn look(&mut self, path: &Path, served: Shelved) {
+        if self.still_here(&served).await {
             return;
         }
         let why = served
@@ -137,6 +161,7 @@ impl Keeper {
             Err(error) => error,
             Ok(served) => match self.admit(&served).await {
                 Ok(()) => {
+                    served.drive.admitted();
                     tracing::info!(drive = %served.id(), path = %place.path.display(), "drive back in service");
                     self.shelf.set(&place.path, Some(served.id()), Ok(served));
                     self.tell_keyring().await;

@@ -1,5 +1,10 @@
 //! The S3 port: accepts, speaks TLS or not, serves HTTP/1.1 and h2 with limits, drains on shutdown.
 
+mod held_back;
+mod stall;
+
+use self::held_back::HeldBack;
+use self::stall::{Flow, Watched};
 use crate::config::TlsMode;
 use crate::door::Door;
 use crate::shutdown::{CUT_GRACE, Ending};
@@ -144,13 +149,15 @@ impl Serve {
                 }
             }
         };
+        let flow = Arc::new(Flow::default());
+        let stream = Watched::new(stream, Arc::clone(&flow));
         match (&self.certificate, secure) {
             (Some(certificate), true) => {
                 let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => {
-                        self.requests(stream, ConnectionInfo { peer, tls: true }, ending)
-                            .await
+                        let info = ConnectionInfo { peer, tls: true };
+                        self.requests(stream, info, flow, ending).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
                     Err(_late) => tracing::debug!(%peer, "TLS handshake timed out"),
@@ -158,21 +165,30 @@ impl Serve {
             }
             (None, true) => tracing::debug!(%peer, "TLS asked for without a certificate"),
             (_, false) => {
-                self.requests(stream, ConnectionInfo { peer, tls: false }, ending)
-                    .await
+                let info = ConnectionInfo { peer, tls: false };
+                self.requests(stream, info, flow, ending).await;
             }
         }
     }
 
-    async fn requests<S>(&self, stream: S, info: ConnectionInfo, mut ending: Ending)
-    where
+    async fn requests<S>(
+        &self,
+        stream: S,
+        info: ConnectionInfo,
+        flow: Arc<Flow>,
+        mut ending: Ending,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let door = Arc::clone(&self.door);
         let service = service_fn(move |request| {
             let door = Arc::clone(&door);
-            let info = info.clone();
-            async move { Ok::<_, std::convert::Infallible>(door.call(request, info).await) }
+            let (info, flow) = (info.clone(), Arc::clone(&flow));
+            // Boxed, because hyper keeps room for it also while no request runs, and it is large.
+            Box::pin(async move {
+                let answer = door.call(request, info).await;
+                Ok::<_, std::convert::Infallible>(answer.map(|body| HeldBack::new(body, flow)))
+            })
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -190,51 +206,4 @@ impl Serve {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hyper::{Request, Response, body::Incoming};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::Notify;
-
-    /// Turns in which hyper would see the end of the client's bytes.
-    const TURNS: usize = 64;
-
-    #[tokio::test]
-    async fn a_client_that_shut_its_sending_side_gets_its_answer() {
-        let (started, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let signals = (Arc::clone(&started), Arc::clone(&release));
-        let service = service_fn(move |_request: Request<Incoming>| {
-            let (started, release) = signals.clone();
-            async move {
-                started.notify_one();
-                release.notified().await;
-                Ok::<_, std::convert::Infallible>(Response::new("the answer".to_owned()))
-            }
-        });
-        let (mut client, server) = tokio::io::duplex(4096);
-        let serve = http();
-        let talk = async move {
-            client
-                .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-                .await
-                .expect("sent");
-            started.notified().await;
-            client.shutdown().await.expect("shut");
-            for _ in 0..TURNS {
-                tokio::task::yield_now().await;
-            }
-            release.notify_one();
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).await.expect("answer");
-            answer
-        };
-        let connection = serve.serve_connection(TokioIo::new(server), service);
-        let both = async { tokio::join!(connection, talk) };
-        let limit = Duration::from_secs(10);
-        let (ended, answer) = tokio::time::timeout(limit, both).await.expect("in time");
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.ends_with("the answer"),
-            "{answer:?} {ended:?}"
-        );
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! The first steps of a start: what opens goes on the shelf, and then drives are waited for until the
-//! metadata has a majority.
+//! The first steps of a start: what opens goes on the shelf, and then drives are waited for until
+//! control has a majority.
 
 use crate::admin::{Health, Phase};
 use crate::keeper::{Keeper, LOOK};
@@ -9,7 +9,13 @@ use crate::store::{StoreError, blocking};
 use engine_core::ports::{DriveFiles, MetaError};
 use engine_disk::SegmentStore;
 use engine_meta::metadata::Replicated;
+use engine_types::GroupId;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+
+/// Control's group.
+const CONTROL: GroupId = GroupId(0);
 
 /// Opens the shard stores and puts every path on the shelf. A drive whose shards do not open does not
 /// stop the others: its error is its state, and the keeper tries it again.
@@ -32,7 +38,10 @@ pub(crate) async fn fill(
         .zip(futures::future::join_all(opening_stores).await)
     {
         match store? {
-            Ok(store) => shelf.add(Arc::clone(drive), store),
+            Ok(store) => {
+                drive.admitted();
+                shelf.add(Arc::clone(drive), store);
+            }
             Err(why) => {
                 tracing::error!(drive = %drive.files().drive(), why, "shards do not open");
                 drive.release();
@@ -51,35 +60,24 @@ pub(crate) async fn fill(
     Ok(())
 }
 
-/// Until every group has a leader. Meanwhile drives come and go as in a running node.
-pub(crate) async fn wait_for_majority(
+/// Until control can be read: every request needs it, for its key and its bucket. The other
+/// partitions are waited for only while they may have a majority: those without are refused one by
+/// one, and come into service by themselves. Meanwhile drives come and go as in a running node.
+pub(crate) async fn wait_for_control(
     keeper: &mut Keeper,
     metadata: &Replicated,
     shelf: &Shelf,
     health: &Health,
 ) -> Result<(), StoreError> {
-    let doing = "waiting for a majority of the metadata's replicas".to_owned();
+    let doing = "waiting for a majority of control's replicas".to_owned();
     health.set(Phase::Starting {
         doing: doing.clone(),
     });
-    let mut tick = tokio::time::interval(LOOK);
-    // The drives were opened just now.
-    tick.reset();
+    let mut waiting = Waiting::new(keeper, shelf, health);
     let mut told = false;
     loop {
-        let ready = metadata.node().wait_ready();
-        tokio::pin!(ready);
-        let answer = loop {
-            tokio::select! {
-                answer = &mut ready => break answer,
-                _ = tick.tick() => {
-                    keeper.look_around().await;
-                    health.set_left_out(&shelf.left_out());
-                }
-            }
-        };
-        match answer {
-            Ok(()) => return Ok(()),
+        match waiting.until(metadata.node().wait_ready_of(CONTROL)).await {
+            Ok(()) => break,
             Err(error @ MetaError::Closed) => return Err(StoreError::because(error)),
             Err(error) => {
                 let doing = format!("{doing}: {error}");
@@ -88,6 +86,62 @@ pub(crate) async fn wait_for_majority(
                     told = true;
                 }
                 health.set(Phase::Starting { doing });
+                waiting.look().await;
+            }
+        }
+    }
+    let others = metadata
+        .node()
+        .groups()
+        .into_iter()
+        .filter(|group| *group != CONTROL);
+    let others = others.map(|group| metadata.node().wait_ready_of(group));
+    for outcome in waiting.until(futures::future::join_all(others)).await {
+        if let Err(error) = outcome {
+            tracing::error!(%error, "served without a partition");
+        }
+    }
+    Ok(())
+}
+
+/// What is waited for while the drives are looked at each second.
+struct Waiting<'a> {
+    keeper: &'a mut Keeper,
+    shelf: &'a Shelf,
+    health: &'a Health,
+    tick: tokio::time::Interval,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(keeper: &'a mut Keeper, shelf: &'a Shelf, health: &'a Health) -> Self {
+        let mut tick = tokio::time::interval(LOOK);
+        // The drives were opened just now.
+        tick.reset();
+        Self {
+            keeper,
+            shelf,
+            health,
+            tick,
+        }
+    }
+
+    /// At its time, at every drive once.
+    async fn look(&mut self) {
+        self.tick.tick().await;
+        self.keeper.look_around().await;
+        self.health.set_left_out(&self.shelf.left_out());
+    }
+
+    async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            // A look that was begun runs to its end: what it takes out or in must not stay half done.
+            tokio::select! {
+                answer = &mut answer => return answer,
+                _ = self.tick.tick() => {
+                    self.keeper.look_around().await;
+                    self.health.set_left_out(&self.shelf.left_out());
+                }
             }
         }
     }

@@ -18,9 +18,11 @@ pub(crate) const TOLD_MAX: usize = 100;
 const FIRST_AFTER: Duration = Duration::from_mins(10);
 /// Between two passes. Snapshots are small, and a second one stands behind each.
 const EVERY: Duration = Duration::from_hours(24);
-/// A snapshot that was asked for is there in this time, or told of as missing.
+/// A pass waits so long for the snapshots it asked for; what takes longer is looked for later.
 const REMADE_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two looks for those.
+const LATER: Duration = Duration::from_secs(10);
 const FOUND: &str = "datamesh_scrub_found_total";
 
 /// A snapshot that did not read.
@@ -28,9 +30,10 @@ const FOUND: &str = "datamesh_scrub_found_total";
 pub(crate) struct Damaged {
     pub(crate) found_ms: u64,
     pub(crate) drive: u32,
+    pub(crate) group: GroupId,
     pub(crate) name: String,
     pub(crate) reason: String,
-    /// Another was written since.
+    /// Another was written since, or nothing rests on it any more.
     pub(crate) remade: bool,
 }
 
@@ -82,32 +85,79 @@ impl MetaScrub {
 
     /// As long as the process runs.
     pub(crate) async fn run(&self, shelf: &Shelf, metadata: &Replicated) {
-        let mut pause = FIRST_AFTER;
+        let mut due = tokio::time::Instant::now() + FIRST_AFTER;
         loop {
             tokio::select! {
                 () = self.asked.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(due) => {}
+                () = tokio::time::sleep(LATER), if self.waits() => {
+                    self.look_for_remade(shelf, metadata).await;
+                    continue;
+                }
             }
-            pause = EVERY;
-            {
-                let mut state = self.state.lock();
-                state.running = true;
-                (state.snapshots, state.compared, state.differing) = (0, 0, 0);
-                state.problem = None;
-            }
-            for group in metadata.node().groups() {
-                self.snapshots(shelf, metadata, group).await;
-                self.tables(metadata, group).await;
-            }
+            due = tokio::time::Instant::now() + EVERY;
+            self.pass(shelf, metadata).await;
+        }
+    }
+
+    async fn pass(&self, shelf: &Shelf, metadata: &Replicated) {
+        {
             let mut state = self.state.lock();
-            (state.running, state.ended_ms) = (false, now_ms());
-            tracing::info!(
-                snapshots = state.snapshots,
-                damaged = state.damaged.len(),
-                compared = state.compared,
-                differing = state.differing,
-                "metadata scrubbed"
-            );
+            state.running = true;
+            (state.snapshots, state.compared, state.differing) = (0, 0, 0);
+            state.problem = None;
+        }
+        for group in metadata.node().groups() {
+            self.snapshots(shelf, metadata, group).await;
+            self.tables(metadata, group).await;
+        }
+        let begun = tokio::time::Instant::now();
+        while self.waits() && begun.elapsed() < REMADE_WITHIN {
+            tokio::time::sleep(LOOK).await;
+            self.look_for_remade(shelf, metadata).await;
+        }
+        let mut state = self.state.lock();
+        (state.running, state.ended_ms) = (false, now_ms());
+        tracing::info!(
+            snapshots = state.snapshots,
+            damaged = state.damaged.len(),
+            compared = state.compared,
+            differing = state.differing,
+            "metadata scrubbed"
+        );
+    }
+
+    /// Whether a snapshot is to be made anew yet.
+    fn waits(&self) -> bool {
+        self.state.lock().damaged.iter().any(|of| !of.remade)
+    }
+
+    /// Marks the snapshots that were made anew since, and those whose replica has left its drive or
+    /// is made anew as a whole: nothing rests on them. Asks for the others again.
+    async fn look_for_remade(&self, shelf: &Shelf, metadata: &Replicated) {
+        let waiting: Vec<Damaged> = {
+            let state = self.state.lock();
+            let waiting = state.damaged.iter().filter(|of| !of.remade);
+            waiting.cloned().collect()
+        };
+        let status = metadata.node().status();
+        for of in waiting {
+            let all = shelf.all();
+            let Some(shelved) = all.iter().find(|shelved| shelved.id().0 == of.drive) else {
+                // Out of service: what is on it is looked at when it is back.
+                continue;
+            };
+            let replicas = status.replicas(of.group);
+            let rests = replicas.iter().any(|(drive, _)| *drive == shelved.id());
+            if !rests || remade(shelved.files(), of.group, of.name.clone()).await {
+                let mut state = self.state.lock();
+                let same =
+                    |other: &&mut Damaged| (other.drive, &other.name) == (of.drive, &of.name);
+                let found = state.damaged.iter_mut().filter(same);
+                found.for_each(|found| found.remade = true);
+            } else {
+                metadata.node().snapshot(of.group).await;
+            }
         }
     }
 
@@ -141,13 +191,13 @@ impl MetaScrub {
                 ];
                 ::metrics::counter!(FOUND, &labels).increment(1);
                 metadata.node().snapshot(group).await;
-                let remade = remade(&files, group, &name).await;
                 self.state.lock().tell(Damaged {
                     found_ms: now_ms(),
                     drive,
+                    group,
                     name,
                     reason,
-                    remade,
+                    remade: false,
                 });
             }
         }
@@ -190,22 +240,17 @@ fn look(
     Ok((sound, damaged))
 }
 
-/// Waits for a snapshot that covers what the lost one did.
-async fn remade(files: &Arc<dyn DriveFiles>, group: GroupId, lost: &str) -> bool {
-    let begun = tokio::time::Instant::now();
-    while begun.elapsed() < REMADE_WITHIN {
-        let (files, lost) = (Arc::clone(files), lost.to_owned());
-        let there = tokio::task::spawn_blocking(move || {
-            let names = snapshot::names(files.as_ref(), group).unwrap_or_default();
-            // Names sort by what they cover.
-            names.first().is_some_and(|newest| *newest >= lost)
-        });
-        if there.await.unwrap_or(false) {
-            return true;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    false
+/// Whether there is a snapshot that covers what the lost one did.
+async fn remade(files: Arc<dyn DriveFiles>, group: GroupId, lost: String) -> bool {
+    let there = tokio::task::spawn_blocking(move || covered(files.as_ref(), group, &lost));
+    there.await.unwrap_or(false)
+}
+
+/// Blocking.
+fn covered(files: &dyn DriveFiles, group: GroupId, lost: &str) -> bool {
+    let names = snapshot::names(files, group).unwrap_or_default();
+    // Names sort by what they cover.
+    names.first().is_some_and(|newest| newest.as_str() >= lost)
 }
 
 #[cfg(test)]
@@ -233,10 +278,14 @@ mod tests {
         let (sound, damaged) = look(files.as_ref(), GroupId(2)).expect("reads");
         assert_eq!((sound, damaged.len()), (0, 1));
         assert_eq!(damaged[0].0, name);
+        assert!(!covered(files.as_ref(), GroupId(2), &name), "it is gone");
         assert_eq!(
             look(files.as_ref(), GroupId(2)).expect("reads"),
             (0, Vec::new())
         );
+        let again = snapshot::write(&files, GroupId(2), &snapshot::Applied::default(), rows());
+        again.expect("is written");
+        assert!(covered(files.as_ref(), GroupId(2), &name), "made anew");
     }
 
     #[test]
@@ -247,6 +296,7 @@ mod tests {
             state.tell(Damaged {
                 found_ms: n,
                 drive: 1,
+                group: GroupId(1),
                 name: String::new(),
                 reason: String::new(),
                 remade: true,

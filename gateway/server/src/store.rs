@@ -5,12 +5,12 @@ use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::credentials::{Credentials, key_file};
 use crate::keeper::{Keeper, LOOK, known_of, settle};
-use crate::majority::{fill, wait_for_majority};
+use crate::majority::{fill, wait_for_control};
 use crate::paths::{Opening, open_paths, pending};
 use crate::shelf::Shelf;
 use crate::system::{SystemClock, SystemEntropy};
 use engine_core::placement::{DriveState as LayoutState, Layout, LayoutDrive};
-use engine_core::ports::{Clock, DriveFiles, Entropy, MetaError, ShardStore};
+use engine_core::ports::{Clock, DriveFiles, Entropy, ShardStore};
 use engine_core::stripes::Geometry;
 use engine_disk::{Drive, DriveState, SegmentStore};
 use engine_meta::log::LogOptions;
@@ -112,7 +112,7 @@ impl Store {
                 .map_err(StoreError::because)?;
         }
         let mut keeper = Keeper::new(Arc::clone(shelf), metadata.clone(), disk_options(config));
-        wait_for_majority(&mut keeper, &metadata, shelf, health).await?;
+        wait_for_control(&mut keeper, &metadata, shelf, health).await?;
         let parts = Parts {
             clock,
             entropy,
@@ -191,10 +191,7 @@ async fn open_metadata(
         ..MetaOptions::default()
     };
     let opened = Replicated::open(shelf.files(), options, clock, entropy).await;
-    let metadata = opened.map_err(|error| match error {
-        MetaError::Damaged(why) if !shelf.left_out().is_empty() => StoreError::Waiting(why),
-        error => StoreError::because(error),
-    })?;
+    let metadata = opened.map_err(StoreError::because)?;
     // One whose log did not open has not been judged.
     let status = metadata.node().status().drives.into_iter();
     let judged: BTreeSet<DriveId> = status

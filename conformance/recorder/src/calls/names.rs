@@ -6,10 +6,17 @@ use crate::log;
 use libc::{AT_FDCWD, c_char, c_int, c_uint, mode_t};
 
 /// Logs a change of names that went well.
-unsafe fn named(kind: Kind, paths: &[(c_int, *const c_char)], call: impl FnOnce() -> c_int) -> c_int {
+unsafe fn named(
+    kind: Kind,
+    paths: &[(c_int, *const c_char)],
+    call: impl FnOnce() -> c_int,
+) -> c_int {
     let full: Option<Vec<String>> = if log::on() {
         // SAFETY: C strings from the caller.
-        paths.iter().map(|(dir, path)| unsafe { absolute(*dir, *path) }).collect()
+        paths
+            .iter()
+            .map(|(dir, path)| unsafe { absolute(*dir, *path) })
+            .collect()
     } else {
         None
     };
@@ -25,12 +32,21 @@ unsafe fn named(kind: Kind, paths: &[(c_int, *const c_char)], call: impl FnOnce(
 pub unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int {
     let real = real!("rename" as fn(*const c_char, *const c_char) -> c_int);
     // SAFETY: arguments passed through.
-    unsafe { named(Kind::Rename, &[(AT_FDCWD, from), (AT_FDCWD, to)], || real(from, to)) }
+    unsafe {
+        named(Kind::Rename, &[(AT_FDCWD, from), (AT_FDCWD, to)], || {
+            real(from, to)
+        })
+    }
 }
 
 /// renameat(2)
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn renameat(d: c_int, from: *const c_char, e: c_int, to: *const c_char) -> c_int {
+pub unsafe extern "C" fn renameat(
+    d: c_int,
+    from: *const c_char,
+    e: c_int,
+    to: *const c_char,
+) -> c_int {
     let real = real!("renameat" as fn(c_int, *const c_char, c_int, *const c_char) -> c_int);
     // SAFETY: arguments passed through.
     unsafe { named(Kind::Rename, &[(d, from), (e, to)], || real(d, from, e, to)) }
@@ -38,9 +54,20 @@ pub unsafe extern "C" fn renameat(d: c_int, from: *const c_char, e: c_int, to: *
 
 /// renameat2(2)
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn renameat2(d: c_int, from: *const c_char, e: c_int, to: *const c_char, flags: c_uint) -> c_int {
-    let real = real!("renameat2" as fn(c_int, *const c_char, c_int, *const c_char, c_uint) -> c_int);
-    let kind = if flags & libc::RENAME_EXCHANGE == 0 { Kind::Rename } else { Kind::Unseen };
+pub unsafe extern "C" fn renameat2(
+    d: c_int,
+    from: *const c_char,
+    e: c_int,
+    to: *const c_char,
+    flags: c_uint,
+) -> c_int {
+    let real =
+        real!("renameat2" as fn(c_int, *const c_char, c_int, *const c_char, c_uint) -> c_int);
+    let kind = if flags & libc::RENAME_EXCHANGE == 0 {
+        Kind::Rename
+    } else {
+        Kind::Unseen
+    };
     // SAFETY: arguments passed through.
     unsafe { named(kind, &[(d, from), (e, to)], || real(d, from, e, to, flags)) }
 }
@@ -49,7 +76,11 @@ pub unsafe extern "C" fn renameat2(d: c_int, from: *const c_char, e: c_int, to: 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
     // SAFETY: argument passed through.
-    unsafe { named(Kind::Unlink, &[(AT_FDCWD, path)], || real!("unlink" as fn(*const c_char) -> c_int)(path)) }
+    unsafe {
+        named(Kind::Unlink, &[(AT_FDCWD, path)], || {
+            real!("unlink" as fn(*const c_char) -> c_int)(path)
+        })
+    }
 }
 
 /// unlinkat(2)
@@ -64,7 +95,11 @@ pub unsafe extern "C" fn unlinkat(dir: c_int, path: *const c_char, flags: c_int)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rmdir(path: *const c_char) -> c_int {
     // SAFETY: argument passed through.
-    unsafe { named(Kind::Unlink, &[(AT_FDCWD, path)], || real!("rmdir" as fn(*const c_char) -> c_int)(path)) }
+    unsafe {
+        named(Kind::Unlink, &[(AT_FDCWD, path)], || {
+            real!("rmdir" as fn(*const c_char) -> c_int)(path)
+        })
+    }
 }
 
 /// mkdir(2)
@@ -88,13 +123,27 @@ pub unsafe extern "C" fn mkdirat(dir: c_int, path: *const c_char, mode: mode_t) 
 pub unsafe extern "C" fn link(from: *const c_char, to: *const c_char) -> c_int {
     let real = real!("link" as fn(*const c_char, *const c_char) -> c_int);
     // SAFETY: arguments passed through.
-    unsafe { named(Kind::Link, &[(AT_FDCWD, from), (AT_FDCWD, to)], || real(from, to)) }
+    unsafe {
+        named(Kind::Link, &[(AT_FDCWD, from), (AT_FDCWD, to)], || {
+            real(from, to)
+        })
+    }
 }
 
 /// linkat(2)
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn linkat(d: c_int, from: *const c_char, e: c_int, to: *const c_char, flags: c_int) -> c_int {
+pub unsafe extern "C" fn linkat(
+    d: c_int,
+    from: *const c_char,
+    e: c_int,
+    to: *const c_char,
+    flags: c_int,
+) -> c_int {
     let real = real!("linkat" as fn(c_int, *const c_char, c_int, *const c_char, c_int) -> c_int);
     // SAFETY: arguments passed through.
-    unsafe { named(Kind::Link, &[(d, from), (e, to)], || real(d, from, e, to, flags)) }
+    unsafe {
+        named(Kind::Link, &[(d, from), (e, to)], || {
+            real(d, from, e, to, flags)
+        })
+    }
 }

@@ -7,8 +7,10 @@
 
 mod field;
 mod kernel;
+mod summed;
 mod wide;
 
+pub use summed::encode_summed;
 use kernel::Engine;
 use serde::{Deserialize, Serialize};
 

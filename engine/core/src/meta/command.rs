@@ -1,7 +1,7 @@
 //! Commands and answers.
 
 use super::{
-    BucketDocument, BucketRef, BucketRow, ControlChange, ManifestEntry, PartKey, Refusal, Stripe,
+    BucketDocument, BucketRef, BucketRow, ControlChange, Judged, ManifestEntry, PartKey, Refusal, Stripe,
     VersionAttributes, VersionRow, Versioning,
 };
 use engine_types::{
@@ -182,15 +182,19 @@ pub enum Change {
     },
     /// At home: versioning state.
     SetVersioning {
-        /// Which, any epoch.
+        /// Which.
         id: BucketId,
+        /// The configuration the change was judged by; another one answers `StaleBucket`.
+        epoch: u64,
         /// To what.
         versioning: Versioning,
     },
     /// At home: one configuration document; `None` removes it.
     SetDocument {
-        /// Which, any epoch.
+        /// Which.
         id: BucketId,
+        /// The configuration the change was judged by; another one answers `StaleBucket`.
+        epoch: u64,
         /// Kind.
         kind: BucketDocument,
         /// New content.
@@ -215,14 +219,14 @@ pub enum Change {
         /// Upload.
         upload: UploadId,
     },
-    /// Replaces tags of a version (`None`: the current one).
+    /// Replaces the tags of a version.
     SetTags {
         /// Bucket.
         bucket: BucketRef,
         /// Key.
         key: ObjectKey,
         /// Version.
-        version: Option<VersionId>,
+        judged: Box<Judged>,
         /// All tags.
         tags: Vec<(String, String)>,
     },
@@ -233,8 +237,8 @@ pub enum Change {
         /// Key.
         key: ObjectKey,
         /// Version.
-        version: Option<VersionId>,
-        /// New owner, if it changes.
+        judged: Box<Judged>,
+        /// The list.
         acl: ByteBuf,
     },
     /// Copy of the current version onto itself: the `null` version replaced by one with new

@@ -15,8 +15,8 @@ mod refusal;
 
 pub use bucket::{BucketDocument, BucketRef, BucketRow, Versioning};
 pub use command::{
-    Answer, Change, Command, Condition, CreateUpload, Delete, EtagMatch, NewPart,
-    NewPlace, PutPart, PutVersion, CompleteUpload,
+    Answer, Change, Command, CompleteUpload, Condition, CreateUpload, Delete, EtagMatch, NewPart, NewPlace,
+    PutPart, PutVersion,
 };
 pub use control::{
     AccessKeyRow, AccessKeyState, AccountRow, BucketName as BucketNameRow, BucketState, KeyVersionId,
@@ -24,7 +24,7 @@ pub use control::{
 };
 pub use control_query::{ControlQuery, ControlReply};
 pub use object::{
-    Body, Encryption, ManifestEntry, PartKey, PartRow, Place, Slot, Stripe, UploadPartRow, UploadRow,
+    Body, Encryption, Judged, ManifestEntry, PartKey, PartRow, Place, Slot, Stripe, UploadPartRow, UploadRow,
     VersionAttributes, VersionKind, VersionRow, MANIFEST_CHUNK_ENTRIES, STRIPE_CHUNK,
 };
 pub use pack::{
@@ -42,6 +42,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The version this build writes.
 pub const META_VERSION: u8 = 1;
 
+/// Most values fit in so many bytes: one allocation each.
+const ROW_BYTES: usize = 256;
+
 /// Stored bytes that this build cannot read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -55,8 +58,10 @@ pub enum DecodeError {
 
 /// The bytes of `value`: version byte, then postcard.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ROW_BYTES);
+    bytes.push(META_VERSION);
     #[expect(clippy::expect_used, reason = "postcard to a growing Vec fails only on unsized maps; ours are sized")]
-    postcard::to_extend(value, vec![META_VERSION]).expect("metadata value serialises")
+    postcard::to_extend(value, bytes).expect("metadata value serialises")
 }
 
 /// What [`encode`] wrote; refuses newer versions, trailing bytes and anything malformed.

@@ -3,7 +3,7 @@
 use super::control::KeyVersionId;
 use engine_types::{
     AccountId, ChargedTo, Checksum, ChecksumAlgorithm, ChecksumType, CopyToken, DataId, DriveId, ETag,
-    PackId, PartitionId, Stamp, StorageClass, UploadId, VersionId,
+    Order, PackId, PartitionId, Stamp, StorageClass, UploadId, VersionId,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -101,7 +101,7 @@ pub struct VersionRow {
     /// Its id.
     pub version: VersionId,
     /// Its place in apply order; `order.stamp` is LastModified.
-    pub order: engine_types::Order,
+    pub order: Order,
     /// Object or marker.
     pub kind: VersionKind,
     /// Plaintext bytes.
@@ -224,4 +224,33 @@ pub struct UploadPartRow {
     pub modified: Stamp,
     /// Who pays.
     pub charged_to: ChargedTo,
+}
+
+/// The version a change of its tags or its list was judged for. Where something else stands there by
+/// now the change is refused with `Changed`: it would need another judgement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Judged {
+    /// Its id.
+    pub version: VersionId,
+    /// Its place in apply order: `null` names one version after another.
+    pub order: Order,
+    /// Its list, where the judgement rested on it.
+    pub acl: Option<ByteBuf>,
+    /// Its tags, where the judgement rested on them.
+    pub tags: Option<Vec<(String, String)>>,
+}
+
+impl Judged {
+    /// Whether `row` is still what was judged.
+    pub fn is(&self, row: &VersionRow) -> bool {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("change-unjudged") {
+            return row.version == self.version;
+        }
+        let attributes = &row.attributes;
+        row.version == self.version
+            && row.order == self.order
+            && self.acl.as_ref().is_none_or(|acl| *acl == attributes.acl)
+            && (self.tags.as_ref()).is_none_or(|tags| *tags == attributes.tags)
+    }
 }

@@ -32,9 +32,6 @@ pub enum Refusal {
     /// No such upload.
     #[error("no such upload")]
     NoSuchUpload,
-    /// A delete marker has no tags, ACL or bytes.
-    #[error("version is a delete marker")]
-    IsDeleteMarker,
     /// A condition did not hold.
     #[error("precondition failed")]
     PreconditionFailed,

@@ -12,6 +12,10 @@ pub enum MetaError {
     /// the outcome is unknown (proposals: ask again with the same command id).
     #[error("metadata unavailable: {0}")]
     Unavailable(String),
+    /// As `Unavailable`, and known to stay so until drives come back: fewer than a majority of the
+    /// voters are in service, or none answers. To ask again at once is in vain.
+    #[error("metadata unavailable: {0}")]
+    NoMajority(String),
     /// Too many proposals waiting: slow down.
     #[error("metadata overloaded")]
     Overloaded,

@@ -4,11 +4,13 @@
 mod drive_files;
 mod entropy;
 mod metadata;
+mod shard_bytes;
 mod shard_store;
 
 pub use drive_files::{DriveFiles, LogFile};
 pub use entropy::{Clock, Entropy};
 pub use metadata::{MetaError, Metadata};
+pub use shard_bytes::{ShardBuffer, ShardBytes};
 pub use shard_store::{
     DriveError, DriveUsage, FooterCheck, SegmentCheck, SegmentUse, ShardEntry, ShardStore,
     SpaceAccount, StoredShard,

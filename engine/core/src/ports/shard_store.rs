@@ -1,5 +1,6 @@
 //! Shards on one drive.
 
+use super::ShardBytes;
 use crate::format::ShardHeader;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,12 +42,12 @@ pub struct ShardEntry {
 }
 
 /// A shard read back: its header, and the payload bytes asked for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StoredShard {
     /// As written, checksum verified.
     pub header: ShardHeader,
     /// The asked range of the payload, block checksums verified.
-    pub payload: Bytes,
+    pub payload: ShardBytes,
 }
 
 /// Room on a drive, bytes.

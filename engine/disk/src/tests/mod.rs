@@ -2,6 +2,7 @@
 
 mod contract;
 mod drives;
+mod pieces;
 pub(crate) mod faults;
 mod power_cut;
 mod reclaim;

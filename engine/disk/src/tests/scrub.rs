@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Flips a bit of a segment file behind the store's back.
-fn flip(drive: &Path, segment: u64, at: u64) {
+pub(super) fn flip(drive: &Path, segment: u64, at: u64) {
     let path = drive.join(format!("shards/segments/{segment:016x}"));
     let file = std::fs::OpenOptions::new()
         .read(true)
@@ -30,7 +30,7 @@ fn length(drive: &Path, segment: u64) -> u64 {
     std::fs::metadata(path).expect("stat").len()
 }
 
-async fn entry(store: &SegmentStore, shard: &Shard) -> ShardEntry {
+pub(super) async fn entry(store: &SegmentStore, shard: &Shard) -> ShardEntry {
     let all = store.placed((0, 0), 1000).await.expect("lists");
     let found = all.into_iter().find(|entry| entry.token == shard.0.token);
     found.expect("is listed")

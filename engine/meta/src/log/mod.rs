@@ -19,6 +19,7 @@
 
 mod drive_log;
 pub mod index;
+pub mod mend;
 pub mod record;
 mod recover;
 mod store;

@@ -25,6 +25,8 @@ pub(super) struct Recovered {
     pub damaged: Option<String>,
     /// A copy being read; takes effect at its end.
     copy: Option<GroupState>,
+    /// What was wrong above the copy being read: no matter once the copy is whole.
+    damaged_above: Option<String>,
     /// The group's last record lies before the latest damage.
     before_damage: bool,
 }
@@ -246,6 +248,8 @@ impl Recovered {
                 }
                 copy.committed = take_option_log_id(&mut rest)?;
                 self.copy = Some(copy);
+                let above = self.damaged.take();
+                self.damaged_above = self.damaged_above.take().or(above);
             }
             Kind::CopyEntry => {
                 let copy = self
@@ -259,8 +263,9 @@ impl Recovered {
                     .copy
                     .take()
                     .ok_or(LogError::Malformed("copy without beginning"))?;
-                // Whatever is wrong further up, this is the group as its writer held it.
-                self.damaged = None;
+                // Whatever is wrong further up, this is the group as its writer held it. What is wrong
+                // since the copy began is missing from the copy.
+                self.damaged_above = None;
             }
             Kind::Destroy => {
                 // A new replica may follow under a new id; what the old one lost no longer matters.
@@ -274,6 +279,7 @@ impl Recovered {
     }
 
     fn finish(&mut self) {
+        self.damaged = self.damaged.take().or(self.damaged_above.take());
         if self.before_damage {
             self.damaged
                 .get_or_insert("its last record may have been lost".into());

@@ -1,5 +1,6 @@
 //! openraft's state machine over a replica's tables.
 
+use super::ahead::Weight;
 use super::overlay::{Overlay, chain};
 use super::{ReplicaCore, ReplicaError};
 use crate::fjall_rows::TableView;
@@ -69,24 +70,24 @@ impl ReplicaCore {
         self.apply_together(rest)
     }
 
-    /// Applies a batch and answers whoever proposed: one batch of rows, `applied` in it.
+    /// Applies a batch and answers whoever proposed.
     fn apply_together(&self, batch: Vec<(Entry, Option<Responder>)>) -> Result<(), RowsError> {
-        let table = self.table.read().clone();
-        let view = table.view();
-        let mut applied = self.applied.read().clone();
+        let (entries, view) = (batch.len(), self.view());
+        let mut applied = self.applied();
         let (mut changes, mut answers, mut bytes) =
-            (Changes::default(), Vec::with_capacity(batch.len()), 0);
+            (Changes::default(), Vec::with_capacity(entries), 0);
         for (entry, responder) in batch {
-            bytes += entry_weight(&entry) as u64;
+            bytes += entry_weight(&entry);
             let answer = self.apply_one(&view, &mut changes, &mut applied, entry)?;
             if let Some(responder) = responder {
                 answers.push((responder, answer));
             }
         }
-        table.write(changes, &applied.encode())?;
-        *self.applied.write() = applied;
-        self.probed(|| table.view());
-        self.since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        drop(view);
+        self.add(changes, applied, Weight { entries, bytes })?;
+        self.probed()?;
+        self.since_snapshot
+            .fetch_add(bytes as u64, Ordering::Relaxed);
         for (responder, answer) in answers {
             responder.send(answer);
         }
@@ -108,7 +109,8 @@ impl ReplicaCore {
         match entry.payload {
             EntryPayload::Blank => Ok(Vec::new()),
             EntryPayload::Membership(membership) => {
-                applied.membership = StoredMembership::new(Some(entry.log_id), membership);
+                let membership = StoredMembership::new(Some(entry.log_id), membership);
+                applied.membership = Arc::new(membership);
                 Ok(Vec::new())
             }
             EntryPayload::Normal(proposal) => {
@@ -131,7 +133,7 @@ impl ReplicaCore {
                     .machine
                     .apply(&over, &mut own, at, &proposal.command)?;
                 applied.digest = chain(applied.digest, index, &own);
-                changes.0.append(&mut own.0);
+                changes.0.extend(own.0);
                 Ok(answer)
             }
         }
@@ -144,7 +146,8 @@ impl RaftStateMachine<Types> for ReplicaMachine {
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         let applied = self.0.applied();
-        Ok((applied.last, applied.membership))
+        let membership = StoredMembership::clone(&applied.membership);
+        Ok((applied.last, membership))
     }
 
     async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
@@ -169,9 +172,11 @@ impl RaftStateMachine<Types> for ReplicaMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotMaker {
+        let core = Arc::clone(&self.0);
+        let written = move || core.written();
         SnapshotMaker {
             core: Arc::clone(&self.0),
-            view: self.0.view(),
+            view: self.0.parts.lane.run(written).await,
         }
     }
 

@@ -8,17 +8,22 @@
 //! entry may commit on the other voters first, and tables that held it while the log forgot it would
 //! vote in one history and answer from another.
 //!
+//! **Behind the apply.** What was applied last is in memory first and in the tables later ([`ahead`]):
+//! a replica that ends in between has a shorter prefix in its tables, as after a power cut.
+//!
 //! **Threads.** apply runs on its drive's own thread ([`Lane`]), one batch at a time, because fjall
 //! stalls writers under compaction and a stalled tokio worker stalls everybody.
 //!
 //! [`wait_durable`]: crate::log::GroupLog::wait_durable
 
+mod ahead;
 mod identity;
 mod lane;
 mod machine;
 mod overlay;
 mod probe;
 
+pub use ahead::{AHEAD_BYTES_MAX, AHEAD_ENTRIES_MAX, View};
 pub use identity::Identity;
 pub use lane::Lane;
 pub use machine::{ReplicaMachine, SnapshotMaker};
@@ -31,6 +36,7 @@ use crate::raft::network::{Connector, Node, Switchboard};
 use crate::raft::types::LogId;
 use crate::rows::RowsError;
 use crate::snapshot::{self, Applied, Reader, SnapshotError, SnapshotFile};
+use ahead::Held;
 use engine_core::ports::{DriveError, DriveFiles};
 use engine_types::GroupId;
 use openraft::Config;
@@ -88,10 +94,13 @@ pub struct ReplicaCore {
     pub parts: DriveParts,
     /// Its log.
     pub log: GroupLog,
-    table: RwLock<Table>,
-    applied: RwLock<Applied>,
+    held: RwLock<Held>,
     /// Bytes applied since the last snapshot.
     pub since_snapshot: AtomicU64,
+    /// Bytes of all rows in the last snapshot taken; 0: none was yet.
+    pub rows_bytes: AtomicU64,
+    /// … and in the one before, which is kept as well.
+    pub rows_bytes_before: AtomicU64,
     /// The log may be purged up to here.
     pub purge_upto: AtomicU64,
     /// The tables could not be read: rebuild them at the next open.
@@ -142,9 +151,10 @@ impl ReplicaCore {
             identity: Mutex::new(identity),
             parts,
             log,
-            table: RwLock::new(table),
-            applied: RwLock::new(applied),
+            held: RwLock::new(Held::new(table, applied)),
             since_snapshot: AtomicU64::new(since),
+            rows_bytes: AtomicU64::new(0),
+            rows_bytes_before: AtomicU64::new(0),
             purge_upto: AtomicU64::new(0),
             spoiled: AtomicBool::new(false),
             probe: Mutex::default(),
@@ -185,38 +195,33 @@ impl ReplicaCore {
 
     /// What has been applied.
     pub fn applied(&self) -> Applied {
-        self.applied.read().clone()
+        self.held.read().applied.clone()
     }
 
     /// Index of the last applied entry.
     pub fn applied_index(&self) -> u64 {
-        self.applied.read().index()
+        self.held.read().applied.index()
     }
 
     /// The last applied stamp, ms.
     pub fn stamp(&self) -> u64 {
-        self.applied.read().stamp.0
+        self.held.read().applied.stamp.0
     }
 
-    /// The tables at this moment, with what they hold.
-    pub fn view(&self) -> Result<(TableView, Applied), RowsError> {
-        let view = self.table.read().view();
-        let applied = match view.applied()? {
-            Some(bytes) => Applied::decode(&bytes).map_err(|error| RowsError(error.to_string()))?,
-            None => Applied::default(),
-        };
-        Ok((view, applied))
+    /// The tables, for the care of their files.
+    pub fn table(&self) -> Table {
+        self.held.read().table.clone()
     }
 
     /// Bytes of the tables, roughly.
     pub fn table_bytes(&self) -> u64 {
-        self.table.read().bytes()
+        self.held.read().table.bytes()
     }
 
     /// Digest over every row, in order. Reads all; blocking.
     pub fn table_digest(&self) -> Result<(u64, u64), RowsError> {
-        let (view, applied) = self.view()?;
-        Ok((applied.index(), digest_of(&view)?))
+        let view = self.view();
+        Ok((view.index(), digest_of(&view)?))
     }
 
     /// Replaces the tables by a snapshot of the group: copied here, loaded into a new generation,
@@ -231,8 +236,7 @@ impl ReplicaCore {
         };
         identity.write(self.parts.files.as_ref(), self.group)?;
         *self.identity.lock() = identity;
-        *self.table.write() = table;
-        *self.applied.write() = file.applied.clone();
+        *self.held.write() = Held::new(table, file.applied.clone());
         snapshot::prune(self.parts.files.as_ref(), self.group, 1)?;
         self.since_snapshot.store(0, Ordering::Relaxed);
         self.parts
@@ -243,7 +247,13 @@ impl ReplicaCore {
 
     /// Snapshots `view`; keeps two, and lets the log go below the older. Blocking.
     fn snapshot(&self, view: &TableView, applied: &Applied) -> Result<SnapshotFile, ReplicaError> {
-        let file = snapshot::write(&self.parts.files, self.group, applied, view.state_rows())?;
+        let mut bytes = 1;
+        let rows = view.state_rows().inspect(|row| {
+            bytes += row.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+        });
+        let file = snapshot::write(&self.parts.files, self.group, applied, rows)?;
+        let before = self.rows_bytes.swap(bytes as u64, Ordering::Relaxed);
+        self.rows_bytes_before.store(before, Ordering::Relaxed);
         let oldest = snapshot::prune(self.parts.files.as_ref(), self.group, snapshot::KEPT)?;
         if let Some(oldest) = oldest {
             self.purge_upto.fetch_max(oldest.index(), Ordering::Relaxed);

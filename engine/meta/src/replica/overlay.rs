@@ -23,19 +23,29 @@ impl Rows for Overlay<'_> {
         from: Bound<&[u8]>,
         to: &[u8],
     ) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + 'a> {
-        let start = match from {
-            Bound::Included(key) | Bound::Excluded(key) => key,
-            Bound::Unbounded => &[],
-        };
-        if start >= to {
-            return Box::new(std::iter::empty());
-        }
-        let above = self.changes.0.range::<[u8], _>((from, Bound::Excluded(to)));
-        Box::new(Merge {
-            below: self.below.scan(from, to).peekable(),
-            above: above.peekable(),
-        })
+        scan(self.below, self.changes, from, to)
     }
+}
+
+/// Rows of `below` with `changes` laid over them.
+pub(super) fn scan<'a>(
+    below: &'a dyn Rows,
+    changes: &'a Changes,
+    from: Bound<&[u8]>,
+    to: &[u8],
+) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + 'a> {
+    let start = match from {
+        Bound::Included(key) | Bound::Excluded(key) => key,
+        Bound::Unbounded => &[],
+    };
+    if start >= to {
+        return Box::new(std::iter::empty());
+    }
+    let above = changes.0.range::<[u8], _>((from, Bound::Excluded(to)));
+    Box::new(Merge {
+        below: below.scan(from, to).peekable(),
+        above: above.peekable(),
+    })
 }
 
 struct Merge<B: Iterator, A: Iterator> {

@@ -2,8 +2,9 @@
 //! any moment each has applied a different prefix of the log.
 
 use super::ReplicaCore;
-use crate::fjall_rows::TableView;
-use crate::rows::RowsError;
+use crate::fjall_rows::{OWN_TAG, TableView};
+use crate::rows::{Rows, RowsError};
+use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -30,8 +31,8 @@ impl ReplicaCore {
             }
             let (taken, receiver) = oneshot::channel();
             if applied == at {
-                let (view, _) = core.view()?;
-                drop(taken.send(view));
+                let (tables, _) = core.written()?;
+                drop(taken.send(tables));
             } else {
                 *core.probe.lock() = Some(Probe { at, taken });
             }
@@ -46,27 +47,23 @@ impl ReplicaCore {
     }
 
     /// Called after each batch, on the apply thread.
-    pub(super) fn probed(&self, view: impl FnOnce() -> TableView) {
+    pub(super) fn probed(&self) -> Result<(), RowsError> {
         let applied = self.applied_index();
-        let mut probe = self.probe.lock();
-        match probe.as_ref().map(|probe| probe.at) {
-            Some(at) if at == applied => {
-                if let Some(probe) = probe.take() {
-                    // Whoever asked may have given up.
-                    drop(probe.taken.send(view()));
-                }
-            }
-            // A snapshot went past it.
-            Some(at) if at < applied => *probe = None,
-            _ => {}
+        // A snapshot may have gone past it: then nobody is told.
+        let due = self.probe.lock().take_if(|probe| probe.at <= applied);
+        if let Some(probe) = due.filter(|probe| probe.at == applied) {
+            let (tables, _) = self.written()?;
+            // Whoever asked may have given up.
+            drop(probe.taken.send(tables));
         }
+        Ok(())
     }
 }
 
-/// Digest over every row, in order. Reads all; blocking.
-pub fn digest_of(view: &TableView) -> Result<u64, RowsError> {
+/// Digest over every row of the state, in order. Reads all; blocking.
+pub fn digest_of(rows: &dyn Rows) -> Result<u64, RowsError> {
     let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-    for row in view.state_rows() {
+    for row in rows.scan(Bound::Included(&[OWN_TAG + 1]), &[u8::MAX]) {
         let (key, value) = row?;
         super::overlay::sum_row(&mut sum, &key, Some(&value));
     }

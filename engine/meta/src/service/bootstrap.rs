@@ -17,6 +17,7 @@ impl MetaNode {
             let _lifecycle = self.inner.lifecycle.lock().await;
             for (at, group) in self.inner.options.groups.iter().enumerate() {
                 self.inner.form(at, *group).await?;
+                self.inner.groups[group].watched.begin();
             }
         }
         self.wait_ready().await

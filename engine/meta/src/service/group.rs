@@ -1,10 +1,10 @@
 //! Proposals and reads of one group: find the leader, ask it, try again.
 
-use super::host::HostState;
+use super::quorum::{self, PATIENCE, Watched};
 use super::{INFLIGHT_UNIT, Inner};
 use crate::raft::stamp::StampSource;
 use crate::raft::types::{Proposal, Types};
-use crate::replica::Replica;
+use crate::replica::{Replica, View};
 use crate::rows::Rows;
 use engine_core::ports::MetaError;
 use engine_types::GroupId;
@@ -12,6 +12,8 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ReadPolicy;
 use parking_lot::{Mutex, RwLock};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -21,10 +23,17 @@ use tokio::time::Instant;
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// Pause before looking for a leader again.
 const PAUSE: Duration = Duration::from_millis(10);
+/// During an attempt, whether it can still succeed is looked at so often.
+const GLANCE: Duration = Duration::from_millis(250);
 /// Reads waiting for one round; beyond it: overloaded.
 pub(super) const READS_WAITING_MAX: usize = 16_384;
 
-type ReadAnswer = Result<Replica, MetaError>;
+/// Reads of one round that run one after the other on a thread that may block: handing a thread one
+/// small read costs more than reading. No more than these wait for a long one.
+pub(super) const READS_TOGETHER: usize = 8;
+
+/// A read that waits for its round, and answers whoever asked.
+type Waiting = Box<dyn FnOnce(Result<&View, MetaError>) + Send>;
 
 /// What a node keeps per group.
 #[derive(Default)]
@@ -32,11 +41,12 @@ pub(super) struct Group {
     pub stamps: StampSource,
     leader: RwLock<Option<Replica>>,
     reads: Mutex<Reads>,
+    pub watched: Watched,
 }
 
 #[derive(Default)]
 struct Reads {
-    waiting: Vec<oneshot::Sender<ReadAnswer>>,
+    waiting: Vec<Waiting>,
     running: bool,
 }
 
@@ -74,13 +84,28 @@ impl Inner {
         leader
     }
 
+    /// The leader, as soon as there is one that may have a majority.
     async fn await_leader(&self, group: GroupId, until: Instant) -> Result<Replica, MetaError> {
+        let began = Instant::now();
         loop {
             if self.is_closed() {
                 return Err(MetaError::Closed);
             }
-            if let Some(leader) = self.leader(group) {
-                return Ok(leader);
+            let leader = self.leader(group);
+            if let Some(leader) = leader.as_ref().filter(|leader| quorum::heard(leader)) {
+                return Ok(leader.clone());
+            }
+            if let Some(short) = self.lasting_shortage(group) {
+                return Err(MetaError::NoMajority(short.to_string()));
+            }
+            match leader {
+                Some(leader) if !quorum::unheard(&leader) => return Ok(leader),
+                Some(_) if began.elapsed() >= PATIENCE => {
+                    return Err(MetaError::NoMajority(format!(
+                        "group {group} has no majority: its voters do not answer their leader"
+                    )));
+                }
+                Some(_) | None => {}
             }
             if Instant::now() >= until {
                 return Err(MetaError::Unavailable(self.why_no_leader(group)));
@@ -89,38 +114,32 @@ impl Inner {
         }
     }
 
-    pub(super) fn why_no_leader(&self, group: GroupId) -> String {
-        let replicas = self.replicas(group);
-        let voters = replicas
-            .first()
-            .map(|r| r.core.applied().membership.voter_ids().count());
-        let standing = match voters {
-            Some(voters) => {
-                format!(
-                    "group {group} has no leader: {} of {voters} voters run here",
-                    replicas.len()
-                )
+    /// Waits for an attempt at a leader; none: it took too long, or is in vain.
+    async fn attempt<T>(
+        &self,
+        group: GroupId,
+        until: Instant,
+        attempt: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut attempt = pin!(attempt);
+        let until = until.min(Instant::now() + ATTEMPT);
+        loop {
+            let glance = until.min(Instant::now() + GLANCE);
+            if let Ok(done) = tokio::time::timeout_at(glance, &mut attempt).await {
+                return Some(done);
             }
-            None => format!("group {group} has no replica in service here"),
-        };
-        let missing = self.missing(group);
-        if missing.is_empty() {
-            return standing;
+            if Instant::now() >= until || self.lasting_shortage(group).is_some() {
+                return None;
+            }
         }
-        format!("{standing} ({})", missing.join("; "))
     }
 
-    /// Which drives here have no replica of the group that may vote, and why.
-    fn missing(&self, group: GroupId) -> Vec<String> {
-        let hosts = self.hosts.read();
-        let why = |host: &HostState| match host {
-            HostState::Out { reason, .. } => Some(reason.clone()),
-            HostState::In(running) => running.damaged.lock().get(&group).cloned(),
-        };
-        let drives = hosts.iter();
-        drives
-            .filter_map(|(drive, host)| Some(format!("drive {drive}: {}", why(&host.state)?)))
-            .collect()
+    pub(super) fn why_no_leader(&self, group: GroupId) -> String {
+        let short = self.lasting_shortage(group);
+        short.map_or_else(
+            || format!("group {group} has no leader: its voters elect one"),
+            |short| short.to_string(),
+        )
     }
 
     pub(super) async fn propose(
@@ -146,11 +165,11 @@ impl Inner {
                 stamp,
                 command: Arc::clone(&command),
             };
-            let left = until.saturating_duration_since(Instant::now()).min(ATTEMPT);
-            match tokio::time::timeout(left, leader.node.client_write(proposal)).await {
-                Ok(Ok(written)) => return Ok(written.data),
-                Ok(Err(error)) => refused::<ClientWriteError<Types>>(part, &error),
-                Err(_elapsed) => part.forget_leader(),
+            let written = leader.node.client_write(proposal);
+            match self.attempt(group, until, written).await {
+                Some(Ok(written)) => return Ok(written.data),
+                Some(Err(error)) => refused::<ClientWriteError<Types>>(part, &error),
+                None => part.forget_leader(),
             }
             if Instant::now() >= until {
                 return Err(MetaError::Unavailable(format!(
@@ -166,33 +185,29 @@ impl Inner {
         group: GroupId,
         read: impl FnOnce(&dyn Rows, u64) -> T + Send + 'static,
     ) -> Result<T, MetaError> {
-        let replica = self.read_index(group).await?;
-        let work = move || {
-            let (view, applied) = replica.core.view()?;
-            Ok(read(&view, applied.index()))
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| MetaError::Unavailable(error.to_string()))?
-            .map_err(|error: crate::rows::RowsError| MetaError::Damaged(error.to_string()))
+        let (sender, answer) = oneshot::channel();
+        let waiting: Waiting = Box::new(move |view| {
+            // Who asked may have gone.
+            if !sender.is_closed() {
+                drop(sender.send(view.map(|view| read(view, view.index()))));
+            }
+        });
+        self.wait_for_round(group, waiting)?;
+        answer.await.map_err(|_closed| MetaError::Closed)?
     }
 
-    /// Waits for a round that began after this call: one round of `ReadIndex` serves all who wait.
-    async fn read_index(self: &Arc<Self>, group: GroupId) -> ReadAnswer {
-        let part = self.group(group)?;
-        let (sender, answer) = oneshot::channel();
-        let start = {
-            let mut reads = part.reads.lock();
-            if reads.waiting.len() >= READS_WAITING_MAX {
-                return Err(MetaError::Overloaded);
-            }
-            reads.waiting.push(sender);
-            !std::mem::replace(&mut reads.running, true)
-        };
-        if start {
+    /// Waits for a round that begins after this call: one round of `ReadIndex` serves all who wait.
+    fn wait_for_round(self: &Arc<Self>, group: GroupId, waiting: Waiting) -> Result<(), MetaError> {
+        let mut reads = self.group(group)?.reads.lock();
+        if reads.waiting.len() >= READS_WAITING_MAX {
+            return Err(MetaError::Overloaded);
+        }
+        reads.waiting.push(waiting);
+        if !std::mem::replace(&mut reads.running, true) {
             let inner = Arc::clone(self);
             tokio::spawn(async move { inner.read_rounds(group).await });
         }
-        answer.await.map_err(|_closed| MetaError::Closed)?
+        Ok(())
     }
 
     /// Rounds until nobody waits. A task of its own: a caller that goes away must not take the
@@ -208,29 +223,46 @@ impl Inner {
                 }
                 std::mem::take(&mut reads.waiting)
             };
-            let answer = self.read_round(group, part).await;
-            for waiter in waiting {
-                drop(waiter.send(answer.clone()));
+            match self.read_round(group, part).await {
+                Ok(replica) => answer(&replica, waiting),
+                Err(error) => waiting
+                    .into_iter()
+                    .for_each(|read| read(Err(error.clone()))),
             }
         }
     }
 
-    async fn read_round(&self, group: GroupId, part: &Group) -> ReadAnswer {
+    async fn read_round(&self, group: GroupId, part: &Group) -> Result<Replica, MetaError> {
         let until = Instant::now() + self.options.deadline;
         loop {
             let leader = self.await_leader(group, until).await?;
-            let left = until.saturating_duration_since(Instant::now()).min(ATTEMPT);
             let confirmed = leader.node.ensure_linearizable(ReadPolicy::ReadIndex);
-            match tokio::time::timeout(left, confirmed).await {
-                Ok(Ok(_index)) => return Ok(leader),
-                Ok(Err(error)) => refused(part, &error),
-                Err(_elapsed) => part.forget_leader(),
+            match self.attempt(group, until, confirmed).await {
+                Some(Ok(_index)) => return Ok(leader),
+                Some(Err(error)) => refused(part, &error),
+                None => part.forget_leader(),
             }
             if Instant::now() >= until {
                 return Err(MetaError::Unavailable(self.why_no_leader(group)));
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Runs the reads of a round, each few of them over one view.
+fn answer(replica: &Replica, waiting: Vec<Waiting>) {
+    let mut waiting = waiting.into_iter();
+    loop {
+        let reads: Vec<Waiting> = waiting.by_ref().take(READS_TOGETHER).collect();
+        if reads.is_empty() {
+            return;
+        }
+        let core = Arc::clone(&replica.core);
+        tokio::task::spawn_blocking(move || {
+            let view = core.view();
+            reads.into_iter().for_each(|read| read(Ok(&view)));
+        });
     }
 }
 

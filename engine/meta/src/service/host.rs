@@ -25,6 +25,9 @@ pub(super) struct Running {
     pub replicas: RwLock<BTreeMap<GroupId, Replica>>,
     /// Groups whose replica here must be made anew, and why.
     pub damaged: Mutex<BTreeMap<GroupId, String>>,
+    /// Replicas made here since the drive was opened, by id: they have promised nothing to anyone
+    /// else, so one that has not joined its group yet may still.
+    pub made: Mutex<BTreeMap<GroupId, u64>>,
     /// Why it was taken for an older copy of itself when it was opened, if it was.
     pub old_copy: Option<String>,
 }
@@ -57,7 +60,8 @@ impl Host {
     }
 }
 
-/// Opens a drive; one that errs is out of service.
+/// Opens a drive; one that errs is out of service. Whoever asked tells people: an owner who tries a
+/// dead drive each second must not do so each second.
 pub(super) async fn open(inner: &Inner, files: Arc<dyn DriveFiles>) -> Host {
     match start(inner, &files).await {
         Ok(running) => Host {
@@ -65,7 +69,6 @@ pub(super) async fn open(inner: &Inner, files: Arc<dyn DriveFiles>) -> Host {
             state: HostState::In(running),
         },
         Err(error) => {
-            tracing::error!(drive = %files.drive(), %error, "drive does not open");
             let since = inner.clock.monotonic();
             Host {
                 files,
@@ -117,6 +120,7 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
         parts,
         replicas: RwLock::default(),
         damaged,
+        made: Mutex::default(),
         old_copy,
     });
     let opening = groups
@@ -165,10 +169,19 @@ pub(super) async fn stop(inner: &Inner, replica: &Replica) {
     }
 }
 
+async fn settle(replica: &Replica) {
+    if let Err(error) = replica.core.settle().await {
+        tracing::info!(group = %replica.core.group, %error, "tables not written out");
+    }
+}
+
 /// Lets a drive go: replicas, tables, log.
 pub(super) async fn close(inner: &Inner, running: Arc<Running>, clean: bool) {
     let replicas = std::mem::take(&mut *running.replicas.write());
     futures::future::join_all(replicas.values().map(|replica| stop(inner, replica))).await;
+    if clean {
+        futures::future::join_all(replicas.values().map(settle)).await;
+    }
     drop(replicas);
     let drive = running.parts.files.drive();
     let closed = tokio::task::spawn_blocking(move || {
@@ -294,6 +307,7 @@ impl Inner {
             HostState::Out { reason, .. } => Err(MetaError::Unavailable(reason.clone())),
         };
         self.hosts.write().insert(drive, host);
+        self.mend_logs().await;
         result
     }
 

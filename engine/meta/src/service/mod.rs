@@ -4,7 +4,8 @@
 //! and reads go to the leader's replica ([`group`]). One supervisor looks at everything ten times a
 //! second: it takes failed drives out of service, hands their leaderships over, reopens what can be
 //! reopened, takes snapshots, ticks idle groups ([`supervise`]) and makes replicas anew where a group
-//! has lost one ([`repair`]), on the drives that the [`plan`] names. A drive that comes back as an
+//! has lost one ([`repair`]), on the drives that the [`plan`] names. Groups stand and fall alone: one
+//! without a majority is refused at once ([`quorum`]), and the others are served. A drive that comes back as an
 //! older copy of itself is told by what the others remember of it ([`returning`]); replicas whose
 //! tables differ from the majority's are found by comparing ([`digests`]).
 //!
@@ -15,14 +16,18 @@ mod bootstrap;
 mod digests;
 mod group;
 mod host;
+mod mend;
 mod plan;
+mod quorum;
 mod repair;
+mod rest;
 mod returning;
 mod status;
 mod supervise;
 
 pub use digests::DigestCheck;
 pub use plan::Plan;
+pub use quorum::Shortage;
 pub use returning::Known;
 pub use status::{DriveStatus, NodeStatus, ReplicaStatus};
 
@@ -72,6 +77,10 @@ pub struct MetaOptions {
     /// A snapshot falls due when so many bytes, and as many as the tables have, were applied since
     /// the last.
     pub snapshot_bytes_min: u64,
+    /// A replica to which hardly anything was applied for so long gives room back …
+    pub rest_after: Duration,
+    /// … where its log holds at least so much.
+    pub rest_log_bytes_min: u64,
     /// How long a drive may be out, or missing since the start, before its voters are replaced on
     /// others.
     pub replace_after: Duration,
@@ -94,6 +103,8 @@ impl Default for MetaOptions {
             deadline: Duration::from_secs(10),
             tick_after: Duration::from_secs(5),
             snapshot_bytes_min: 64 << 20,
+            rest_after: Duration::from_mins(1),
+            rest_log_bytes_min: 4 << 20,
             replace_after: Duration::from_secs(30),
             digests_every: Duration::from_hours(1),
             known: BTreeMap::new(),
@@ -147,8 +158,11 @@ pub(crate) struct Inner {
     compared: Mutex<BTreeMap<GroupId, (Duration, DigestCheck)>>,
     /// Whoever compares tables holds it: one group at a time.
     comparing: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever makes replicas anew holds it: one group at a time.
+    repairing: Arc<tokio::sync::Mutex<()>>,
     /// Whoever adds or removes replicas holds it.
     lifecycle: tokio::sync::Mutex<()>,
+    resting: rest::Resting,
 }
 
 /// The replicated metadata of one node.
@@ -167,9 +181,9 @@ impl std::fmt::Debug for MetaNode {
 
 impl MetaNode {
     /// Opens every drive and the replicas found there, and starts the supervisor. A drive that does
-    /// not open is out of service; a group whose every replica here is damaged is refused
-    /// ([`MetaError::Damaged`], naming the recovery). A fresh node then needs
-    /// [`MetaNode::bootstrap`].
+    /// not open is out of service; a group that has lost its majority, be it every replica, is
+    /// refused (see [`MetaNode::without_majority`]) and the others are served. A fresh node then
+    /// needs [`MetaNode::bootstrap`].
     pub async fn open(
         drives: Vec<Arc<dyn DriveFiles>>,
         options: MetaOptions,
@@ -200,19 +214,20 @@ impl MetaNode {
             }),
             compared: Mutex::default(),
             comparing: Arc::default(),
+            repairing: Arc::default(),
             lifecycle: tokio::sync::Mutex::default(),
+            resting: rest::Resting::default(),
             clock,
             options,
         });
         let opening = drives.into_iter().map(|files| host::open(&inner, files));
         for host in futures::future::join_all(opening).await {
+            if let HostState::Out { reason, .. } = &host.state {
+                tracing::error!(drive = %host.files.drive(), reason, "drive does not open");
+            }
             inner.hosts.write().insert(host.files.drive(), host);
         }
-        if let Err(lost) = inner.refuse_lost_groups() {
-            // Else replicas that were opened would go on voting, with no one to stop them.
-            inner.shutdown().await;
-            return Err(lost);
-        }
+        inner.mend_logs().await;
         inner.prompt_elections().await;
         tokio::spawn(supervise::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
@@ -234,13 +249,17 @@ impl MetaNode {
         self.inner.read(group, read).await
     }
 
-    /// The group's stamp as last applied here: the birth of new ids. Not linearizable.
+    /// The group's stamp as last applied here: the birth of new ids. Not linearizable. Refused while
+    /// the group is known to have no majority: nothing born then could be committed.
     pub fn stamp(&self, group: GroupId) -> Result<Stamp, MetaError> {
+        if let Some(refused) = self.inner.refuses(group) {
+            return Err(refused);
+        }
         let newest = self
             .inner
             .replicas(group)
             .iter()
-            .map(|r| r.core.applied().stamp)
+            .map(|r| Stamp(r.core.stamp()))
             .max();
         newest.ok_or_else(|| MetaError::Unavailable(format!("no replica of group {group} here")))
     }
@@ -263,9 +282,14 @@ impl MetaNode {
     /// Waits until every group has a leader here that has applied all that was committed before.
     pub async fn wait_ready(&self) -> Result<(), MetaError> {
         for group in &self.inner.options.groups {
-            self.read(*group, |_, _| ()).await?;
+            self.wait_ready_of(*group).await?;
         }
         Ok(())
+    }
+
+    /// The same for one group.
+    pub async fn wait_ready_of(&self, group: GroupId) -> Result<(), MetaError> {
+        self.read(group, |_, _| ()).await
     }
 
     /// Takes a drive out of service now: leaderships handed over, replicas stopped. It stays out
@@ -336,28 +360,6 @@ impl Inner {
 
     fn is_closed(&self) -> bool {
         *self.closed.borrow()
-    }
-
-    /// A group whose replicas here are all damaged has no one to be made anew from.
-    fn refuse_lost_groups(&self) -> Result<(), MetaError> {
-        let hosts = self.hosts.read();
-        for (drive, host) in hosts.iter() {
-            let Some(running) = host.running() else {
-                continue;
-            };
-            for (group, why) in running.damaged.lock().iter() {
-                let healthy = hosts.values().filter_map(Host::running);
-                let mut others = healthy.filter(|other| other.replicas.read().contains_key(group));
-                if others.next().is_none() {
-                    return Err(MetaError::Damaged(format!(
-                        "drive {drive}, group {group}: {why}. No other replica of the group is whole; \
-                         bring back another of its drives, or restore from a backup \
-                         (docs: Recovery, lone voter)"
-                    )));
-                }
-            }
-        }
-        Ok(())
     }
 
     async fn shutdown(&self) {

@@ -4,19 +4,25 @@
 //! is in service but its replica is not (damaged, or gone), or if its drive has been out for
 //! `replace_after`. A new replica joins as a learner, catches up, and takes the lost one's vote in
 //! one membership change. A replica never comes back under an id it has forgotten a vote of.
+//!
+//! Nothing is erased or made for a leader that no majority answers: it could not have the new one
+//! join, and what lies on the drives, damaged or not, may be all there is of the group. A replica
+//! that was made and could not join is kept for the next attempt.
 
 use super::Inner;
 use super::host::{self, HostState, Running};
+use super::quorum;
 use crate::raft::types::Home;
 use crate::replica::{Identity, Replica, ReplicaError};
 use crate::snapshot;
 use engine_types::{DriveId, GroupId};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a new replica may take to catch up before it is tried again.
+/// How long a new replica may take to catch up, or a membership to change, before it is tried again.
 const CATCH_UP: Duration = Duration::from_mins(2);
 
 /// What the leader knows.
@@ -27,11 +33,34 @@ struct Membership {
 }
 
 impl Inner {
+    /// Goes through all groups, in a task of its own: a replica takes as long to make as its tables
+    /// are large, and drives and leaders must be looked at meanwhile.
+    pub(super) fn repair_due(self: &Arc<Self>) {
+        let Ok(turn) = Arc::clone(&self.repairing).try_lock_owned() else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            for group in &inner.options.groups {
+                if !inner.is_closed() {
+                    inner.repair(*group).await;
+                }
+            }
+            drop(turn);
+        });
+    }
+
     /// One step for one group; what cannot be done now is tried at the next look.
-    pub(super) async fn repair(self: &Arc<Self>, group: GroupId) {
+    async fn repair(self: &Arc<Self>, group: GroupId) {
         let Some(leader) = self.leader(group) else {
             return;
         };
+        let able = quorum::heard(&leader) && self.shortage(group).is_none();
+        #[cfg(sabotage)]
+        let able = able || engine_types::sabotage("replace-without-majority");
+        if !able {
+            return;
+        }
         let Some(membership) = membership(&leader) else {
             return;
         };
@@ -114,10 +143,8 @@ impl Inner {
             .filter(|id| *id != leaving)
             .collect();
         tracing::info!(group = %leader.core.group, leaving, "a voter too many goes");
-        let changed = leader.node.change_membership(voters, false).await;
-        changed
-            .map(|_| true)
-            .map_err(|error| ReplicaError::Raft(error.to_string()))
+        patiently(leader.node.change_membership(voters, false)).await?;
+        Ok(true)
     }
 
     /// Gives the vote of `lost` to a new replica, or adds a voter where there are too few. False: no
@@ -133,40 +160,39 @@ impl Inner {
         if self.is_closed() {
             return Ok(true);
         }
-        let raft = |error: &dyn std::fmt::Display| ReplicaError::Raft(error.to_string());
         let home = lost
             .and_then(|id| membership.voters.get(&id))
             .map(|home| DriveId(home.drive));
         let Some((drive, running)) = self.place(group, membership, home) else {
             return Ok(false);
         };
-        if running
+        let standing = running
             .replicas
             .read()
             .get(&group)
-            .is_none_or(|r| !membership.members.contains(&r.id))
-        {
+            .map(|replica| replica.id);
+        let usable = |id: u64| {
+            membership.members.contains(&id) || running.made.lock().get(&group) == Some(&id)
+        };
+        if !standing.is_some_and(usable) {
             self.erase(&running, group).await?;
         }
         let replica = self.ensure_replica(&running, group).await?;
+        running.made.lock().insert(group, replica.id);
         drop(lifecycle);
         tracing::info!(%group, %drive, id = replica.id, ?lost, "making a replica");
         let home = Home {
             node: self.options.node,
             drive: drive.0,
         };
-        let joined = leader.node.add_learner(replica.id, home, true);
-        let joined = tokio::time::timeout(CATCH_UP, joined)
-            .await
-            .map_err(|error| raft(&error))?;
-        joined.map_err(|error| raft(&error))?;
+        patiently(leader.node.add_learner(replica.id, home, true)).await?;
         let mut voters: BTreeSet<u64> = membership.voters.keys().copied().collect();
         if let Some(lost) = lost {
             voters.remove(&lost);
         }
         voters.insert(replica.id);
-        let changed = leader.node.change_membership(voters, false).await;
-        changed.map(|_| true).map_err(|error| raft(&error))
+        patiently(leader.node.change_membership(voters, false)).await?;
+        Ok(true)
     }
 
     /// The drive for a new replica: the lost one's own if it is in service, else the one with the
@@ -210,6 +236,10 @@ impl Inner {
             let damaged = running.damaged.lock().contains_key(&group);
             if stray || damaged {
                 let _lifecycle = self.lifecycle.lock().await;
+                // It may have gone out and come back while this waited.
+                if !self.still_runs(&running) {
+                    continue;
+                }
                 if let Err(error) = self.erase(&running, group).await {
                     tracing::warn!(%group, %error, "replica not forgotten");
                 }
@@ -217,9 +247,17 @@ impl Inner {
         }
     }
 
+    fn still_runs(&self, running: &Arc<Running>) -> bool {
+        let hosts = self.hosts.read();
+        let host = hosts.get(&running.parts.files.drive());
+        let now = host.and_then(host::Host::running);
+        now.is_some_and(|now| Arc::ptr_eq(now, running))
+    }
+
     /// Removes all of a group from a drive: first who it was, so that a cut leaves nothing that
     /// could vote; last that it was disowned, so that a cut is gone on with.
     async fn erase(&self, running: &Arc<Running>, group: GroupId) -> Result<(), ReplicaError> {
+        running.made.lock().remove(&group);
         let replica = running.replicas.write().remove(&group);
         if let Some(replica) = &replica {
             host::stop(self, replica).await;
@@ -245,6 +283,15 @@ impl Inner {
         running.damaged.lock().remove(&group);
         Ok(())
     }
+}
+
+/// What a leader is asked for, within bounds: one that loses its majority meanwhile never answers.
+async fn patiently<T, E: std::fmt::Display>(
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, ReplicaError> {
+    let answer = tokio::time::timeout(CATCH_UP, asked).await;
+    let answer = answer.map_err(|late| ReplicaError::Raft(late.to_string()))?;
+    answer.map_err(|error| ReplicaError::Raft(error.to_string()))
 }
 
 fn membership(leader: &Replica) -> Option<Membership> {

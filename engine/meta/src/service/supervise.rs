@@ -2,6 +2,7 @@
 
 use super::Inner;
 use super::host::{self, HostState};
+use super::quorum;
 use crate::raft::types::Proposal;
 use crate::replica::Replica;
 use engine_core::ports::{DriveFiles, MetaError};
@@ -34,6 +35,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         look = look.wrapping_add(1);
         inner.look_at_drives().await;
         inner.look_at_replicas().await;
+        inner.look_at_quorums();
         if look.is_multiple_of(SLOW) {
             inner.try_back().await;
             inner.keep_up().await;
@@ -115,10 +117,11 @@ impl Inner {
 
     async fn keep_up(self: &Arc<Self>) {
         self.snapshots().await;
+        self.give_back().await;
         for group in &self.options.groups {
             self.tick(*group).await;
-            self.repair(*group).await;
         }
+        self.repair_due();
         self.spread_leaders().await;
         self.compare_due();
     }
@@ -161,7 +164,8 @@ impl Inner {
         };
         let last = leader.core.stamp();
         let idle = self.clock.unix_ms().saturating_sub(last);
-        if u128::from(idle) < self.options.tick_after.as_millis() {
+        // Without a majority each would wait in the log, one a look.
+        if u128::from(idle) < self.options.tick_after.as_millis() || !quorum::heard(&leader) {
             return;
         }
         let stamp = self.groups[&group].stamps.next(self.clock.as_ref(), last);
@@ -237,7 +241,7 @@ impl Inner {
 }
 
 /// A replica that stopped meanwhile is seen at the next look.
-fn told<E: std::fmt::Display>(result: Result<(), E>) {
+pub(super) fn told<E: std::fmt::Display>(result: Result<(), E>) {
     if let Err(error) = result {
         tracing::debug!(%error, "replica not told");
     }

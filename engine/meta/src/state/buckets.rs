@@ -65,10 +65,10 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: BucketId) -> Step<Answer> {
 /// Versioning once enabled is suspended, never undone.
 pub(crate) fn set_versioning(
     tx: &mut Tx<'_>,
-    id: BucketId,
+    judged: (BucketId, u64),
     versioning: Versioning,
 ) -> Step<Answer> {
-    change(tx, id, |row| {
+    change(tx, judged, |row| {
         row.versioning = match (row.versioning, versioning) {
             (Versioning::Enabled | Versioning::Suspended, Versioning::Unversioned) => {
                 Versioning::Suspended
@@ -81,20 +81,28 @@ pub(crate) fn set_versioning(
 /// Sets or removes one configuration document.
 pub(crate) fn set_document(
     tx: &mut Tx<'_>,
-    id: BucketId,
+    judged: (BucketId, u64),
     kind: BucketDocument,
     content: Option<&ByteBuf>,
 ) -> Step<Answer> {
-    change(tx, id, |row| match content {
+    change(tx, judged, |row| match content {
         Some(content) => drop(row.documents.insert(kind, content.to_vec())),
         None => drop(row.documents.remove(&kind)),
     })
 }
 
-/// Changes an open bucket's row. A change that changes nothing leaves the epoch, so that caches live.
-fn change(tx: &mut Tx<'_>, id: BucketId, change: impl FnOnce(&mut BucketRow)) -> Step<Answer> {
+/// Changes an open bucket's row, if it is at the epoch the change was judged by. A change that changes
+/// nothing leaves the epoch, so that caches live.
+fn change(
+    tx: &mut Tx<'_>,
+    (id, epoch): (BucketId, u64),
+    change: impl FnOnce(&mut BucketRow),
+) -> Step<Answer> {
     let row: Option<BucketRow> = tx.read(&keys::bucket(id))?;
     let before = row.filter(|row| !row.closed).ok_or(Refusal::NoSuchBucket)?;
+    if before.epoch != epoch {
+        return Err(Refusal::StaleBucket.into());
+    }
     let mut row = before.clone();
     change(&mut row);
     if row != before {

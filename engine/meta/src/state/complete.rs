@@ -57,7 +57,7 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
         attributes: row.attributes,
         body: Body::Manifest(upload),
     };
-    versions::insert(tx, (&bucket).into(), key, &made)?;
+    versions::insert(tx, (&bucket).into(), key, &made, current.as_ref())?;
     Ok(Answer::Version(versions::slim(made)))
 }
 

@@ -285,17 +285,16 @@ fn settle(
     Ok(Answer::Claimed(row))
 }
 
-/// Frees a name whose bucket is gone. Free already, or in another life: done.
+/// Frees a name whose bucket its home has deleted, or never made, in whatever state others left it:
+/// what the home did is final, and ids are never used twice. Free already, or in another life: done.
 fn release(tx: &mut Tx<'_>, name: &BucketName, id: BucketId) -> Step<Answer> {
     let known: Option<BucketNameRow> = tx.read(&keys::name(name.as_str()))?;
     let Some(row) = known.filter(|row| row.id == id) else {
         return Ok(Answer::Done);
     };
-    if row.state != BucketState::Deleting {
-        return Err(Refusal::BucketBusy.into());
-    }
     tx.delete(keys::name(name.as_str()));
     tx.delete(keys::name_unsettled(name.as_str()));
+    tx.delete(keys::names_by_owner(row.owner, name.as_str()));
     Ok(Answer::Done)
 }
 

@@ -98,7 +98,7 @@ fn mark(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
         attributes,
         body: Body::None,
     };
-    versions::insert(tx, bucket.into(), &delete.key, &row)?;
+    versions::insert(tx, bucket.into(), &delete.key, &row, found.as_ref())?;
     Ok(Answer::Deleted {
         version: Some(version),
         marker: true,

@@ -113,10 +113,17 @@ fn change_rows(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
         Change::Control(change) => control::apply(tx, change),
         Change::CreateBucket(row) => buckets::create(tx, row),
         Change::DeleteBucket { id } => buckets::delete(tx, *id),
-        Change::SetVersioning { id, versioning } => buckets::set_versioning(tx, *id, *versioning),
-        Change::SetDocument { id, kind, content } => {
-            buckets::set_document(tx, *id, *kind, content.as_ref())
-        }
+        Change::SetVersioning {
+            id,
+            epoch,
+            versioning,
+        } => buckets::set_versioning(tx, (*id, *epoch), *versioning),
+        Change::SetDocument {
+            id,
+            epoch,
+            kind,
+            content,
+        } => buckets::set_document(tx, (*id, *epoch), *kind, content.as_ref()),
         Change::PutVersion(put) => objects::put(tx, put),
         Change::Delete(delete) => delete::delete(tx, delete),
         Change::CreateUpload(create) => uploads::create(tx, create),
@@ -130,15 +137,15 @@ fn change_rows(tx: &mut Tx<'_>, change: &Change) -> Step<Answer> {
         Change::SetTags {
             bucket,
             key,
-            version,
+            judged,
             tags,
-        } => objects::set_tags(tx, *bucket, key, *version, tags),
+        } => objects::set_tags(tx, *bucket, key, judged, tags),
         Change::SetAcl {
             bucket,
             key,
-            version,
+            judged,
             acl,
-        } => objects::set_acl(tx, *bucket, key, *version, acl),
+        } => objects::set_acl(tx, *bucket, key, judged, acl),
         Change::Reattribute {
             bucket,
             key,

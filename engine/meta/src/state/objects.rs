@@ -4,7 +4,7 @@ use super::parts;
 use super::tx::{Step, Tx};
 use super::versions::{self, Absent, Found};
 use engine_core::meta::{
-    Answer, Body, BucketRef, BucketRow, Condition, PutVersion, Refusal, VersionAttributes,
+    Answer, Body, BucketRef, BucketRow, Condition, Judged, PutVersion, Refusal, VersionAttributes,
     VersionKind, VersionRow,
 };
 use engine_types::{ChargedTo, Checksum, ObjectKey, VersionId};
@@ -45,33 +45,22 @@ pub(crate) fn put(tx: &mut Tx<'_>, put: &PutVersion) -> Step<Answer> {
         attributes,
         body: Body::Part(put.part.data),
     };
-    versions::insert(tx, (&bucket).into(), &put.key, &row)?;
+    versions::insert(tx, (&bucket).into(), &put.key, &row, current.as_ref())?;
     Ok(Answer::Version(versions::slim(row)))
 }
 
-/// The version a change of tags or ACL is about.
-fn addressed(
+/// The version a change of tags or ACL was judged for. Anything else at its place is `Changed`, also
+/// nothing: who asks looks again, and says what is missing.
+fn still(
     tx: &Tx<'_>,
     bucket: BucketRef,
     key: &ObjectKey,
-    version: Option<VersionId>,
+    judged: &Judged,
 ) -> Step<(BucketRow, Found)> {
     let bucket = tx.open_bucket(bucket)?;
-    let (found, absent) = match version {
-        None => (
-            versions::current(&tx.rows(), (&bucket).into(), key)?,
-            Refusal::NoSuchKey,
-        ),
-        Some(id) => (
-            versions::find(&tx.rows(), (&bucket).into(), key, id)?,
-            Refusal::NoSuchVersion,
-        ),
-    };
-    let found = found.filter(|found| version.is_none_or(|id| found.row.version == id));
-    let found = found.ok_or(absent)?;
-    if found.row.kind == VersionKind::DeleteMarker {
-        return Err(Refusal::IsDeleteMarker.into());
-    }
+    let found = versions::find(&tx.rows(), (&bucket).into(), key, judged.version)?;
+    let same = |found: &Found| found.row.kind == VersionKind::Object && judged.is(&found.row);
+    let found = found.filter(same).ok_or(Refusal::Changed)?;
     Ok((bucket, found))
 }
 
@@ -80,10 +69,10 @@ pub(crate) fn set_tags(
     tx: &mut Tx<'_>,
     bucket: BucketRef,
     key: &ObjectKey,
-    version: Option<VersionId>,
+    judged: &Judged,
     tags: &[(String, String)],
 ) -> Step<Answer> {
-    let (bucket, found) = addressed(tx, bucket, key, version)?;
+    let (bucket, found) = still(tx, bucket, key, judged)?;
     let mut row = found.row.clone();
     row.attributes.tags = tags.to_vec();
     row.counted = row
@@ -98,10 +87,10 @@ pub(crate) fn set_acl(
     tx: &mut Tx<'_>,
     bucket: BucketRef,
     key: &ObjectKey,
-    version: Option<VersionId>,
+    judged: &Judged,
     acl: &ByteBuf,
 ) -> Step<Answer> {
-    let (bucket, found) = addressed(tx, bucket, key, version)?;
+    let (bucket, found) = still(tx, bucket, key, judged)?;
     let mut row = found.row.clone();
     row.attributes.acl = acl.clone();
     versions::rewrite(tx, bucket.id, key, &found, &row);
@@ -152,9 +141,10 @@ pub(crate) fn reattribute(
         attributes,
         ..found.row.clone()
     };
-    // The body changes hands: taken from the old row, so that inserting the new one kills nothing.
+    // The body changes hands: taken from the old row, so that inserting the new one kills nothing, and
+    // finds nothing that it would have to move.
     versions::take(tx, bucket.id, key, &found);
-    versions::insert(tx, (&bucket).into(), key, &row)?;
+    versions::insert(tx, (&bucket).into(), key, &row, None)?;
     if let Body::Manifest(upload) = row.body {
         tx.write(crate::keys::manifest_head(bucket.id, key, upload), &order);
     }

@@ -119,23 +119,27 @@ pub(crate) fn identity(tx: &mut Tx<'_>, versioning: Versioning) -> (VersionId, O
 }
 
 /// Makes `row` the current version and counts it. A `null` version replaces the one there was.
+/// `newest` is what is current until now; callers have judged it, and it is not looked up again: that
+/// was two of the three look-ups of a new key, each through all of the tables.
 pub(crate) fn insert(
     tx: &mut Tx<'_>,
     line: Line,
     key: &ObjectKey,
     row: &VersionRow,
+    newest: Option<&Found>,
 ) -> Step<()> {
     let bucket = line.bucket;
+    let mut above = newest.filter(|newest| newest.in_objects);
     if row.version == VersionId::Null
-        && let Some(replaced) = find(&tx.rows(), line, key, VersionId::Null)?
+        && let Some(replaced) = null_version(tx, line, key, newest)?
     {
         take(tx, bucket, key, &replaced);
         dead::kill_body(tx, bucket, key, &replaced.row.body)?;
+        above = above.filter(|_| !replaced.in_objects);
     }
-    let above: Option<VersionRow> = tx.read(&keys::object(bucket, key))?;
     if let Some(above) = above {
         tx.delete(keys::object(bucket, key));
-        put_below(tx, bucket, key, &above);
+        put_below(tx, bucket, key, &above.row);
     }
     match row.kind {
         VersionKind::Object => tx.write(keys::object(bucket, key), row),
@@ -149,6 +153,20 @@ pub(crate) fn insert(
         Delta::object(row.counted),
     );
     Ok(())
+}
+
+/// The `null` version, where `newest` is the newest.
+fn null_version(
+    tx: &Tx<'_>,
+    line: Line,
+    key: &ObjectKey,
+    newest: Option<&Found>,
+) -> Result<Option<Found>, RowsError> {
+    match newest {
+        None => Ok(None),
+        Some(newest) if newest.row.version == VersionId::Null => Ok(Some(newest.clone())),
+        Some(_) => find(&tx.rows(), line, key, VersionId::Null),
+    }
 }
 
 /// Deletes a version for good; what is newest then is current.

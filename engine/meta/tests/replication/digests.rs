@@ -21,7 +21,7 @@ fn change_a_row(drive: &FakeDrive) {
     let applied = table.view().applied().expect("readable").expect("some");
     let mut changes = Changes::default();
     changes.put(row_key("k7"), b"nobody wrote this".to_vec());
-    table.write(changes, &applied).expect("written");
+    table.write(&changes, &applied).expect("written");
     tables.flush().expect("flushed");
 }
 

@@ -126,3 +126,60 @@ fn a_torn_page_is_a_prefix_or_a_refusal_never_a_hole() {
         prefix(torn.path());
     }
 }
+
+/// Two compactions by hand give back the bytes of deleted values, of whole files and of parts of
+/// them, and lose no other.
+#[test]
+fn compaction_gives_back_what_deleted_values_took() {
+    use fjall::KvSeparationOptions;
+    const ROWS: u64 = 1000;
+    const VALUE_BYTES: u64 = 16 << 10;
+    let made = tempfile::tempdir().expect("a directory");
+    let database = Database::builder(made.path())
+        .manual_journal_persist(true)
+        .worker_threads(1)
+        .open()
+        .expect("opens");
+    let separated = KvSeparationOptions::default()
+        .separation_threshold(1024)
+        .age_cutoff(1.0);
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(4 << 20)
+            .with_kv_separation(Some(separated))
+    };
+    let keyspace = database.keyspace("g0-1", options).expect("made");
+    let value = |n: u64| {
+        let mut value = vec![0; usize::try_from(VALUE_BYTES).expect("fits")];
+        let mut state = n + 1;
+        for byte in &mut value {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            *byte = state.to_be_bytes()[0];
+        }
+        value
+    };
+    for n in 0..ROWS {
+        keyspace.insert(n.to_be_bytes(), value(n)).expect("written");
+    }
+    keyspace.rotate_memtable_and_wait().expect("flushed");
+    assert!(keyspace.disk_space() > ROWS * VALUE_BYTES);
+    // The first half all but whole, of the second every tenth is left.
+    let left: Vec<u64> = (ROWS / 2..ROWS).filter(|n| n % 10 == 0).collect();
+    for n in (0..ROWS).filter(|n| !left.contains(n)) {
+        keyspace.remove(n.to_be_bytes()).expect("removed");
+    }
+    keyspace.rotate_memtable_and_wait().expect("flushed");
+    drop(database.snapshot());
+    for _ in 0..2 {
+        keyspace.major_compact().expect("compacted");
+    }
+    let live = left.len() as u64 * VALUE_BYTES;
+    let held = keyspace.disk_space();
+    assert!(held < live * 2, "{held} bytes for {live}");
+    for n in left {
+        let found = keyspace.get(n.to_be_bytes()).expect("readable");
+        assert_eq!(found.as_deref(), Some(&value(n)[..]), "{n}");
+    }
+}

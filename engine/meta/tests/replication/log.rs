@@ -13,7 +13,7 @@ use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::sync::Arc;
 
-const GROUP: GroupId = GroupId(3);
+pub(crate) const GROUP: GroupId = GroupId(3);
 
 struct Builder;
 
@@ -69,11 +69,11 @@ fn open(drive: &Arc<FakeDrive>) -> DriveLog {
     open_with(drive, LogOptions::default())
 }
 
-fn open_with(drive: &Arc<FakeDrive>, options: LogOptions) -> DriveLog {
+pub(crate) fn open_with(drive: &Arc<FakeDrive>, options: LogOptions) -> DriveLog {
     DriveLog::open(Arc::clone(drive) as _, options).expect("opens")
 }
 
-fn entry(term: u64, index: u64, bytes: usize) -> Entry {
+pub(crate) fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     let command = vec![index.to_le_bytes()[0]; bytes].into();
     Entry {
         log_id: log_id(term, index),
@@ -84,7 +84,7 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     }
 }
 
-async fn append(log: &mut GroupLog, entries: Vec<Entry>) {
+pub(crate) async fn append(log: &mut GroupLog, entries: Vec<Entry>) {
     let last = entries.last().expect("some").log_id.index();
     log.append(entries, IOFlushed::noop()).await.expect("taken");
     log.wait_durable(last).await.expect("durable");
@@ -96,7 +96,7 @@ async fn close(log: DriveLog) {
         .expect("closed");
 }
 
-async fn entries(log: &mut GroupLog) -> Vec<Entry> {
+pub(crate) async fn entries(log: &mut GroupLog) -> Vec<Entry> {
     log.try_get_log_entries(0..u64::MAX)
         .await
         .expect("readable")
@@ -306,52 +306,6 @@ async fn commit_hints_cost_no_sync_and_come_with_the_next_batch() {
         after.read_committed().await.expect("read"),
         Some(log_id(1, 3))
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn idle_groups_are_copied_forward_and_old_files_go() {
-    let options = LogOptions {
-        file_bytes_max: 16 << 10,
-        files_max: 2,
-        ..LogOptions::default()
-    };
-    let drive = FakeDrive::new(1);
-    let log = open_with(&drive, options);
-    let (mut idle, mut busy) = (log.group(GROUP), log.group(GroupId(5)));
-    idle.save_vote(&vote(6, 2, true)).await.expect("saved");
-    append(&mut idle, (0..5).map(|index| entry(1, index, 32)).collect()).await;
-    idle.purge(log_id(1, 1)).await.expect("purged");
-    for index in 0..200 {
-        append(&mut busy, vec![entry(1, index, 1000)]).await;
-        if index > 20 {
-            busy.purge(log_id(1, index - 20)).await.expect("purged");
-        }
-    }
-    let count = || {
-        drive
-            .names()
-            .iter()
-            .filter(|name| name.starts_with("log/"))
-            .count()
-    };
-    assert!(count() <= 4, "{} files", count());
-    assert!(
-        !drive
-            .names()
-            .contains(&"log/0000000000000001.log".to_owned())
-    );
-    for cut in [drive.after_cut(0, false), drive.after_cut(10_000, false)] {
-        let log = open_with(&cut, options);
-        assert!(log.damaged().is_empty(), "{:?}", log.damaged());
-        let mut idle = log.group(GROUP);
-        assert_eq!(
-            idle.read_vote().await.expect("read"),
-            Some(vote(6, 2, true))
-        );
-        assert_eq!(idle.bounds(), (Some(log_id(1, 1)), Some(log_id(1, 4))));
-        assert_eq!(entries(&mut idle).await.len(), 3);
-        assert_eq!(log.group(GroupId(5)).bounds().1, Some(log_id(1, 199)));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,17 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+mod ahead;
 mod common;
 mod digests;
 mod fjall_promises;
 mod log;
+mod log_copies;
+mod majority;
 mod newer;
 mod node;
 mod openraft_promises;
+mod rest;
 mod returns;
 mod snapshots;
 #[cfg(slow)]

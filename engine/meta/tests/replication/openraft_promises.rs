@@ -10,6 +10,8 @@ use engine_meta::raft::types::{Home, Proposal};
 use engine_meta::replica::{DriveParts, Identity, Lane, Replica};
 use engine_meta::rows::Rows;
 use engine_types::GroupId;
+use openraft::Instant;
+use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ReadPolicy;
 use openraft::{Config, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const GROUP: GroupId = GroupId(0);
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 fn config() -> Arc<Config> {
     let config = Config {
@@ -59,6 +61,15 @@ fn home(id: u32) -> Home {
     Home { node: 1, drive: id }
 }
 
+/// A group of one.
+pub(crate) async fn alone() -> Replica {
+    let replica = replica(1, &Switchboard::default()).await;
+    let members = BTreeMap::from([(1, home(1))]);
+    replica.node.initialize(members).await.expect("formed");
+    until("a leader", SOON, || replica.node.is_leader()).await;
+    replica
+}
+
 async fn three(switchboard: &Switchboard) -> Vec<Replica> {
     let mut replicas = Vec::new();
     for id in 1..=3 {
@@ -70,7 +81,7 @@ async fn three(switchboard: &Switchboard) -> Vec<Replica> {
     replicas
 }
 
-async fn write(replica: &Replica, key: &str) {
+pub(crate) async fn write(replica: &Replica, key: &str) {
     let proposal = Proposal {
         stamp: 1,
         command: put(key, b"v").into(),
@@ -83,7 +94,7 @@ async fn write(replica: &Replica, key: &str) {
 }
 
 fn has(replica: &Replica, key: &str) -> bool {
-    let (view, _) = replica.core.view().expect("readable");
+    let view = replica.core.view();
     view.get(&row_key(key)).expect("readable").is_some()
 }
 
@@ -118,6 +129,27 @@ async fn a_learner_catches_up_and_takes_a_vote() {
             .collect::<BTreeSet<_>>(),
         voters
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_leader_goes_on_being_acknowledged_until_its_majority_is_gone() {
+    let switchboard = Switchboard::default();
+    let replicas = three(&switchboard).await;
+    let acked = || {
+        let metrics = replicas[0].node.metrics();
+        let acked = metrics.borrow_watched().last_quorum_acked;
+        acked.map(|acked| acked.into_inner())
+    };
+    until("acknowledged", SOON, || acked().is_some()).await;
+    let first = acked();
+    until("acknowledged anew, idle", SOON, || acked() > first).await;
+    for id in [2, 3] {
+        switchboard.disconnect(GROUP, id);
+    }
+    until("it grows old", SOON, || {
+        acked().is_some_and(|acked| acked.elapsed() > Duration::from_secs(1))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,7 +156,7 @@ async fn a_majority_of_old_copies_is_told_and_nothing_is_thrown_away() {
     ];
     let node = open(&mixed, MetaOptions { known, ..fast }).await;
     let refused = node.propose(CONTROL, put("k", b"v")).await;
-    let Err(MetaError::Unavailable(why)) = refused else {
+    let Err(MetaError::NoMajority(why)) = refused else {
         panic!("{refused:?}")
     };
     assert!(

@@ -53,6 +53,8 @@ pub(crate) struct Kept {
     pub(crate) segments: Vec<KeptSegment>,
     /// Damaged copies that stripes still name.
     pub(crate) open: Vec<KeptCopy>,
+    /// Whoever used the drive last ended in order: true from then until the next start meets it.
+    pub(crate) in_order: bool,
 }
 
 impl Kept {

@@ -14,17 +14,17 @@
 //! A crash between append and commit leaves an orphan; one behind the commit leaves a dead copy.
 
 use super::scrub::give_way;
+use super::stripe_map;
 use crate::EngineError;
 use crate::drives::{Drive, Service};
 use crate::engine::Inner;
 use crate::metrics::{EMPTIED_BYTES, EMPTIED_SHARDS};
-use crate::proposals::Outcome;
 use crate::stripe_read::StripeAt;
 use crate::worker::{Progress, Worker};
 use crate::written::Written;
 use async_trait::async_trait;
 use engine_core::format::ShardHeader;
-use engine_core::meta::{Change, Query, Refusal, Reply, Slot, Stripe, shard_place};
+use engine_core::meta::{Slot, Stripe, shard_place};
 use engine_core::ports::{DriveError, SegmentUse, ShardEntry, StoredShard};
 use engine_types::{BirthId, CopyToken, DriveId};
 use std::collections::BTreeMap;
@@ -197,7 +197,7 @@ async fn relocate(
         token: new.token,
         ..header
     };
-    let append = drive.store.append(header, payload);
+    let append = drive.store.append(header, payload.freeze());
     if let Err(error) = inner.drives.run(drive, "empty", append).await {
         return unable(error);
     }
@@ -207,7 +207,7 @@ async fn relocate(
     }
     let mut to = from.clone();
     to.slots[index] = Some(new);
-    commit(inner, &at, (from, to), &written).await?;
+    stripe_map::change(inner, &at, (from, to), &written).await?;
     metrics::counter!(EMPTIED_SHARDS).increment(1);
     metrics::counter!(EMPTIED_BYTES).increment(bytes);
     Ok(Moved::Done)
@@ -242,47 +242,8 @@ async fn stripe_of(
         data: header.data,
         stripe: header.stripe,
     };
-    let query = Query::Part {
-        bucket: at.bucket,
-        key: at.key.clone(),
-        data: at.data,
-        first: at.stripe,
-    };
-    let Reply::Part(found) = inner.ask(at.partition, query).await? else {
-        return Err(EngineError::unexpected("Part"));
-    };
-    let stripe = found.and_then(|part| part.stripes.into_iter().next());
+    let stripe = stripe_map::current(inner, &at).await?;
     Ok(stripe.map(|stripe| (at, stripe)))
-}
-
-async fn commit(
-    inner: &Inner,
-    at: &StripeAt,
-    (from, to): (Stripe, Stripe),
-    written: &Written,
-) -> Result<(), EngineError> {
-    let change = Change::MoveStripe {
-        bucket: at.bucket,
-        key: at.key.clone(),
-        data: at.data,
-        index: at.stripe,
-        from: Box::new(from),
-        to: Box::new(to),
-    };
-    written.disarm();
-    match inner.propose(at.partition, change).await {
-        // Too old: what was written is an orphan by now.
-        Outcome::Applied(_) | Outcome::Refused(Refusal::TooOld) => Ok(()),
-        Outcome::Refused(_) => {
-            written.arm();
-            Ok(())
-        }
-        Outcome::NotProposed(error) => {
-            written.arm();
-            Err(error)
-        }
-        Outcome::Unknown(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 //! compare-and-set names them and buries the old ones. Where the map moved meanwhile the new copies
 //! are freed and nothing is lost; where the process dies before the commit they are orphans.
 
+use super::stripe_map;
 use crate::EngineError;
+use crate::budget::Turn;
 use crate::engine::Inner;
-use crate::proposals::Outcome;
 use crate::stripe_read::{Failures, StripeAt};
 use crate::stripe_write::{
     Encoded, PartIdentity, RECORD_SLACK, STRIPE_TAIL, Shard, StripeShape, stripe_memory,
@@ -17,7 +18,7 @@ use crate::written::Written;
 use bytes::Bytes;
 use engine_core::erasure::Codec;
 use engine_core::format::block_checksums;
-use engine_core::meta::{Change, Query, Refusal, Reply, Slot, Stripe};
+use engine_core::meta::{Slot, Stripe};
 use engine_core::placement::{Fleet, PlacementKey, Plan, Work};
 use engine_core::stripes::{Geometry, STRIPE_BYTES_MAX, shard_length};
 use engine_types::{BirthId, CopyToken, DriveId, Stamp};
@@ -60,14 +61,25 @@ pub(super) fn room() -> u64 {
     STRIPE_BYTES_MAX as u64 + RECORD_SLACK
 }
 
-/// Mends one stripe as far as the drives allow. `bad`: a shard that did not read, and where.
+/// A copy that was reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suspect {
+    /// Shard of the stripe.
+    pub(super) index: u8,
+    /// The copy.
+    pub(super) slot: Slot,
+    /// Its checksums hold, and its bytes are wrong.
+    pub(super) lies: bool,
+}
+
+/// Mends one stripe as far as the drives allow.
 pub(super) async fn mend(
     inner: &Arc<Inner>,
     at: &StripeAt,
-    bad: Option<(u8, DriveId)>,
+    suspect: Option<Suspect>,
 ) -> Result<Mended, EngineError> {
     let _mending = inner.rebuild.begin();
-    let Some(from) = current(inner, at).await? else {
+    let Some(from) = stripe_map::current(inner, at).await? else {
         return Ok(Mended::Sound);
     };
     let Some(codec) = Codec::from_id(from.codec) else {
@@ -79,8 +91,8 @@ pub(super) async fn mend(
         // has left only if control, asked after the row was read, does not know it either.
         inner.read_layout().await?;
     }
-    let bad = match bad {
-        Some((index, drive)) => unsound(inner, &from, index, drive).await,
+    let bad = match suspect {
+        Some(suspect) => unsound(inner, at, &from, suspect).await,
         None => None,
     };
     let stamp = inner.metadata.stamp(at.partition).await?;
@@ -103,29 +115,25 @@ pub(super) async fn mend(
     job.commit(&fleet, to).await
 }
 
-async fn current(inner: &Inner, at: &StripeAt) -> Result<Option<Stripe>, EngineError> {
-    let query = Query::Part {
-        bucket: at.bucket,
-        key: at.key.clone(),
-        data: at.data,
-        first: at.stripe,
-    };
-    let Reply::Part(found) = inner.ask(at.partition, query).await? else {
-        return Err(EngineError::unexpected("Part"));
-    };
-    Ok(found.and_then(|part| part.stripes.into_iter().next()))
-}
-
-/// The shard, if it is still there and still unsound: a report may be old, so the copy is read again
-/// whole. A drive that does not answer says nothing of its copies.
-async fn unsound(inner: &Inner, stripe: &Stripe, index: u8, drive: DriveId) -> Option<u8> {
+/// The shard, if the map still names the copy and that is unsound. A report may be old, so the copy
+/// is read again whole, except where its checksums are known to be those of wrong bytes. A drive
+/// that does not answer says nothing of its copies.
+async fn unsound(inner: &Inner, at: &StripeAt, stripe: &Stripe, suspect: Suspect) -> Option<u8> {
     use engine_core::ports::DriveError::{Corrupt, NotFound};
-    let slot = stripe.slots.get(usize::from(index)).copied().flatten()?;
-    let here = inner.drives.get(drive).filter(|d| d.readable());
-    let here = here.filter(|_| slot.drive == drive)?;
+    let Suspect { index, slot, lies } = suspect;
+    let named = stripe.slots.get(usize::from(index)).copied().flatten();
+    let here = inner.drives.get(slot.drive).filter(|d| d.readable());
+    let here = here.filter(|_| named == Some(slot))?;
+    #[cfg(sabotage)]
+    let lies = lies && !engine_types::sabotage("believe-liars");
     let verify = here.store.verify(slot.token);
-    let verified = inner.drives.run(&here, "verify", verify).await;
-    matches!(verified, Err(NotFound | Corrupt(_))).then_some(index)
+    let unsound = match inner.drives.run(&here, "verify", verify).await {
+        Ok(header) => {
+            lies || (header.data, header.stripe, header.index) != (at.data, at.stripe, index)
+        }
+        Err(error) => matches!(error, NotFound | Corrupt(_)),
+    };
+    unsound.then_some(index)
 }
 
 /// One stripe on its way.
@@ -169,7 +177,7 @@ impl Job<'_> {
         let shard = shard_length(length, k) as usize;
         // What a rebuild holds at once: k shards and the one made of them.
         let memory = shard * (usize::from(k) + 1);
-        let _grant = self.inner.buffers.grant(memory).await?;
+        let _grant = self.inner.buffers.grant(memory, Turn::New).await?;
         let shape = StripeShape {
             codec,
             index: self.at.stripe,
@@ -238,7 +246,7 @@ impl Job<'_> {
         let (inner, at, length) = (self.inner, self.at, self.from.length);
         // The ciphertext as read, and again in its buffer with the parity.
         let memory = stripe_memory(length, geometry) + length as usize;
-        let grant = inner.buffers.grant(memory).await?;
+        let grant = inner.buffers.grant(memory, Turn::New).await?;
         let read = inner.read_sealed(at, self.from, 0..length, self.bad).await;
         let sealed = read.map_err(|failures| failures.error(at))?;
         let mut buffer = inner.buffers.buffer(sealed.len() + STRIPE_TAIL, grant);
@@ -292,28 +300,12 @@ impl Job<'_> {
         let held = u64::from(shard_length(from.length, from.k));
         let rid = old.iter().filter(|slot| !fleet.keeps(slot.drive));
         let rid = rid.map(|slot| (slot.drive, held)).collect();
-        let change = Change::MoveStripe {
-            bucket: self.at.bucket,
-            key: self.at.key.clone(),
-            data: self.at.data,
-            index: self.at.stripe,
-            from: Box::new(from.clone()),
-            to: Box::new(to),
-        };
-        self.written.disarm();
-        match self.inner.propose(self.at.partition, change).await {
-            Outcome::Applied(_) => Ok(Mended::Done { shards, bytes, rid }),
-            Outcome::Refused(Refusal::TooOld) => Ok(Mended::Raced),
-            Outcome::Refused(_) => {
-                self.written.arm();
-                Ok(Mended::Raced)
-            }
-            Outcome::NotProposed(error) => {
-                self.written.arm();
-                Err(error)
-            }
-            Outcome::Unknown(error) => Err(error),
-        }
+        let moved = stripe_map::change(self.inner, self.at, (from.clone(), to), &self.written);
+        Ok(if moved.await? {
+            Mended::Done { shards, bytes, rid }
+        } else {
+            Mended::Raced
+        })
     }
 }
 

@@ -10,7 +10,8 @@ mod orphans;
 pub(crate) mod pack;
 mod repair;
 mod report;
-mod scrub;
+pub(crate) mod scrub;
+mod stripe_map;
 mod stripes;
 mod walk;
 
@@ -31,4 +32,5 @@ pub(crate) fn start(inner: &Arc<Inner>) {
     worker::start(inner, empty::Emptier::default());
     worker::start(inner, pack::Packer::default());
     worker::start(inner, crate::keyring::Rewrapper::default());
+    worker::start(inner, crate::idle_read::Sweeper);
 }

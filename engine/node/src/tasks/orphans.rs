@@ -104,7 +104,8 @@ impl Sweeper {
     }
 }
 
-async fn watermarks(inner: &Inner) -> Result<BTreeMap<PartitionId, Stamp>, EngineError> {
+/// Each partition's but control's: what was born before it is named by now, or never will be.
+pub(super) async fn watermarks(inner: &Inner) -> Result<BTreeMap<PartitionId, Stamp>, EngineError> {
     let mut watermarks = BTreeMap::new();
     for partition in inner.metadata.partitions() {
         if partition == PartitionId::CONTROL {

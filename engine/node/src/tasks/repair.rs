@@ -1,14 +1,14 @@
 //! Puts missing and damaged shards back: those queued in a commit, and those that readers report.
 //! What a stripe needs and how it is done: `mend`. Drives that leave are the `walk`'s.
 
-use super::mend::mend;
+use super::mend::{Mended, Suspect, mend, room};
 use crate::EngineError;
 use crate::damage::{Damage, Reports};
 use crate::engine::Inner;
 use crate::stripe_read::StripeAt;
 use crate::worker::{Progress, Worker};
 use async_trait::async_trait;
-use engine_core::meta::{Query, Reply};
+use engine_core::meta::{Query, Reply, Slot};
 use engine_types::{BucketId, DataId, ObjectKey, PartitionId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,8 +39,10 @@ impl Worker for Repairer {
         if self.reports.is_none() {
             self.reports = inner.damage.take();
         }
-        let mut progress = self.reported(inner).await?;
-        let mut failed = None;
+        let (mut progress, mut failed) = match self.reported(inner).await {
+            Ok(progress) => (progress, None),
+            Err(error) => (Progress::Done, Some(error)),
+        };
         for partition in inner.metadata.partitions() {
             match self.queued(inner, partition).await {
                 Ok(Progress::More) => progress = Progress::More,
@@ -57,30 +59,17 @@ impl Repairer {
         let Some(reports) = &mut self.reports else {
             return Ok(Progress::Done);
         };
+        let mut failed = None;
         for _ in 0..STRIPES_PER_TICK {
             let Some(damage) = reports.pop() else {
-                return Ok(Progress::Done);
+                return failed.map_or(Ok(Progress::Done), Err);
             };
-            let Damage {
-                partition,
-                bucket,
-                key,
-                data,
-                stripe,
-                index,
-                drive,
-                ..
-            } = damage;
-            let at = StripeAt {
-                partition,
-                bucket,
-                key,
-                data,
-                stripe,
-            };
-            mend(inner, &at, Some((index, drive))).await?;
+            // One that cannot be mended does not stand in the others' way.
+            if let Err(error) = mend_damage(inner, damage).await {
+                failed = Some(error);
+            }
         }
-        Ok(Progress::More)
+        failed.map_or(Ok(Progress::More), Err)
     }
 
     async fn queued(
@@ -99,6 +88,7 @@ impl Repairer {
             return Err(EngineError::unexpected("Repairs"));
         };
         let full = rows.len() >= STRIPES_PER_TICK as usize;
+        let mut failed = None;
         for (bucket, key, data, stripe) in rows {
             if inner.life.is_cancelled() {
                 return Ok(Progress::Done);
@@ -110,13 +100,53 @@ impl Repairer {
                 data,
                 stripe,
             };
-            mend(inner, &at, None).await?;
+            if let Err(error) = mend(inner, &at, None).await {
+                failed = Some(error);
+            }
             self.after.insert(partition, (bucket, key, data, stripe));
         }
-        if full {
-            return Ok(Progress::More);
+        if !full {
+            self.after.remove(&partition);
         }
-        self.after.remove(&partition);
-        Ok(Progress::Done)
+        failed.map_or(Ok(if full { Progress::More } else { Progress::Done }), Err)
     }
+}
+
+/// Mends what was reported, and tells where that is not possible: whoever looks after it asks again,
+/// and nobody else would say why it does not end.
+async fn mend_damage(inner: &Arc<Inner>, damage: Damage) -> Result<(), EngineError> {
+    let Damage {
+        partition,
+        bucket,
+        key,
+        data,
+        stripe,
+        index,
+        drive,
+        token,
+        lies,
+        ..
+    } = damage;
+    let at = StripeAt {
+        partition,
+        bucket,
+        key,
+        data,
+        stripe,
+    };
+    let slot = Slot { drive, token };
+    let mended = mend(inner, &at, Some(Suspect { index, slot, lies })).await?;
+    match mended {
+        Mended::Blocked => {
+            let writable = inner.drives.view(room()).writable.len();
+            tracing::warn!(%drive, index, %data, stripe, writable, "a damaged shard waits: the drives do not allow its repair now");
+        }
+        Mended::Raced => {
+            tracing::info!(%drive, index, %data, stripe, "a damaged shard's stripe moved meanwhile")
+        }
+        Mended::Sound | Mended::Done { .. } => {
+            tracing::info!(%drive, index, %data, stripe, ?mended, "a reported shard was looked after");
+        }
+    }
+    Ok(())
 }

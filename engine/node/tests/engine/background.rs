@@ -1,15 +1,13 @@
 //! Background work: watermark, collection, unfinished buckets, shutdown.
 
-use crate::support::{Cluster, ROOT, bytes, collect, key, quick};
-use engine_core::meta::{
-    BucketState, Change, Command, ControlChange, ControlQuery, ControlReply, Query, Reply,
-};
+use crate::support::{Cluster, bytes, collect, key, quick};
+use engine_core::meta::{Change, Command, Query, Reply};
 use engine_core::ports::Metadata;
 use engine_node::EngineOptions;
 use engine_types::{BirthId, BucketName, CommandId, PartitionId, Stamp};
 use std::time::Duration;
 
-fn busy() -> EngineOptions {
+pub(crate) fn busy() -> EngineOptions {
     let soon = Duration::from_millis(10);
     EngineOptions {
         background: true,
@@ -145,39 +143,6 @@ async fn the_watermark_rises_and_waits_for_open_writes() {
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unfinished_bucket_is_rolled_forward() {
-    let cluster = Cluster::with(3, busy()).await;
-    let name = BucketName::parse("halfway").unwrap();
-    let change = Change::Control(ControlChange::ClaimBucket { name, owner: ROOT });
-    let birth = cluster.metadata.stamp(PartitionId::CONTROL).await.unwrap();
-    let command = Command {
-        id: CommandId::born(birth, [3; 10]),
-        change,
-    };
-    cluster
-        .metadata
-        .apply(PartitionId::CONTROL, command)
-        .unwrap();
-    cluster.metadata.advance(61_000);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    loop {
-        let query = Query::Control(ControlQuery::Bucket("halfway".into()));
-        let reply = cluster
-            .metadata
-            .read(PartitionId::CONTROL, query)
-            .await
-            .unwrap();
-        if matches!(reply, Reply::Control(ControlReply::Bucket(Some(row))) if row.state == BucketState::Live)
-        {
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    cluster.engine.bucket("halfway").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

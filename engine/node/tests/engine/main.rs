@@ -10,10 +10,16 @@
 
 mod accounts;
 mod background;
+mod buckets;
 mod faults;
 mod keyring;
 mod keys;
+mod liars;
+mod moved;
 mod multipart;
 mod objects;
+mod readers;
+mod returns;
 mod scrub;
+mod silence;
 mod support;

@@ -1,10 +1,10 @@
 //! Whole objects: sizes, ranges, digests, conditions, encryption.
 
-use crate::support::{Cluster, attributes, bytes, collect, key, make_bucket, request};
+use crate::support::{Cluster, attributes, bytes, collect, key, request};
 use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, EtagMatch, ListQuery, Refusal, Versioning};
 use engine_core::stripes::{FRAME_PLAIN, INLINE_BYTES_MAX, STRIPE_PLAIN};
-use engine_node::{CustomerKey, Engine, EngineError, Lookup};
+use engine_node::{CustomerKey, Engine, EngineError, Lookup, RestsOn};
 use engine_types::{ChecksumAlgorithm, ETag, VersionId};
 use zeroize::Zeroizing;
 
@@ -274,44 +274,6 @@ async fn named_keys_wrap_and_rotate() {
     assert_eq!(cluster.all("k").await.unwrap(), b"secret");
 }
 
-#[tokio::test]
-async fn a_bucket_that_changed_meanwhile_takes_the_write_under_its_new_configuration() {
-    let cluster = Cluster::new(6).await;
-    let old = cluster.bucket.clone();
-    cluster
-        .engine
-        .set_versioning(&old, Versioning::Enabled)
-        .await
-        .unwrap();
-    let row = cluster.put("k", &bytes(50_000, 1)).await.unwrap();
-    assert_ne!(row.version, VersionId::Null, "judged by the new state");
-    let now = cluster.engine.bucket("first").await.unwrap();
-    assert_ne!(now.reference, old.reference);
-    let stale = cluster.engine.find(&old, &key("k"), None, false).await;
-    assert!(matches!(
-        stale,
-        Err(EngineError::Refused(Refusal::StaleBucket))
-    ));
-    cluster
-        .engine
-        .delete(
-            &now,
-            &key("k"),
-            Some(row.version),
-            Condition::default(),
-            by(),
-        )
-        .await
-        .unwrap();
-    cluster.engine.delete_bucket(&now).await.unwrap();
-    make_bucket(&cluster.engine, "first").await.unwrap();
-    let gone = cluster.put("k", &bytes(50_000, 1)).await;
-    assert!(
-        matches!(gone, Err(EngineError::Refused(Refusal::StaleBucket))),
-        "{gone:?}"
-    );
-}
-
 pub(crate) fn by() -> (engine_types::AccountId, engine_types::ChargedTo) {
     let account = crate::support::ROOT;
     (account, engine_types::ChargedTo { account, key: None })
@@ -344,8 +306,11 @@ async fn markers_tags_and_lists() {
         (1, vec!["a/".to_owned()])
     );
     let tags = vec![("colour".to_owned(), "red".to_owned())];
+    let Lookup::Found(found) = engine.find(&bucket, &key("b"), None, false).await.unwrap() else {
+        panic!("b is there")
+    };
     let tagged = engine
-        .set_tags(&bucket, &key("b"), None, tags.clone())
+        .set_tags(&found, RestsOn::default(), tags.clone())
         .await
         .unwrap();
     assert_eq!(tagged.attributes.tags, tags);

@@ -10,10 +10,10 @@ use engine_types::{BootId, NodeId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_millis(10);
+pub(crate) const SOON: Duration = Duration::from_millis(10);
 
 /// No pass but those asked for; no pace.
-fn busy() -> EngineOptions {
+pub(crate) fn busy() -> EngineOptions {
     EngineOptions {
         background: true,
         gc_grace: Duration::ZERO,
@@ -27,7 +27,7 @@ fn busy() -> EngineOptions {
 }
 
 /// Copies of an object, in shard order; the pin is let go.
-async fn slots(cluster: &Cluster, name: &str) -> Vec<Slot> {
+pub(crate) async fn slots(cluster: &Cluster, name: &str) -> Vec<Slot> {
     match cluster.found(name).await.found.body {
         Some(BodyStart::Part(part)) => part.stripes[0].slots.iter().flatten().copied().collect(),
         other => panic!("{other:?}"),
@@ -35,13 +35,13 @@ async fn slots(cluster: &Cluster, name: &str) -> Vec<Slot> {
 }
 
 impl Cluster {
-    fn store(&self, slot: Slot) -> &engine_sim::FakeShardStore {
+    pub(crate) fn store(&self, slot: Slot) -> &engine_sim::FakeShardStore {
         let drive = self.drives.iter().find(|drive| drive.row.id == slot.drive);
         &drive.unwrap().store
     }
 
     /// A whole pass over everything, and all that it found made anew.
-    async fn scrub(&self) -> Vec<Finding> {
+    pub(crate) async fn scrub(&self) -> Vec<Finding> {
         let pass = |c: &Self| c.engine.scrub_status().drives.iter().map(|d| d.pass).max();
         self.at_rest().await;
         let before = pass(self);
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// A cluster whose first passes, over nothing, are over.
-    async fn idle(options: EngineOptions) -> Self {
+    pub(crate) async fn idle(options: EngineOptions) -> Self {
         let cluster = Self::with(6, options).await;
         cluster
             .until("the first passes end", |c| {
@@ -65,7 +65,13 @@ impl Cluster {
         cluster
     }
 
-    async fn at_rest(&self) {
+    /// Damaged shards of the passes under way or last.
+    fn damaged(&self) -> u64 {
+        let drives = self.engine.scrub_status().drives;
+        drives.iter().map(|of| of.damaged).sum()
+    }
+
+    pub(crate) async fn at_rest(&self) {
         self.until("it ends", |c| {
             // Dead copies are freed behind the watermark of a clock that moves.
             c.metadata.advance(1);
@@ -76,7 +82,7 @@ impl Cluster {
     }
 }
 
-fn names(findings: &[Finding]) -> Vec<(FindingKind, FindingState, String)> {
+pub(crate) fn names(findings: &[Finding]) -> Vec<(FindingKind, FindingState, String)> {
     let name = |f: &Finding| {
         let object = f
             .object
@@ -119,14 +125,7 @@ async fn flipped_bits_are_found_named_and_made_anew() {
         [],
         "a second one finds nothing"
     );
-    let damaged: u64 = cluster
-        .engine
-        .scrub_status()
-        .drives
-        .iter()
-        .map(|d| d.damaged)
-        .sum();
-    assert_eq!(damaged, 0);
+    assert_eq!(cluster.damaged(), 0);
     // Now any two may go.
     for n in [0, 3] {
         cluster.drives[n].store.fail("gone");
@@ -168,14 +167,7 @@ async fn a_copy_that_nobody_names_is_not_repaired() {
     assert!(cluster.store(dead).damage(dead.token, 5));
     assert_eq!(names(&cluster.scrub().await), []);
     assert_eq!(cluster.shards(), 12);
-    let damaged: u64 = cluster
-        .engine
-        .scrub_status()
-        .drives
-        .iter()
-        .map(|d| d.damaged)
-        .sum();
-    assert_eq!(damaged, 0);
+    assert_eq!(cluster.damaged(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,7 +264,7 @@ async fn a_restart_goes_on_where_the_last_pass_was() {
 }
 
 /// The next start over the same drives.
-async fn second(cluster: &Cluster, options: EngineOptions) -> Engine {
+pub(crate) async fn second(cluster: &Cluster, options: EngineOptions) -> Engine {
     let files = cluster
         .drives
         .iter()

@@ -6,7 +6,7 @@ use engine_core::placement::{DriveState, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
 use engine_node::{
     BodyError, Bucket, Engine, EngineError, EngineOptions, EngineParts, Found, Keyring,
-    KeyringLock, Lookup, NewBucket, NewCluster, PutBody, PutRequest, Secret, bootstrap,
+    KeyringLock, Lookup, NewBucket, NewCluster, PutBody, PutRequest, Rejudge, Secret, bootstrap,
 };
 use engine_sim::{FakeDrive, FakeMetadata, FakeShardStore};
 use engine_types::{
@@ -289,7 +289,7 @@ pub(crate) fn body(bytes: &[u8]) -> PutBody {
     }
 }
 
-pub(crate) fn request(bucket: &Bucket, name: &str, bytes: &[u8]) -> PutRequest {
+pub(crate) fn request<'a>(bucket: &Bucket, name: &str, bytes: &[u8]) -> PutRequest<'a> {
     PutRequest {
         bucket: bucket.clone(),
         key: key(name),
@@ -297,5 +297,6 @@ pub(crate) fn request(bucket: &Bucket, name: &str, bytes: &[u8]) -> PutRequest {
         attributes: attributes(),
         stored_checksum: None,
         body: body(bytes),
+        rejudge: Rejudge::new(|_| async { Ok(attributes()) }),
     }
 }

@@ -78,11 +78,17 @@ pub(crate) async fn replace(cluster: &mut Cluster, old: u32, gone: bool) {
 }
 
 pub(crate) async fn leave(cluster: &Cluster, drive: u32) {
-    let to = LayoutChange::SetState {
-        drive: DriveId(drive),
-        state: DriveState::Leaving,
-    };
-    change(cluster, to).await;
+    set(cluster, drive, DriveState::Leaving).await;
+}
+
+/// Its removal is called off.
+pub(crate) async fn stay(cluster: &Cluster, drive: u32) {
+    set(cluster, drive, DriveState::Active).await;
+}
+
+async fn set(cluster: &Cluster, drive: u32, state: DriveState) {
+    let drive = DriveId(drive);
+    change(cluster, LayoutChange::SetState { drive, state }).await;
 }
 
 /// All stripes of all partitions.

@@ -23,7 +23,7 @@ use engine_node::{Engine, EngineOptions, EngineParts};
 use engine_sim::Fault;
 use engine_types::{BirthId, BootId, CommandId, CopyToken, DataId, DriveId, ETag, NodeId};
 use layout::{
-    at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stripes,
+    at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stay, stripes,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +71,37 @@ async fn a_drive_has_departed_only_when_no_write_can_name_it_any_more() {
 async fn a_drive_is_emptied_onto_the_others() {
     let cluster = Cluster::with(8, busy()).await;
     let sent = fill(&cluster).await;
+    leave(&cluster, 4).await;
+    at_rest(&cluster, 4, 2).await;
+    cluster
+        .until("emptied", |c| c.drives[3].store.tokens().is_empty())
+        .await;
+    reads_all(&cluster, &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_is_called_off_leaves_the_drive_in_use_and_may_be_asked_for_again() {
+    let cluster = Cluster::with(8, busy()).await;
+    let mut sent = fill(&cluster).await;
+    leave(&cluster, 4).await;
+    let walks = cluster.engine.rebuild_status().walks;
+    stay(&cluster, 4).await;
+    cluster.metadata.advance(120_000);
+    cluster.engine.start_rebuild();
+    cluster
+        .until("walked", |c| c.engine.rebuild_status().walks > walks)
+        .await;
+    at_rest(&cluster, 4, 2).await;
+    assert_eq!(cluster.engine.rebuild_status().departed, [].into());
+    for n in 0..20 {
+        let (name, body) = (format!("again-{n}"), bytes(30_000, n));
+        cluster.put(&name, &body).await.unwrap();
+        sent.push((name, body));
+    }
+    assert!(
+        cluster.drives[3].store.tokens().len() > 5,
+        "it takes shards again: three of four stripes have one there"
+    );
     leave(&cluster, 4).await;
     at_rest(&cluster, 4, 2).await;
     cluster

@@ -1,7 +1,7 @@
 //! What may happen to a drive in memory.
 
 use super::FakeShardStore;
-use engine_core::format::RECORD_ALIGN;
+use engine_core::format::{RECORD_ALIGN, block_checksums};
 use engine_types::CopyToken;
 
 impl FakeShardStore {
@@ -54,6 +54,30 @@ impl FakeShardStore {
         *byte ^= 1;
         record.payload = bytes.into();
         true
+    }
+
+    /// Flips a bit of a stored payload as damage before its checksums were made does: they hold.
+    /// False if the shard is not there.
+    pub fn falsify(&self, token: CopyToken, at: usize) -> bool {
+        self.damage(token, at) && {
+            let mut state = self.state.lock();
+            let record = state.records.get_mut(&token);
+            record.is_some_and(|record| {
+                record.header.block_crcs = block_checksums(&record.payload);
+                true
+            })
+        }
+    }
+
+    /// Makes a stored shard's header say that it is another shard of its stripe; false if it is not
+    /// there.
+    pub fn mislabel(&self, token: CopyToken) -> bool {
+        let mut state = self.state.lock();
+        let record = state.records.get_mut(&token);
+        record.is_some_and(|record| {
+            record.header.index ^= 1;
+            true
+        })
     }
 
     /// Makes a stored shard's header unreadable; false if the shard is not there.

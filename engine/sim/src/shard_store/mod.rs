@@ -196,7 +196,7 @@ impl ShardStore for FakeShardStore {
                 return Err(DriveError::Corrupt(format!("payload block {number}")));
             }
         }
-        let payload = payload.slice(from..until);
+        let payload = payload.slice(from..until).into();
         Ok(StoredShard { header, payload })
     }
 

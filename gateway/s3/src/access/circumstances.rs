@@ -5,6 +5,8 @@
 //! there, so that a Deny that rests on them holds.
 
 use crate::request::RequestState;
+use crate::tagging::OBJECT_TAGS_MAX;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -51,13 +53,56 @@ const QUERY: &[(&str, &str)] = &[
     ("versionId", "s3:VersionId"),
 ];
 
+/// When it was signed: a header, or a parameter in any case.
+const DATE: &str = "x-amz-date";
+
 /// How a request was signed, as `s3:authType` says it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Signed {
+enum Signed {
     No,
     Header,
     Query,
     Form,
+}
+
+/// How and when a request was signed. Set beside the identity by what takes the signature off a request
+/// and hands it on.
+#[derive(Clone, Debug)]
+pub(crate) struct Signature {
+    signed: Signed,
+    date: Option<String>,
+}
+
+impl Signature {
+    /// Of a signed request that still carries it.
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        if headers.contains_key(AUTHORIZATION) {
+            return Self {
+                signed: Signed::Header,
+                ..Self::form(headers)
+            };
+        }
+        let mut query = query(uri).into_iter();
+        let date = query.find(|(name, _)| name.eq_ignore_ascii_case(DATE));
+        Self {
+            signed: Signed::Query,
+            date: date.map(|(_, date)| date),
+        }
+    }
+    /// Of a form, whose fields are headers by now.
+    pub(crate) fn form(headers: &HeaderMap) -> Self {
+        Self {
+            signed: Signed::Form,
+            date: header(headers, DATE),
+        }
+    }
+    /// Of nobody.
+    pub(crate) fn none() -> Self {
+        Self {
+            signed: Signed::No,
+            date: None,
+        }
+    }
 }
 
 /// A form's fields were its signature; set beside the identity by what turned the form into a PUT.
@@ -114,7 +159,7 @@ pub(crate) fn of_head(
     uri: &Uri,
     headers: &HeaderMap,
     state: Option<&RequestState>,
-    signed: Signed,
+    signature: &Signature,
 ) -> Pairs {
     let query = query(uri);
     let mut pairs = Pairs::new();
@@ -126,7 +171,8 @@ pub(crate) fn of_head(
     );
     add("aws:EpochTime", now.as_second().to_string());
     if let Some(state) = state {
-        add("aws:SourceIp", state.peer.to_string());
+        // An address that cannot be told is undecidable: it grants nothing and dodges no Deny.
+        add("aws:SourceIp", state.peer_text());
         add("aws:SecureTransport", state.secure.to_string());
     }
     for name in S3_HEADERS {
@@ -152,7 +198,7 @@ pub(crate) fn of_head(
             add(key, value.clone());
         }
     }
-    let (kind, version) = match signed {
+    let (kind, version) = match signature.signed {
         Signed::No => return tagged(pairs, headers),
         Signed::Header => ("REST-HEADER", "AWS4-HMAC-SHA256"),
         Signed::Query => ("REST-QUERY-STRING", "AWS4-HMAC-SHA256"),
@@ -160,13 +206,8 @@ pub(crate) fn of_head(
     };
     add("s3:authType", kind.to_owned());
     add("s3:signatureversion", version.to_owned());
-    let date = query
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-date"));
-    let date = date
-        .map(|(_, date)| date.clone())
-        .or_else(|| header(headers, "x-amz-date"));
-    add("s3:signatureAge", age_ms(date.as_deref(), now).to_string());
+    let age = age_ms(signature.date.as_deref(), now);
+    add("s3:signatureAge", age.to_string());
     tagged(pairs, headers)
 }
 
@@ -181,12 +222,17 @@ fn age_ms(date: Option<&str>, now: Timestamp) -> i64 {
     }
 }
 
-/// Adds the tags of `x-amz-tagging`.
+/// Adds the tags of `x-amz-tagging`; not of a copy that takes its source's.
 fn tagged(mut pairs: Pairs, headers: &HeaderMap) -> Pairs {
-    let Some(text) = header(headers, "x-amz-tagging") else {
+    let replaces = |directive: &http::HeaderValue| directive == "REPLACE";
+    let copied = headers.contains_key("x-amz-copy-source")
+        && !headers.get("x-amz-tagging-directive").is_some_and(replaces);
+    let Some(text) = header(headers, "x-amz-tagging").filter(|_| !copied) else {
         return pairs;
     };
-    let tags = text.split('&').filter(|part| !part.is_empty()).map(|part| {
+    let parts = text.split('&').filter(|part| !part.is_empty());
+    // With one more than an object may have the request is refused later.
+    let tags = parts.take(OBJECT_TAGS_MAX + 1).map(|part| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (form_decode(name), form_decode(value))
     });
@@ -241,9 +287,10 @@ mod tests {
             ("x-amz-acl", "private"),
             ("x-amz-copy-source", "/src/a%20b+c"),
             ("x-amz-tagging", "security=public&team=a%26b"),
+            ("x-amz-tagging-directive", "REPLACE"),
             ("referer", "http://x/"),
         ]);
-        let pairs = of_head(&uri, &head, None, Signed::Query);
+        let pairs = of_head(&uri, &head, None, &Signature::of(&uri, &head));
         for (key, expected) in [
             ("s3:prefix", vec!["a/b c"]),
             ("s3:max-keys", vec!["7"]),
@@ -260,7 +307,37 @@ mod tests {
         ] {
             assert_eq!(value(&pairs, key), expected, "{key}");
         }
-        assert!(value(&of_head(&uri, &head, None, Signed::No), "s3:authType").is_empty());
+        let nobody = of_head(&uri, &head, None, &Signature::none());
+        assert!(value(&nobody, "s3:authType").is_empty());
+        let copied = headers(&[
+            ("x-amz-copy-source", "/src/a"),
+            ("x-amz-tagging", "security=public"),
+        ]);
+        let pairs = of_head(&uri, &copied, None, &Signature::none());
+        assert!(value(&pairs, "s3:RequestObjectTag/security").is_empty());
+    }
+
+    #[test]
+    fn a_signature_is_of_the_header_or_of_the_query() {
+        let uri: Uri = "/b/k?X-Amz-Date=19700101T000000Z".parse().expect("uri");
+        let plain: Uri = "/b/k".parse().expect("uri");
+        let head = headers(&[
+            ("authorization", "AWS4-HMAC-SHA256 …"),
+            ("x-amz-date", "20260102T030405Z"),
+        ]);
+        for (uri, head, signed, date) in [
+            (
+                &uri,
+                &HeaderMap::new(),
+                Signed::Query,
+                Some("19700101T000000Z"),
+            ),
+            (&plain, &head, Signed::Header, Some("20260102T030405Z")),
+            (&plain, &HeaderMap::new(), Signed::Query, None),
+        ] {
+            let of = Signature::of(uri, head);
+            assert_eq!((of.signed, of.date.as_deref()), (signed, date), "{uri}");
+        }
     }
 
     #[test]

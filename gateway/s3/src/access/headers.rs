@@ -4,6 +4,7 @@ use super::judge::{Judge, verdict};
 use super::{Asked, Stop};
 use crate::acl::grantees;
 use crate::identity::Identity;
+use http::HeaderMap;
 use s3s::{S3Result, s3_error};
 
 /// Header → action its presence asks for beside the operation's own, on writes of objects.
@@ -32,8 +33,24 @@ pub(super) const GRANT: &str = "x-amz-grant-";
 /// Canned lists that let in nobody but who writes and who owns the bucket.
 const BETWEEN_TWO: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
 
+/// Headers that a judgement looks at, so that they are kept for another one. Not the copy's customer
+/// key, whose name begins like its source's.
+pub(super) fn of_access(headers: &HeaderMap) -> HeaderMap {
+    let bears = |name: &str| {
+        let listed = ASKED_BY_HEADER.iter().any(|(known, _)| *known == name);
+        listed || ["x-amz-copy-source", "x-amz-tagging-directive"].contains(&name)
+    };
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers {
+        if bears(name.as_str()) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
 /// Whether this header's list lets in nobody but who writes and `owner`, who owns the bucket.
-fn between_two(asked: &Asked<'_>, header: &str, owner: Option<&str>) -> bool {
+fn between_two(asked: &Asked, header: &str, owner: Option<&str>) -> bool {
     let mut values = asked.headers.get_all(header).iter();
     values.all(|value| match value.to_str() {
         Ok(value) if header.starts_with(GRANT) => grantees(value).is_ok_and(|all| {
@@ -50,7 +67,7 @@ fn between_two(asked: &Asked<'_>, header: &str, owner: Option<&str>) -> bool {
 /// Deny stands in the way. To let others in is `PutObjectAcl`.
 pub(super) fn asked_by_header(
     judge: &Judge,
-    asked: &Asked<'_>,
+    asked: &Asked,
     owner: Option<&str>,
 ) -> Result<(), Stop> {
     let writer_owns = judge.rules.acls() && judge.identity.account().is_some();
@@ -58,7 +75,12 @@ pub(super) fn asked_by_header(
         if !asked.headers.contains_key(*header) {
             continue;
         }
-        let decision = judge.decide(action, asked.key, judge.bucket_grant(asked.rule.acl), &[]);
+        let decision = judge.decide(
+            action,
+            asked.key.as_deref(),
+            judge.bucket_grant(asked.rule.acl),
+            &[],
+        );
         let own_list = *action == PUT_ACL && writer_owns && between_two(asked, header, owner);
         if own_list && !matches!(decision, gateway_policy::Decision::ExplicitDeny(_)) {
             continue;
@@ -69,7 +91,7 @@ pub(super) fn asked_by_header(
 }
 
 /// Tokens of temporary credentials: none were ever given out.
-pub(super) fn refuse_token(headers: &http::HeaderMap, query: &[(String, String)]) -> S3Result<()> {
+pub(super) fn refuse_token(headers: &HeaderMap, query: &[(String, String)]) -> S3Result<()> {
     const TOKEN: &str = "x-amz-security-token";
     if headers.contains_key(TOKEN)
         || query

@@ -7,6 +7,7 @@ use super::table::LIST;
 use crate::acl::{Acl, Permission};
 use crate::documents::{BucketRules, PolicyState};
 use crate::identity::Identity;
+use engine_core::meta::VersionAttributes;
 use engine_node::Bucket;
 use engine_types::AccountId;
 use gateway_policy::{AclGrant, Decision, Inputs, Principal, Request, RootAccount, Source, decide};
@@ -23,6 +24,16 @@ pub(crate) struct ObjectFacts<'a> {
     /// Its list as kept in the row.
     pub(crate) acl: &'a [u8],
     pub(crate) tags: &'a [(String, String)],
+}
+
+impl<'a> ObjectFacts<'a> {
+    pub(crate) fn of(attributes: &'a VersionAttributes) -> Self {
+        Self {
+            owner: attributes.owner,
+            acl: &attributes.acl,
+            tags: &attributes.tags,
+        }
+    }
 }
 
 /// See the file's head.

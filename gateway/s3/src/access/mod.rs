@@ -3,46 +3,50 @@
 //! Runs for every operation s3s resolved, after the signature and before the body is read. `table`
 //! says what an operation takes, `circumstances` what of the head policies may ask, [`Judge`]
 //! combines bucket policy, lists, ownership and public access block (`gateway_policy::decide`). The
-//! check hands on what it found: the [`Identity`], the [`Bucket`] it judged, so that the handler acts
-//! on the bucket that was judged and on no other, and the [`Judge`] for what only a body tells.
+//! check hands on the [`Identity`], the version where one was looked at that the answer is made of
+//! ([`Seen`]), and an [`Admission`]: the bucket it judged, so that the handler acts on the bucket that
+//! was judged and on no other, and the means to judge what the handler finds itself.
 //!
 //! Most requests are of the bucket's own account in a bucket without lists and without policy: they
 //! cost no look-up beyond the cached bucket.
 
+mod admission;
 mod circumstances;
 mod headers;
 mod judge;
 mod object;
 mod rule;
+mod seen;
 mod source;
 mod table;
 
-pub(crate) use circumstances::{SignedForm, form_decode, query};
+pub(crate) use admission::Admission;
+pub(crate) use circumstances::{Signature, SignedForm, form_decode, query};
 pub(crate) use judge::{Judge, denied, verdict};
+pub(crate) use seen::Seen;
 
 use crate::auth::Auth;
 use crate::documents::RulesCache;
 use crate::error::from_engine;
 use crate::identity::Identity;
 use crate::request::RequestState;
-use circumstances::Signed;
 use engine_core::meta::Refusal;
 use engine_node::{Bucket, Engine, EngineError};
-use headers::{GRANT, WRITERS, asked_by_header, refuse_overrides, refuse_token};
-use http::header::AUTHORIZATION;
+use headers::{GRANT, WRITERS, asked_by_header, of_access, refuse_overrides, refuse_token};
+use http::HeaderMap;
 use rule::{On, Rule};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::dto::PutObjectTaggingInput;
 use s3s::path::S3Path;
-use s3s::{S3Error, S3Request, S3Result, s3_error};
-use std::sync::Arc;
+use s3s::{S3Error, S3Result, s3_error};
+use std::sync::{Arc, OnceLock};
 
-/// Times a request is judged anew because the bucket's configuration moved under it.
-const REJUDGED_MAX: usize = 3;
+/// Times a request is judged anew because the bucket's configuration, or the object it is about, moved
+/// under it.
+pub(crate) const REJUDGED_MAX: usize = 8;
 
 /// Reads all that a head says of access, for fuzzing; whether its copy source could be read.
-pub(crate) fn parse_head(uri: &http::Uri, headers: &http::HeaderMap) -> bool {
-    let _pairs = circumstances::of_head(uri, headers, None, Signed::Header);
+pub(crate) fn parse_head(uri: &http::Uri, headers: &HeaderMap) -> bool {
+    let _pairs = circumstances::of_head(uri, headers, None, &Signature::of(uri, headers));
     source::named(headers).is_ok()
 }
 
@@ -77,16 +81,28 @@ impl From<EngineError> for Stop {
     }
 }
 
-/// What of a request the judgement needs; borrowed from s3s's context.
-struct Asked<'a> {
-    rule: &'static Rule,
-    key: Option<&'a str>,
-    version: Option<String>,
-    headers: &'a http::HeaderMap,
-    query: Vec<(String, String)>,
+/// The answer where a request cannot be judged because things move too fast.
+pub(crate) fn keeps_changing() -> S3Error {
+    s3_error!(
+        OperationAborted,
+        "What this request is judged by keeps changing. Try again."
+    )
 }
 
-impl Asked<'_> {
+/// What of a request the judgement needs.
+#[derive(Debug)]
+struct Asked {
+    rule: &'static Rule,
+    key: Option<String>,
+    version: Option<String>,
+    /// Those of [`of_access`].
+    headers: HeaderMap,
+    query: Vec<(String, String)>,
+    /// The version judged, where the handler answers from it.
+    seen: OnceLock<Seen>,
+}
+
+impl Asked {
     fn actions(&self) -> &'static [&'static str] {
         if self.version.is_some() {
             self.rule.versioned
@@ -143,7 +159,7 @@ impl Access {
     async fn admit(
         &self,
         name: &str,
-        asked: &Asked<'_>,
+        asked: &Asked,
         who: (Identity, Arc<circumstances::Pairs>),
     ) -> S3Result<Judge> {
         let mut bucket = self.engine().bucket(name).await.map_err(from_engine)?;
@@ -161,13 +177,14 @@ impl Access {
                 }
             }
         }
-        Err(s3_error!(
-            OperationAborted,
-            "The bucket's configuration keeps changing. Try again."
-        ))
+        Err(keeps_changing())
     }
 
-    async fn judged(&self, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+    async fn judged(&self, judge: &Judge, asked: &Asked) -> Result<(), Stop> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-access-check") {
+            return Ok(());
+        }
         self.judged_target(judge, asked).await?;
         if ["CopyObject", "UploadPartCopy"].contains(&asked.rule.operation) {
             source::check(self, judge, asked).await?;
@@ -175,7 +192,7 @@ impl Access {
         Ok(())
     }
 
-    async fn judged_target(&self, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
+    async fn judged_target(&self, judge: &Judge, asked: &Asked) -> Result<(), Stop> {
         if asked.rule.on == On::Nobody {
             return Err(denied().into());
         }
@@ -194,7 +211,7 @@ impl Access {
             On::Owner | On::Nobody => Err(denied().into()),
             On::Bucket => all(judge, asked, None),
             On::Key => {
-                all(judge, asked, asked.key)?;
+                all(judge, asked, asked.key.as_deref())?;
                 if WRITERS.contains(&rule.operation) {
                     let owner = self.bucket_owner(judge, asked).await?;
                     asked_by_header(judge, asked, owner.as_deref())
@@ -220,7 +237,7 @@ impl Access {
 
 impl Access {
     /// The canonical id of the bucket's owner, where the head grants and it may matter to whom.
-    async fn bucket_owner(&self, judge: &Judge, asked: &Asked<'_>) -> Result<Option<String>, Stop> {
+    async fn bucket_owner(&self, judge: &Judge, asked: &Asked) -> Result<Option<String>, Stop> {
         let mut names = asked.headers.keys().map(http::HeaderName::as_str);
         if judge.same_account() || !names.any(|name| name.starts_with(GRANT)) {
             return Ok(None);
@@ -231,7 +248,7 @@ impl Access {
 }
 
 /// All actions of the rule, on the bucket or a key of it.
-fn all(judge: &Judge, asked: &Asked<'_>, key: Option<&str>) -> Result<(), Stop> {
+fn all(judge: &Judge, asked: &Asked, key: Option<&str>) -> Result<(), Stop> {
     // A version is deleted by policy or by the owner's account alone: its list speaks of writing.
     let acl = if asked.version.is_some() && key.is_some() {
         None
@@ -244,14 +261,16 @@ fn all(judge: &Judge, asked: &Asked<'_>, key: Option<&str>) -> Result<(), Stop> 
     Ok(())
 }
 
-fn signed(cx: &mut S3AccessContext<'_>, identity: &Identity) -> Signed {
-    let form = cx.extensions_mut().get::<SignedForm>().is_some();
-    match identity {
-        Identity::Anonymous => Signed::No,
-        Identity::Account(_) if form => Signed::Form,
-        Identity::Account(_) if cx.headers().contains_key(AUTHORIZATION) => Signed::Header,
-        Identity::Account(_) => Signed::Query,
+/// How the request was signed: as its head says, unless that was read and taken off before.
+fn signature(cx: &mut S3AccessContext<'_>, identity: &Identity) -> Signature {
+    if identity.account().is_none() {
+        return Signature::none();
     }
+    if cx.extensions_mut().get::<SignedForm>().is_some() {
+        return Signature::form(cx.headers());
+    }
+    let known = cx.extensions_mut().get::<Signature>().cloned();
+    known.unwrap_or_else(|| Signature::of(cx.uri(), cx.headers()))
 }
 
 #[async_trait::async_trait]
@@ -269,8 +288,8 @@ impl S3Access for Access {
         let query = query(cx.uri());
         refuse_token(cx.headers(), &query)?;
         refuse_overrides(&identity, &query)?;
-        let signed = signed(cx, &identity);
-        let pairs = circumstances::of_head(cx.uri(), cx.headers(), state.as_deref(), signed);
+        let signature = signature(cx, &identity);
+        let pairs = circumstances::of_head(cx.uri(), cx.headers(), state.as_deref(), &signature);
         cx.extensions_mut().insert(identity.clone());
         let rule = table::rule_of(&operation).ok_or_else(denied)?;
         let (name, key) = match cx.s3_path() {
@@ -278,10 +297,6 @@ impl S3Access for Access {
             S3Path::Bucket { bucket } => (Some(bucket.to_string()), None),
             S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
         };
-        #[cfg(sabotage)]
-        if engine_types::sabotage("skip-access-check") {
-            return Ok(());
-        }
         let Some(name) = name.filter(|_| rule.on != On::Account) else {
             // Only what every account may do of itself has no bucket.
             let every = rule.on == On::Account && identity.account().is_some();
@@ -291,30 +306,23 @@ impl S3Access for Access {
             .iter()
             .find(|(name, _)| name == "versionId")
             .map(|(_, id)| id.clone());
-        let asked = Asked {
+        let mut asked = Asked {
             rule,
-            key: key.as_deref(),
+            key,
             version,
-            headers: cx.headers(),
+            headers: of_access(cx.headers()),
             query,
+            seen: OnceLock::new(),
         };
         let judge = self
             .admit(&name, &asked, (identity, Arc::new(pairs)))
             .await?;
-        cx.extensions_mut().insert(judge.bucket.clone());
-        cx.extensions_mut().insert(Arc::new(judge));
+        if let Some(seen) = asked.seen.take() {
+            cx.extensions_mut().insert(seen);
+        }
+        let admission = Admission::new(self.clone(), asked, judge);
+        cx.extensions_mut().insert(Arc::new(admission));
         Ok(())
-    }
-
-    /// The tags are in the body: where the policy speaks of them, it is asked again.
-    async fn put_object_tagging(
-        &self,
-        request: &mut S3Request<PutObjectTaggingInput>,
-    ) -> S3Result<()> {
-        let judge = request.extensions.get::<Arc<Judge>>().cloned();
-        // `check` put it there; without it nothing was judged.
-        let judge = judge.ok_or_else(denied)?;
-        object::check_put_tags(self.engine(), &judge, &request.input).await
     }
 }
 

@@ -1,44 +1,71 @@
 //! Judgements that need a look at what is there: objects and uploads.
 
-use super::circumstances::request_tags;
 use super::judge::{Judge, ObjectFacts, denied, verdict};
-use super::{Asked, Stop};
+use super::rule::On;
+use super::{Asked, Seen, Stop};
 use crate::acl::Permission;
-use crate::error::from_engine;
 use crate::gateway::{object_key, version_id};
-use engine_core::meta::{Refusal, VersionAttributes};
+use engine_core::meta::Refusal;
 use engine_node::{Engine, EngineError, Lookup};
 use engine_types::ObjectKey;
 use gateway_policy::{AclGrant, Decision};
 use s3s::S3Result;
-use s3s::dto::PutObjectTaggingInput;
 
-/// An operation on an object that must be there.
-pub(super) async fn check(engine: &Engine, judge: &Judge, asked: &Asked<'_>) -> Result<(), Stop> {
-    let key = asked.key.ok_or_else(denied)?;
+/// An operation on an object that must be there. A handler that does not answer from what was seen
+/// here finds it anew, and asks [`permits`] of what it found.
+pub(super) async fn check(engine: &Engine, judge: &Judge, asked: &Asked) -> Result<(), Stop> {
+    let key = asked.key.as_deref().ok_or_else(denied)?;
     let parsed = object_key(key)?;
-    let lists = judge.may_list(key);
-    if let Some(early) = without_look(judge, asked, key, lists) {
-        return early;
+    if let Some(early) = without_look(judge, asked, key, judge.may_list(key)) {
+        return Ok(early?);
     }
     let version = version_id(asked.version.as_deref())?;
-    match engine.find(&judge.bucket, &parsed, version, false).await? {
+    let answers = Seen::OPERATIONS.contains(&asked.rule.operation);
+    let found = engine
+        .find(&judge.bucket, &parsed, version, answers)
+        .await?;
+    permits(judge, asked, &found)?;
+    if let Lookup::Found(found) = found
+        && answers
+    {
+        asked.seen.get_or_init(|| Seen::new(version, found));
+    }
+    Ok(())
+}
+
+/// May the request have what was found, or hear that nothing is there?
+pub(super) fn permits(judge: &Judge, asked: &Asked, lookup: &Lookup) -> S3Result<()> {
+    if asked.rule.on != On::Object {
+        return Err(denied());
+    }
+    if judge.rules.owner_alone_decides() {
+        return judge.same_account().then_some(()).ok_or_else(denied);
+    }
+    let key = asked.key.as_deref().ok_or_else(denied)?;
+    let lists = judge.may_list(key);
+    if let Some(verdict) = without_look(judge, asked, key, lists) {
+        return verdict;
+    }
+    match lookup {
         Lookup::Found(found) => {
-            let attributes = &found.found.row.attributes;
-            permit(judge, asked, key, attributes)
+            permits_found(judge, asked, ObjectFacts::of(&found.found.row.attributes))
         }
         Lookup::Marker(..) | Lookup::Missing(_) => missing(judge, asked, key, lists),
     }
 }
 
+/// All actions of the rule on an object.
+pub(super) fn permits_found(judge: &Judge, asked: &Asked, object: ObjectFacts<'_>) -> S3Result<()> {
+    let key = asked.key.as_deref().ok_or_else(denied)?;
+    for action in asked.actions() {
+        verdict(&judge.decide_object(action, key, asked.rule.acl, object))?;
+    }
+    Ok(())
+}
+
 /// The verdict where the object can change nothing: lists are off, the policy does not ask for its
 /// tags, and who may not read it may not learn either whether it is there.
-fn without_look(
-    judge: &Judge,
-    asked: &Asked<'_>,
-    key: &str,
-    lists: bool,
-) -> Option<Result<(), Stop>> {
+fn without_look(judge: &Judge, asked: &Asked, key: &str, lists: bool) -> Option<S3Result<()>> {
     let tags = judge
         .rules
         .compiled()
@@ -53,25 +80,13 @@ fn without_look(
     });
     match (allowed, lists) {
         (true, true) => Some(Ok(())),
-        (false, false) => Some(Err(denied().into())),
+        (false, false) => Some(Err(denied())),
         (true, false) | (false, true) => None,
     }
 }
 
-fn permit(judge: &Judge, asked: &Asked<'_>, key: &str, of: &VersionAttributes) -> Result<(), Stop> {
-    let object = ObjectFacts {
-        owner: of.owner,
-        acl: &of.acl,
-        tags: &of.tags,
-    };
-    for action in asked.actions() {
-        verdict(&judge.decide_object(action, key, asked.rule.acl, object))?;
-    }
-    Ok(())
-}
-
 /// Nothing there: the handler's 404 for those who may list, 403 for all others.
-fn missing(judge: &Judge, asked: &Asked<'_>, key: &str, lists: bool) -> Result<(), Stop> {
+fn missing(judge: &Judge, asked: &Asked, key: &str, lists: bool) -> S3Result<()> {
     let forbidden = asked.actions().iter().any(|action| {
         let decision = judge.decide(action, Some(key), AclGrant::None, &[]);
         matches!(decision, Decision::ExplicitDeny(_))
@@ -79,7 +94,7 @@ fn missing(judge: &Judge, asked: &Asked<'_>, key: &str, lists: bool) -> Result<(
     if lists && !forbidden {
         Ok(())
     } else {
-        Err(denied().into())
+        Err(denied())
     }
 }
 
@@ -87,9 +102,9 @@ fn missing(judge: &Judge, asked: &Asked<'_>, key: &str, lists: bool) -> Result<(
 pub(super) async fn check_upload(
     engine: &Engine,
     judge: &Judge,
-    asked: &Asked<'_>,
+    asked: &Asked,
 ) -> Result<(), Stop> {
-    let key = asked.key.ok_or_else(denied)?;
+    let key = asked.key.as_deref().ok_or_else(denied)?;
     for action in asked.actions() {
         match judge.decide(action, Some(key), AclGrant::None, &[]) {
             Decision::Allow(_) => {}
@@ -100,12 +115,7 @@ pub(super) async fn check_upload(
     Ok(())
 }
 
-async fn initiated(
-    engine: &Engine,
-    judge: &Judge,
-    asked: &Asked<'_>,
-    key: &str,
-) -> Result<(), Stop> {
+async fn initiated(engine: &Engine, judge: &Judge, asked: &Asked, key: &str) -> Result<(), Stop> {
     let caller = judge.identity.account().ok_or_else(denied)?;
     let id = asked.query.iter().find(|(name, _)| name == "uploadId");
     let id = id.and_then(|(_, id)| id.parse().ok()).ok_or_else(denied)?;
@@ -124,58 +134,4 @@ fn may_write(judge: &Judge, key: &ObjectKey) -> bool {
     judge
         .decide("s3:PutObject", Some(key.as_str()), acl, &[])
         .is_allow()
-}
-
-/// PutObjectTagging again, with the tags of the body, where the policy asks for them.
-pub(super) async fn check_put_tags(
-    engine: &Engine,
-    judge: &Judge,
-    input: &PutObjectTaggingInput,
-) -> S3Result<()> {
-    if !judge
-        .rules
-        .compiled()
-        .is_some_and(|policy| policy.asks_request_tags)
-    {
-        return Ok(());
-    }
-    let tags = input.tagging.tag_set.iter();
-    let tags = tags.map(|t| {
-        (
-            t.key.clone().unwrap_or_default(),
-            t.value.clone().unwrap_or_default(),
-        )
-    });
-    let circumstances = judge
-        .circumstances
-        .iter()
-        .cloned()
-        .chain(request_tags(tags))
-        .collect();
-    let again = Judge {
-        circumstances: std::sync::Arc::new(circumstances),
-        ..judge.clone()
-    };
-    let version = version_id(input.version_id.as_deref())?;
-    let action = if version.is_some() {
-        "s3:PutObjectVersionTagging"
-    } else {
-        "s3:PutObjectTagging"
-    };
-    let found = engine
-        .find(&again.bucket, &object_key(&input.key)?, version, false)
-        .await;
-    match found.map_err(from_engine)? {
-        Lookup::Found(found) => {
-            let of = &found.found.row.attributes;
-            let object = ObjectFacts {
-                owner: of.owner,
-                acl: &of.acl,
-                tags: &of.tags,
-            };
-            verdict(&again.decide_object(action, &input.key, None, object))
-        }
-        // The handler says what is missing; `check` has judged who may know.
-        Lookup::Marker(..) | Lookup::Missing(_) => Ok(()),
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::circumstances::Pairs;
 use super::judge::{Judge, ObjectFacts, denied, verdict};
-use super::{Access, Asked, Stop};
+use super::{Access, Asked, REJUDGED_MAX, Stop, keeps_changing};
 use crate::acl::Permission;
 use crate::error::from_engine;
 use crate::gateway::{object_key, version_id};
@@ -38,70 +38,72 @@ pub(super) fn named(headers: &HeaderMap) -> S3Result<Named> {
     }
 }
 
-/// May the caller read the source, and carry its tags along?
-pub(super) async fn check(
-    access: &Access,
-    destination: &Judge,
-    asked: &Asked<'_>,
-) -> Result<(), Stop> {
-    let (bucket, key, version) = named(asked.headers)?;
+/// Looks the source up and judges it; what the handler finds then is judged again by [`permits`].
+pub(super) async fn check(access: &Access, destination: &Judge, asked: &Asked) -> Result<(), Stop> {
+    let (bucket, key, version) = named(&asked.headers)?;
     let found = access.engine().bucket(&bucket).await.map_err(from_engine)?;
     let who = (
         destination.identity.clone(),
         Arc::clone(&destination.circumstances),
     );
     let mut judge = access.judge(found, &who)?;
-    if judge.rules.owner_alone_decides() {
-        let (here, there) = (
-            judge.same_account(),
-            destination.rules.owner_alone_decides(),
-        );
-        if !here {
-            return Err(denied().into());
-        }
-        if there {
-            return Ok(());
-        }
+    if let Some(early) = without_look(&judge, destination) {
+        return Ok(early?);
     }
     let wanted = (object_key(&key)?, version_id(version.as_deref())?);
     let lookup = look(access, &mut judge, &who, wanted).await?;
-    let versioned = version.is_some();
-    let action = if versioned {
-        "s3:GetObjectVersion"
+    Ok(permits(&judge, destination, asked, &lookup)?)
+}
+
+/// The verdict where the source can change nothing: nobody but the owners' account decides anything.
+fn without_look(judge: &Judge, destination: &Judge) -> Option<S3Result<()>> {
+    if !judge.rules.owner_alone_decides() {
+        return None;
+    }
+    if !judge.same_account() {
+        return Some(Err(denied()));
+    }
+    (destination.rules.owner_alone_decides()).then_some(Ok(()))
+}
+
+/// May the caller read what was found of the source, and carry its tags along?
+pub(super) fn permits(
+    judge: &Judge,
+    destination: &Judge,
+    asked: &Asked,
+    lookup: &Lookup,
+) -> S3Result<()> {
+    if let Some(verdict) = without_look(judge, destination) {
+        return verdict;
+    }
+    let (_bucket, key, version) = named(&asked.headers)?;
+    let (read, read_tags) = if version.is_some() {
+        ("s3:GetObjectVersion", "s3:GetObjectVersionTagging")
     } else {
-        "s3:GetObject"
+        ("s3:GetObject", "s3:GetObjectTagging")
     };
     let Lookup::Found(found) = lookup else {
-        let decision = judge.decide(action, Some(&key), AclGrant::None, &[]);
+        let decision = judge.decide(read, Some(&key), AclGrant::None, &[]);
         let forbidden = matches!(decision, Decision::ExplicitDeny(_));
         return if judge.may_list(&key) && !forbidden {
             Ok(())
         } else {
-            Err(denied().into())
+            Err(denied())
         };
     };
-    let of = &found.found.row.attributes;
-    let object = ObjectFacts {
-        owner: of.owner,
-        acl: &of.acl,
-        tags: &of.tags,
-    };
-    verdict(&judge.decide_object(action, &key, Some(Permission::Read), object))?;
+    let object = ObjectFacts::of(&found.found.row.attributes);
+    verdict(&judge.decide_object(read, &key, Some(Permission::Read), object))?;
     let replaces = asked.header("x-amz-tagging-directive") == Some("REPLACE");
-    if asked.rule.operation == "CopyObject" && !of.tags.is_empty() && !replaces {
-        let action = if versioned {
-            "s3:GetObjectVersionTagging"
-        } else {
-            "s3:GetObjectTagging"
-        };
-        verdict(&judge.decide_object(action, &key, None, object))?;
+    if asked.rule.operation == "CopyObject" && !object.tags.is_empty() && !replaces {
+        verdict(&judge.decide_object(read_tags, &key, None, object))?;
         let acl = destination.bucket_grant(Some(Permission::Write));
-        verdict(&destination.decide("s3:PutObjectTagging", asked.key, acl, &[]))?;
+        let action = "s3:PutObjectTagging";
+        verdict(&destination.decide(action, asked.key.as_deref(), acl, &[]))?;
     }
     Ok(())
 }
 
-/// Looks the source up; once more, judged anew, where its bucket's configuration has moved.
+/// Looks the source up; again, judged anew, where its bucket's configuration has moved.
 async fn look(
     access: &Access,
     judge: &mut Judge,
@@ -109,19 +111,18 @@ async fn look(
     (key, version): (ObjectKey, Option<VersionId>),
 ) -> S3Result<Lookup> {
     let engine = access.engine();
-    match engine.find(&judge.bucket, &key, version, false).await {
-        Err(EngineError::Refused(Refusal::StaleBucket)) => {
-            let name = judge.bucket.row.name.as_str();
-            let fresh = engine.refresh_bucket(name).await.map_err(from_engine)?;
-            *judge = access.judge(fresh, who)?;
-            // Stale again would be taken for the destination's: an honest 409 instead.
-            engine
-                .find(&judge.bucket, &key, version, false)
-                .await
-                .map_err(from_engine)
+    for _ in 0..REJUDGED_MAX {
+        match engine.find(&judge.bucket, &key, version, false).await {
+            Err(EngineError::Refused(Refusal::StaleBucket)) => {
+                let name = judge.bucket.row.name.as_str();
+                let fresh = engine.refresh_bucket(name).await.map_err(from_engine)?;
+                *judge = access.judge(fresh, who)?;
+            }
+            lookup => return lookup.map_err(from_engine),
         }
-        lookup => lookup.map_err(from_engine),
     }
+    // Stale would be taken for the destination's.
+    Err(keeps_changing())
 }
 
 #[cfg(test)]

@@ -4,16 +4,19 @@ mod source;
 
 pub(crate) use source::{Source, SourceAsked, source_asked};
 
+use crate::access::{REJUDGED_MAX, keeps_changing};
 use crate::attributes::{Asked, attributes_asked, refuse_object_lock};
 use crate::checksum::{self, set_checksum};
 use crate::conditions;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, object_key};
-use crate::sse::{ForWrite, set_sse, source_customer_asked, sse_asked};
+use crate::sse::{Asked as SseAsked, ForWrite, set_sse, source_customer_asked, sse_asked};
 use crate::tagging;
 use crate::translate::{etag, time, written_version};
 use engine_core::meta::{Condition, Encryption, Refusal, VersionAttributes, VersionRow};
-use engine_node::{Bucket, DEFAULT_CHECKSUM, EngineError, PART_BYTES_MAX, PutBody, PutRequest};
+use engine_node::{
+    Bucket, DEFAULT_CHECKSUM, EngineError, PART_BYTES_MAX, PutBody, PutRequest, Rejudge,
+};
 use engine_types::{ChecksumAlgorithm as Algorithm, ObjectKey};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -66,9 +69,7 @@ struct Copy {
     asked: Asked,
     directives: Directives,
     algorithm: Option<Algorithm>,
-    sse: ForWrite,
-    /// An SSE header was sent.
-    sse_asked: bool,
+    sse: SseAsked,
 }
 
 impl Copy {
@@ -83,7 +84,8 @@ impl Copy {
             || self.directives.tags
             || self.asked.class.is_some()
             || self.asked.website_redirect_location.is_some()
-            || self.sse_asked
+            || self.sse.algorithm.is_some()
+            || self.sse.customer.key.is_some()
     }
 
     /// Whether the same bytes will do: only attributes differ.
@@ -120,8 +122,9 @@ impl Copy {
                  or encryption attributes."
             ));
         }
+        let sse = gateway.sse_for_write(cx, bucket, &self.sse).await?;
         let new = gateway
-            .attributes(cx, bucket, &self.asked, self.sse.encryption.clone())
+            .attributes(cx, bucket, &self.asked, sse.encryption.clone())
             .await?;
         let new = inherit(new, row, self.directives);
         if itself && source.found.found.latest && self.keeps_bytes(row, &new) {
@@ -136,14 +139,25 @@ impl Copy {
                 Err(error) => return Ok(Err(error)),
             }
         }
+        self.store(gateway, cx, (bucket, source), (new, sse)).await
+    }
+
+    /// Stores the source's bytes anew.
+    async fn store(
+        &self,
+        gateway: &Gateway,
+        cx: &RequestContext,
+        (bucket, source): (&Bucket, Source),
+        (new, sse): (VersionAttributes, ForWrite),
+    ) -> S3Result<Result<VersionRow, EngineError>> {
+        let row = source.row().clone();
         let stored = row.checksum.as_ref().map(|c| c.algorithm);
         let algorithm = self.algorithm.or(stored).unwrap_or(DEFAULT_CHECKSUM.0);
-        let length = row.size;
         let stream = gateway
             .engine
-            .read(source.found, 0..length, source.key)
+            .read(source.found, 0..row.size, source.key)
             .await;
-        let stream = stream.map_err(from_engine)?;
+        let (from, sealed) = (&row, (&self.sse, &sse));
         let request = PutRequest {
             bucket: bucket.clone(),
             key: self.key.clone(),
@@ -151,12 +165,16 @@ impl Copy {
             attributes: new,
             stored_checksum: Some(algorithm),
             body: PutBody {
-                stream,
-                length,
+                stream: stream.map_err(from_engine)?,
+                length: row.size,
                 algorithms: vec![algorithm],
                 verify: Box::new(|_| Ok(())),
-                customer_key: self.sse.customer_key.clone(),
+                customer_key: sse.customer_key.clone(),
             },
+            rejudge: Rejudge::new(move |bucket: Bucket| async move {
+                let again = gateway.attributes_again(cx, &bucket, &self.asked, sealed);
+                Ok(inherit(again.await?, from, self.directives))
+            }),
         };
         Ok(gateway.engine.put(request).await)
     }
@@ -170,10 +188,9 @@ pub(crate) async fn copy(
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let input = &request.input;
     refuse_object_lock!(input);
-    let bucket = gateway
+    let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let sse_asked = sse_asked!(input);
     let mut asked = attributes_asked!(input);
     let directives = Directives {
         metadata: replaces(
@@ -206,25 +223,24 @@ pub(crate) async fn copy(
         asked,
         directives,
         algorithm: algorithm.transpose()?,
-        sse: gateway.sse_for_write(&cx, &bucket, &sse_asked).await?,
-        sse_asked: sse_asked.algorithm.is_some() || sse_asked.customer.key.is_some(),
+        sse: sse_asked!(input),
     };
     let from = source_asked!(input);
-    let source = gateway.source(&cx, &from).await?;
-    let version = source.version();
-    let row = match copy.run(gateway, &cx, &bucket, source).await? {
-        Err(EngineError::Refused(Refusal::StaleBucket)) => {
-            let bucket = gateway.refresh(&bucket).await?;
-            let source = gateway.source(&cx, &from).await?;
-            copy.run(gateway, &cx, &bucket, source).await?
+    for _ in 0..REJUDGED_MAX {
+        let source = gateway.source(&cx, &bucket, &from).await?;
+        let version = source.version();
+        match copy.run(gateway, &cx, &bucket, source).await? {
+            Err(EngineError::Refused(Refusal::StaleBucket)) => {
+                bucket = gateway.refresh(&cx, &bucket).await?;
+            }
+            Err(error) => return Err(from_engine(error)),
+            Ok(row) => return Ok(S3Response::new(answer(&row, version))),
         }
-        other => other,
-    };
-    let row = row.map_err(from_engine)?;
-    Ok(S3Response::new(answer(&row, &copy.sse, version)))
+    }
+    Err(keeps_changing())
 }
 
-fn answer(row: &VersionRow, sse: &ForWrite, source_version: Option<String>) -> CopyObjectOutput {
+fn answer(row: &VersionRow, source_version: Option<String>) -> CopyObjectOutput {
     let mut result = CopyObjectResult {
         e_tag: Some(etag(row.etag)),
         last_modified: Some(time(row.order.stamp)),
@@ -240,7 +256,7 @@ fn answer(row: &VersionRow, sse: &ForWrite, source_version: Option<String>) -> C
         version_id: written_version(row.version),
         ..CopyObjectOutput::default()
     };
-    set_sse!(output, &sse.encryption);
+    set_sse!(output, &row.attributes.encryption);
     output
 }
 

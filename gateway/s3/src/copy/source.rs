@@ -1,13 +1,14 @@
 //! The source of any copy: found, allowed, its conditions judged, and open.
 
+use crate::access::{REJUDGED_MAX, keeps_changing};
 use crate::conditions::{Read, Verdict};
 use crate::error::from_engine;
-use crate::gateway::{Gateway, RequestContext, fresh, object_key, version_id};
+use crate::gateway::{Gateway, RequestContext, object_key, version_id};
 use crate::sse::CustomerAsked;
 use crate::translate::{read_version, seconds};
 use engine_core::meta::{Refusal, VersionRow};
 use engine_node::{Bucket, CustomerKey, EngineError, Found, Lookup};
-use engine_types::VersionId;
+use engine_types::{ObjectKey, VersionId};
 use s3s::dto::CopySource;
 use s3s::{S3Error, S3Result, s3_error};
 
@@ -61,10 +62,11 @@ fn failed() -> S3Error {
 }
 
 impl Gateway {
-    /// Finds the source, where its conditions hold. The access check has judged that it may be read.
+    /// Finds the source of a copy into `destination`, judged as it was found, where its conditions hold.
     pub(crate) async fn source(
         &self,
         cx: &RequestContext,
+        destination: &Bucket,
         asked: &SourceAsked<'_>,
     ) -> S3Result<Source> {
         let CopySource::Bucket {
@@ -76,13 +78,10 @@ impl Gateway {
             return Err(s3_error!(NotImplemented, "Access points are not built"));
         };
         let (key, version) = (object_key(key)?, version_id(version.as_deref())?);
-        let mut bucket = self.engine.bucket(bucket).await.map_err(from_engine)?;
+        let (bucket, lookup) = self.look_up_source(bucket, &key, version).await?;
         self.expect_owner(&bucket, asked.expected_owner).await?;
-        let lookup = fresh!(
-            self,
-            bucket,
-            self.engine.find(&bucket, &key, version, true).await
-        )?;
+        cx.admitted()?
+            .permits_source(destination, &bucket, &lookup)?;
         let found = match lookup {
             Lookup::Found(found) => *found,
             Lookup::Marker(..) if version.is_some() => {
@@ -110,5 +109,25 @@ impl Gateway {
             }),
             Verdict::NotModified | Verdict::Failed => Err(failed()),
         }
+    }
+
+    /// What stands there, and the bucket by whose configuration it was found.
+    async fn look_up_source(
+        &self,
+        name: &str,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+    ) -> S3Result<(Bucket, Lookup)> {
+        let mut bucket = self.engine.bucket(name).await.map_err(from_engine)?;
+        for _ in 0..REJUDGED_MAX {
+            match self.engine.find(&bucket, key, version, true).await {
+                Err(EngineError::Refused(Refusal::StaleBucket)) => {
+                    let again = self.engine.refresh_bucket(name).await;
+                    bucket = again.map_err(from_engine)?;
+                }
+                lookup => return Ok((bucket, lookup.map_err(from_engine)?)),
+            }
+        }
+        Err(keeps_changing())
     }
 }

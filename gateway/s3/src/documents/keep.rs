@@ -46,15 +46,27 @@ impl Gateway {
     /// Replaces or removes a document, and answers nothing but that it is done.
     pub(crate) async fn keep<O: Default>(
         &self,
-        mut bucket: Bucket,
+        cx: &RequestContext,
+        bucket: Bucket,
         kind: BucketDocument,
         row: Option<Vec<u8>>,
     ) -> S3Result<S3Response<O>> {
-        fresh!(
-            self,
-            bucket,
+        self.keep_while(cx, bucket, kind, row, |_| Ok(())).await
+    }
+
+    /// The same, if the bucket's other documents let it: as they are at the commit.
+    pub(crate) async fn keep_while<O: Default>(
+        &self,
+        cx: &RequestContext,
+        mut bucket: Bucket,
+        kind: BucketDocument,
+        row: Option<Vec<u8>>,
+        still: impl Fn(&Bucket) -> S3Result<()> + Send,
+    ) -> S3Result<S3Response<O>> {
+        fresh!(self, cx, bucket, {
+            still(&bucket)?;
             self.engine.set_document(&bucket, kind, row.clone()).await
-        )?;
+        })?;
         Ok(S3Response::new(O::default()))
     }
 }

@@ -103,6 +103,7 @@ pub(crate) async fn complete(
     };
     let row = fresh!(
         gateway,
+        &cx,
         bucket,
         gateway.engine.complete(complete(&bucket)).await
     )?;

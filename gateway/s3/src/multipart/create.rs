@@ -1,10 +1,14 @@
 //! CreateMultipartUpload.
 
+use crate::access::{REJUDGED_MAX, keeps_changing};
 use crate::attributes::{attributes_asked, refuse_object_lock};
 use crate::checksum;
-use crate::gateway::{Gateway, RequestContext, fresh, object_key};
+use crate::error::from_engine;
+use crate::gateway::{Gateway, RequestContext, object_key};
 use crate::sse::{set_sse, sse_asked};
 use crate::xml;
+use engine_core::meta::Refusal;
+use engine_node::EngineError;
 use engine_types::{ChecksumAlgorithm as Algorithm, ChecksumType as Kind};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -69,30 +73,33 @@ pub(crate) async fn create(
     let mut bucket = gateway
         .bucket(&cx, &input.bucket, input.expected_bucket_owner.as_deref())
         .await?;
-    let sse = gateway
-        .sse_for_write(&cx, &bucket, &sse_asked!(input))
-        .await?;
-    let asked = attributes_asked!(input);
-    let attributes = gateway
-        .attributes(&cx, &bucket, &asked, sse.encryption.clone())
-        .await?;
+    let (sse_asked, asked) = (sse_asked!(input), attributes_asked!(input));
     let by = cx.identity.writer(&bucket);
     let name = gateway.owner(by).await?.display_name.unwrap_or_default();
-    let upload = fresh!(
-        gateway,
-        bucket,
-        gateway
+    let mut begun = None;
+    for _ in 0..REJUDGED_MAX {
+        let sse = gateway.sse_for_write(&cx, &bucket, &sse_asked).await?;
+        let attributes = gateway
+            .attributes(&cx, &bucket, &asked, sse.encryption.clone())
+            .await?;
+        let initiator = (by, name.clone());
+        let customer_key = sse.customer_key.clone();
+        let created = gateway
             .engine
-            .create_upload(
-                &bucket,
-                &key,
-                attributes.clone(),
-                (by, name.clone()),
-                checksum,
-                sse.customer_key.clone(),
-            )
-            .await
-    )?;
+            .create_upload(&bucket, &key, attributes, initiator, checksum, customer_key)
+            .await;
+        match created {
+            Err(EngineError::Refused(Refusal::StaleBucket)) => {
+                bucket = gateway.refresh(&cx, &bucket).await?;
+            }
+            Err(error) => return Err(from_engine(error)),
+            Ok(upload) => {
+                begun = Some((upload, sse));
+                break;
+            }
+        }
+    }
+    let (upload, sse) = begun.ok_or_else(keeps_changing)?;
     let mut output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),

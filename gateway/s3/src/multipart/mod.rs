@@ -53,6 +53,7 @@ pub(crate) async fn abort(
         .await?;
     fresh!(
         gateway,
+        &cx,
         bucket,
         gateway.engine.abort(&bucket, &key, upload).await
     )?;

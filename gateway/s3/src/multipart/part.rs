@@ -4,12 +4,13 @@ use super::{part_number, upload_id};
 use crate::checksum::{self, Declared, checksum_values, set_checksum};
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, fresh, object_key};
-use crate::put_object::{Replay, sized, trailers};
+use crate::put_object::{sized, trailers};
 use crate::sse::{customer_asked, set_sse};
 use crate::translate::etag;
-use engine_core::meta::{Refusal, UploadRow};
-use engine_node::{Bucket, CustomerKey, DEFAULT_CHECKSUM, EngineError, PartRequest, PutBody};
+use engine_core::meta::UploadRow;
+use engine_node::{Bucket, CustomerKey, DEFAULT_CHECKSUM, PartRequest, PutBody};
 use engine_types::{ChecksumAlgorithm as Algorithm, ETag, ObjectKey, UploadId};
+use futures::StreamExt as _;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -35,6 +36,7 @@ impl Gateway {
         let (key, upload, number) = (object_key(key)?, upload_id(upload)?, part_number(number)?);
         let row = fresh!(
             self,
+            cx,
             bucket,
             self.engine.upload(&bucket, &key, upload).await
         )?;
@@ -73,12 +75,12 @@ impl PartPlace {
     }
 
     /// The request that stores a part.
-    pub(crate) fn request(
+    pub(crate) fn request<'a>(
         &self,
-        cx: &RequestContext,
+        cx: &'a RequestContext,
         (stored, declared): (Algorithm, Option<Algorithm>),
         body: PutBody,
-    ) -> PartRequest {
+    ) -> PartRequest<'a> {
         PartRequest {
             bucket: self.bucket.clone(),
             key: self.key.clone(),
@@ -88,6 +90,7 @@ impl PartPlace {
             stored_checksum: Some(stored),
             declared_checksum: declared,
             body,
+            rejudge: cx.rejudge(),
         }
     }
 }
@@ -114,31 +117,19 @@ pub(crate) async fn upload_part(
         input.upload_id.as_str(),
         input.part_number,
     );
-    let mut place = gateway
+    let place = gateway
         .part_place(&cx, bucket, which, &customer_asked!(input))
         .await?;
     let algorithms = place.algorithms(declared.algorithm())?;
-    let trailers = trailers(&request);
-    let mut replay = Replay::new(body, length);
-    let gone = || from_engine(EngineError::Refused(Refusal::TooOld));
-    let mut attempt = |place: &PartPlace| -> S3Result<PartRequest> {
-        let body = PutBody {
-            stream: replay.stream().ok_or_else(gone)?,
-            length,
-            algorithms: [algorithms.0].into_iter().chain(algorithms.1).collect(),
-            verify: declared.clone().verify(trailers.clone()),
-            customer_key: place.customer_key.clone(),
-        };
-        Ok(place.request(&cx, algorithms, body))
+    let body = PutBody {
+        stream: body.boxed(),
+        length,
+        algorithms: [algorithms.0].into_iter().chain(algorithms.1).collect(),
+        verify: declared.verify(trailers(&request)),
+        customer_key: place.customer_key.clone(),
     };
-    let stored = match gateway.engine.put_part(attempt(&place)?).await {
-        Err(EngineError::Refused(Refusal::StaleBucket)) => {
-            place.bucket = gateway.refresh(&place.bucket).await?;
-            gateway.engine.put_part(attempt(&place)?).await
-        }
-        other => other,
-    };
-    let part = stored.map_err(from_engine)?;
+    let put = place.request(&cx, algorithms, body);
+    let part = gateway.engine.put_part(put).await.map_err(from_engine)?;
     let mut output = UploadPartOutput {
         e_tag: Some(etag(ETag {
             md5: part.md5,

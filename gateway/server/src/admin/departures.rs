@@ -82,6 +82,10 @@ async fn follow(running: &Running, known: &Layout, shelved: Shelved) -> Result<(
         (Some(row), state) if !row.state.counts() && state != DriveState::Leaving => {
             set_mark(&shelved.drive, DriveState::Leaving).await
         }
+        // Its removal was called off.
+        (Some(row), DriveState::Leaving) if row.state.counts() => {
+            set_mark(&shelved.drive, DriveState::InService).await
+        }
         (Some(_), _) => Ok(()),
         (None, DriveState::Forming) => {
             tracing::info!(drive = %mark.drive, "a drive whose addition was cut off joins the layout");

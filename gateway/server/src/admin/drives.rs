@@ -7,9 +7,10 @@
 //! start uses and `departures` puts into the layout.
 //!
 //! **Replacing** is the same with another change of the layout: the new one in, the old one gone (or
-//! leaving, where it still answers), in one step. **Removing** only marks the drive as leaving; what
-//! follows is done by the engine and by `departures`.
+//! leaving, where it still answers), in one step. **Removing** only marks the drive as leaving, and
+//! calling that off as active again; what follows is done by the engine and by `departures`.
 
+use super::departures::named;
 use super::error::AdminError;
 use super::routes::Given;
 use super::shapes::{DriveAdded, DriveInfo, DrivePath};
@@ -74,6 +75,29 @@ pub(super) async fn remove(
         ));
     }
     told(running, id, notes).map(|told| (StatusCode::ACCEPTED, told))
+}
+
+/// Calls a removal off: what is still on the drive stays, and it takes shards again. One that did not
+/// answer when it was removed stays gone: what it holds was not kept up with since.
+pub(super) async fn keep(
+    State(admin): State<Admin>,
+    Path(id): Path<u32>,
+) -> Result<Json<DriveAdded>, AdminError> {
+    let running = admin.running()?;
+    let _one_at_a_time = running.layout.lock().await;
+    let known = layout::read(running).await?;
+    let drive = DriveId(id);
+    let standing = known.drive(drive).ok_or_else(|| unknown(id))?.state;
+    if standing != LayoutState::Leaving {
+        return Err(AdminError::conflict(
+            "Refused",
+            format!("drive {id} is not leaving: it is {}", named(standing)),
+        ));
+    }
+    let state = LayoutState::Active;
+    layout::change(running, &known, LayoutChange::SetState { drive, state }).await?;
+    let note = "the drive stays; what was moved off it already keeps its new places";
+    told(running, id, vec![note.into()])
 }
 
 /// A new drive takes an old one's place.

@@ -1,10 +1,12 @@
 //! Readiness: one sentence that names the cause, and every drive that is missing. From memory alone,
 //! so that it answers also when control cannot be read.
 
-use super::shapes::{DriveInfo, Partition, Readiness};
+use super::shapes::{DriveInfo, Readiness};
 use super::{Running, status};
 use engine_core::stripes::Geometry;
+use engine_meta::service::Shortage;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 
 /// How far the process is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,17 +76,28 @@ impl Health {
             (Phase::Ready, None) => state("ready", None, missing),
             (Phase::Ready, Some(running)) => {
                 let drives = status::drives(running);
+                let short = running.metadata.node().without_majority();
                 let mut missing = status::left_out(running);
                 missing.extend(drives.iter().filter_map(out));
-                let reason = too_few(&drives).or_else(|| leaderless(&status::partitions(running)));
-                state(
-                    if reason.is_some() { "failing" } else { "ready" },
-                    reason,
-                    missing,
-                )
+                missing.extend(broken(&short, &drives));
+                let (name, reason) = judge(too_few(&drives), &short);
+                state(name, reason, missing)
             }
         }
     }
+}
+
+/// Without control or enough drives nothing is served whole; without another partition all keys but
+/// its own are, and to send clients elsewhere would take those from them too.
+fn judge(too_few: Option<String>, short: &[Shortage]) -> (&'static str, Option<String>) {
+    let control = short.iter().any(|short| short.group.0 == 0);
+    let name = match (&too_few, short) {
+        (None, []) => "ready",
+        (None, _) if !control => "degraded",
+        _ => "failing",
+    };
+    let reasons: Vec<String> = too_few.into_iter().chain(no_majority(short)).collect();
+    (name, (!reasons.is_empty()).then(|| reasons.join("; ")))
 }
 
 fn out(drive: &DriveInfo) -> Option<String> {
@@ -113,24 +126,48 @@ fn too_few(drives: &[DriveInfo]) -> Option<String> {
     })
 }
 
-/// Partitions without a majority.
-fn leaderless(partitions: &[Partition]) -> Option<String> {
-    let mut without = partitions
-        .iter()
-        .filter(|partition| partition.leader.is_none());
-    let first = without.next()?;
-    let name = if first.id == 0 {
-        "control".to_owned()
+fn partition(short: &Shortage) -> String {
+    match short.group.0 {
+        0 => "control".to_owned(),
+        id => format!("partition {id}"),
+    }
+}
+
+/// Every partition without a majority.
+fn no_majority(short: &[Shortage]) -> Option<String> {
+    let named = short.iter().map(|short| match short.voters {
+        0 => format!("{} (no replica is whole)", partition(short)),
+        all => format!(
+            "{} ({} of {all} voters in service)",
+            partition(short),
+            short.running
+        ),
+    });
+    let named: Vec<String> = named.collect();
+    let asks = if short.iter().any(|short| short.group.0 == 0) {
+        "every request needs control"
     } else {
-        format!("partition {}", first.id)
+        "their keys, and lists of their buckets, are answered 503"
     };
-    let more = match without.count() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(format!(
-        "{name}{more}: no majority of the replicas' drives answers"
-    ))
+    (!named.is_empty()).then(|| format!("no majority: {}; {asks}", named.join(", ")))
+}
+
+/// Replicas that partitions without a majority miss on drives that are not out of service.
+fn broken(short: &[Shortage], drives: &[DriveInfo]) -> Vec<String> {
+    let out: BTreeSet<u32> = drives
+        .iter()
+        .filter(|d| d.state == "out")
+        .map(|d| d.id)
+        .collect();
+    let mut told = Vec::new();
+    for short in short {
+        for (drive, why) in &short.missing {
+            if !out.contains(&drive.0) {
+                told.push(format!("{} on drive {drive}: {why}", partition(short)));
+            }
+        }
+    }
+    told
 }
 
 #[cfg(test)]
@@ -171,25 +208,46 @@ mod tests {
         );
     }
 
-    #[test]
-    fn control_without_a_majority_is_named() {
-        let partition = |id, leader| Partition {
-            id,
-            leader,
-            term: 1,
+    fn short(group: u32) -> Shortage {
+        Shortage {
+            group: engine_types::GroupId(group),
             voters: 5,
-            replicas: Vec::new(),
-        };
-        assert_eq!(
-            leaderless(&[partition(0, Some(1)), partition(1, Some(2))]),
-            None
+            running: 2,
+            missing: vec![
+                (engine_types::DriveId(0), "unplugged".into()),
+                (engine_types::DriveId(4), "log damaged".into()),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_partition_without_a_majority_degrades_and_control_fails() {
+        assert_eq!(judge(None, &[]), ("ready", None));
+        let (state, reason) = judge(None, &[short(2), short(7)]);
+        assert_eq!(state, "degraded");
+        let reason = reason.expect("told");
+        assert!(
+            reason.contains("partition 2 (2 of 5 voters in service), partition 7 (2 of 5"),
+            "{reason}"
         );
-        let told = leaderless(&[
-            partition(0, None),
-            partition(1, Some(2)),
-            partition(2, None),
-        ]);
-        assert!(told.expect("told").starts_with("control and 1 more"));
+        let (state, reason) = judge(None, &[short(0), short(2)]);
+        assert_eq!(state, "failing");
+        assert!(reason.expect("told").contains("control (2 of 5 voters"));
+        let (state, reason) = judge(Some("3 of 6 drives".into()), &[short(2)]);
+        assert_eq!(state, "failing");
+        assert!(
+            reason
+                .expect("told")
+                .starts_with("3 of 6 drives; no majority: partition 2")
+        );
+    }
+
+    #[test]
+    fn what_a_partition_misses_on_drives_in_service_is_named_once() {
+        assert_eq!(
+            broken(&[short(2)], &drives(1)),
+            ["partition 2 on drive 4: log damaged"]
+        );
     }
 
     #[test]

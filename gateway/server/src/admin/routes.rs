@@ -28,6 +28,7 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/v1/drives", get(drives::list).post(drives::add))
         .route("/v1/drives/{id}", delete(drives::remove))
         .route("/v1/drives/{id}/replace", post(drives::replace))
+        .route("/v1/drives/{id}/keep", post(drives::keep))
         .route("/v1/work", get(work::list))
         .route("/v1/work/{name}", post(work::start))
         .route("/v1/scrub", get(scrub::status).post(scrub::start))
@@ -63,13 +64,12 @@ pub(super) fn router(admin: Admin) -> Router {
         .merge(signed)
 }
 
-/// 200 when requests are served, else 503 with the cause.
+/// 200 when requests are served, be it without some partitions' keys; else 503 with the cause.
 async fn ready(State(admin): State<Admin>) -> (StatusCode, Json<shapes::Readiness>) {
     let told = admin.health.readiness(admin.running.get());
-    let status = if told.state == "ready" {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match told.state.as_str() {
+        "ready" | "degraded" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(told))
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 /// `GET /health/ready`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Readiness {
-    /// `starting`, `ready`, `failing` or `ending`.
+    /// `starting`, `ready`, `degraded` (some partitions' keys are not served), `failing` or `ending`.
     pub(crate) state: String,
-    /// Why it is not ready, and what to do.
+    /// Why it is not ready, or not wholly, and what to do.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) reason: Option<String>,
-    /// Drives out of service and paths left out, each with its reason.
+    /// Drives out of service, paths left out, and replicas that partitions without a majority miss on
+    /// drives that are in service; each with its reason.
     pub(crate) missing: Vec<String>,
 }
 

@@ -36,8 +36,11 @@ enum Action {
         /// Its number in `drive list`.
         id: u32,
         /// Wait until it has left.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "cancel")]
         wait: bool,
+        /// Call its removal off.
+        #[arg(long)]
+        cancel: bool,
     },
     /// A new drive takes an old one's place: what the old one held is made anew on it.
     Replace {
@@ -63,7 +66,14 @@ impl Drive {
                 let added: DriveAdded = connection.post("/v1/drives", &given(&path)?).await?;
                 connection.show(&added, with_notes)
             }
-            Action::Remove { id, wait } => {
+            Action::Remove {
+                id, cancel: true, ..
+            } => {
+                let path = format!("/v1/drives/{id}/keep");
+                let told: DriveAdded = connection.post(&path, &serde_json::Value::Null).await?;
+                connection.show(&told, with_notes)
+            }
+            Action::Remove { id, wait, .. } => {
                 let path = format!("/v1/drives/{id}");
                 let told: DriveAdded = connection.delete_told(&path).await?;
                 if wait {

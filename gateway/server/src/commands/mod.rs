@@ -12,6 +12,7 @@ mod scrub;
 mod secret;
 mod serve;
 mod status;
+mod welcome;
 mod work;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -1,18 +1,17 @@
 //! `datamesh serve`: from settings to a running gateway, and down again in order.
 
-use super::{Failed, print};
+use super::{Failed, print, welcome};
 use crate::admin::{Admin, Health, Phase};
 use crate::config::{Config, Flags, Ownership, TlsMode, load};
-use crate::credentials::Credentials;
 use crate::door::Door;
+use crate::keeper::LOOK;
 use crate::listen::Listener;
 use crate::shutdown::{Shutdown, signalled};
 use crate::store::Store;
 use crate::tls::Certificate;
 use clap::Args;
-use engine_node::Secret;
+use engine_node::{EngineError, Secret};
 use gateway_s3::{FrontOptions, ObjectOwnership, S3Front};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -84,7 +83,7 @@ async fn serve(
         }
     };
     if let Some(first) = &store.first {
-        print(&welcome(first, &config))?;
+        print(&welcome::text(first, &config, welcome::is_kept()))?;
     }
     door.open(S3Front::new(store.engine.clone(), front).map_err(Failed::because)?);
     administered.attach(&store, &config);
@@ -112,13 +111,25 @@ async fn serve(
 }
 
 async fn open(config: &Config, health: &Health) -> Result<Store, Failed> {
-    let store = Store::open(config, health).await.map_err(Failed::because)?;
-    provision(&store, config).await.map_err(Failed::because)?;
-    Ok(store)
+    let mut store = Store::open(config, health).await.map_err(Failed::because)?;
+    loop {
+        match provision(&store, config).await {
+            Ok(()) => return Ok(store),
+            // Control lost its majority just now: its drives may come back.
+            Err(EngineError::Unavailable(doing)) => {
+                health.set(Phase::Starting { doing });
+                tokio::time::sleep(LOOK).await;
+                if let Some(keeper) = &mut store.keeper {
+                    keeper.look_around().await;
+                }
+            }
+            Err(error) => return Err(Failed::because(error)),
+        }
+    }
 }
 
 /// Accounts and named keys that the settings ask for.
-async fn provision(store: &Store, config: &Config) -> Result<(), engine_node::EngineError> {
+async fn provision(store: &Store, config: &Config) -> Result<(), EngineError> {
     for account in &config.accounts {
         let row = store
             .engine
@@ -156,36 +167,4 @@ fn front_options(config: &Config) -> Result<FrontOptions, crate::config::ConfigE
         trusted_proxies: trusted.collect::<Result<_, _>>()?,
         ..FrontOptions::default()
     })
-}
-
-/// Shown once, on the first start.
-fn welcome(first: &Credentials, config: &Config) -> String {
-    let scheme = if config.tls.mode == TlsMode::On {
-        "https"
-    } else {
-        "http"
-    };
-    let host = if config.listen.ip().is_unspecified() {
-        "127.0.0.1".to_owned()
-    } else {
-        config.listen.ip().to_string()
-    };
-    let endpoint = format!("{scheme}://{host}:{}", config.listen.port());
-    let mut text = String::new();
-    // Writing to a String does not fail.
-    let _infallible = write!(
-        text,
-        "\nA new store. Root's keys, shown once and kept in {file}:\n\n\
-         \x20 access key  {access}\n  secret key  {secret}\n\n\
-         Paste:\n\n\
-         export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region}\n\
-         aws --endpoint-url {endpoint} s3 mb s3://first-bucket\n\
-         aws --endpoint-url {endpoint} s3 cp README.md s3://first-bucket/\n\
-         aws --endpoint-url {endpoint} s3 ls s3://first-bucket\n\n",
-        file = config.credentials_file.display(),
-        access = first.access_key,
-        secret = first.secret_key.as_str(),
-        region = config.region,
-    );
-    text
 }

@@ -3,9 +3,24 @@
 use super::{check, counters, refused};
 use crate::keys::Table;
 use crate::testing::{Partition, bucket_row};
-use engine_core::meta::{Answer, BucketDocument, BucketRow, Change, Refusal, Versioning};
+use engine_core::meta::{
+    Answer, BucketDocument, BucketRef, BucketRow, Change, Refusal, Versioning,
+};
 use engine_types::BucketId;
 use serde_bytes::ByteBuf;
+
+impl Partition {
+    /// Sets a bucket's versioning.
+    pub(crate) fn versioning(&mut self, id: u64, versioning: Versioning) {
+        let BucketRef { id, epoch, .. } = self.bucket(id);
+        let answer = self.apply(Change::SetVersioning {
+            id,
+            epoch,
+            versioning,
+        });
+        assert!(matches!(answer, Answer::Bucket(_)), "{answer:?}");
+    }
+}
 
 fn row(answer: Answer) -> BucketRow {
     match answer {
@@ -17,12 +32,18 @@ fn row(answer: Answer) -> BucketRow {
 #[test]
 fn created_once_and_changed_with_its_epoch() {
     let mut p = Partition::with_buckets(1);
-    let enable = Change::SetVersioning {
+    let enable = |epoch| Change::SetVersioning {
         id: BucketId(1),
+        epoch,
         versioning: Versioning::Enabled,
     };
-    assert_eq!(row(p.apply(enable.clone())).epoch, 2);
-    assert_eq!(row(p.apply(enable)).epoch, 2, "nothing changed");
+    assert_eq!(row(p.apply(enable(1))).epoch, 2);
+    assert_eq!(
+        p.apply(enable(1)),
+        refused(Refusal::StaleBucket),
+        "judged by what the bucket was"
+    );
+    assert_eq!(row(p.apply(enable(2))).epoch, 2, "nothing changed");
     let again = row(p.apply(Change::CreateBucket(Box::new(bucket_row(1)))));
     assert_eq!(
         (again.epoch, again.versioning),
@@ -31,23 +52,27 @@ fn created_once_and_changed_with_its_epoch() {
     );
     let never = Change::SetVersioning {
         id: BucketId(1),
+        epoch: 2,
         versioning: Versioning::Unversioned,
     };
     assert_eq!(row(p.apply(never)).versioning, Versioning::Suspended);
-    let set = |content| Change::SetDocument {
+    let set = |epoch, content| Change::SetDocument {
         id: BucketId(1),
+        epoch,
         kind: BucketDocument::Cors,
         content,
     };
     assert_eq!(
-        row(p.apply(set(Some(ByteBuf::from(vec![1])))))
+        row(p.apply(set(3, Some(ByteBuf::from(vec![1])))))
             .documents
             .len(),
         1
     );
-    assert_eq!(row(p.apply(set(None))).documents.len(), 0);
+    assert_eq!(p.apply(set(3, None)), refused(Refusal::StaleBucket));
+    assert_eq!(row(p.apply(set(4, None))).documents.len(), 0);
     let gone = Change::SetVersioning {
         id: BucketId(9),
+        epoch: 1,
         versioning: Versioning::Enabled,
     };
     assert_eq!(p.apply(gone), refused(Refusal::NoSuchBucket));
@@ -122,6 +147,7 @@ fn many_uploads_die_a_bounded_number_at_a_time() {
     );
     let change = Change::SetVersioning {
         id: BucketId(1),
+        epoch: closed.epoch,
         versioning: Versioning::Enabled,
     };
     assert_eq!(p.apply(change), refused(Refusal::NoSuchBucket));

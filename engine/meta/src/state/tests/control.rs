@@ -152,7 +152,6 @@ fn a_name_is_claimed_once_and_rolled_forward() {
         claim(&mut p, "abc", 1),
         refused(Refusal::BucketExists { owned: true })
     );
-    assert_eq!(change(&mut p, release(1)), refused(Refusal::BucketBusy));
     change(&mut p, deleting(true));
     assert_eq!(claim(&mut p, "abc", 1), refused(Refusal::BucketBusy));
     assert_eq!(change(&mut p, live(1)), refused(Refusal::BucketBusy));
@@ -166,6 +165,25 @@ fn a_name_is_claimed_once_and_rolled_forward() {
         assert_eq!(change(&mut p, release(1)), Answer::Done);
     }
     released(&mut p);
+}
+
+#[test]
+fn a_name_is_released_in_any_state_for_its_home_decides() {
+    for live in [false, true] {
+        let mut p = control();
+        change(&mut p, put_account("other", ""));
+        let (name, id) = (name("abc"), claimed(claim(&mut p, "abc", 1)).id);
+        if live {
+            change(&mut p, ControlChange::BucketLive { name: name.clone(), id });
+        }
+        assert_eq!(change(&mut p, ControlChange::ReleaseBucket { name, id }), Answer::Done);
+        assert_eq!(
+            ask(&p, ControlQuery::Buckets { owner: AccountId(1), prefix: String::new(), after: None, limit: 9 }),
+            ControlReply::Buckets(Vec::new(), false),
+            "nor is it listed"
+        );
+        released(&mut p);
+    }
 }
 
 /// The name `abc` is free again, after its first life.

@@ -5,6 +5,7 @@ mod buckets;
 mod control;
 mod dead;
 mod done;
+mod judged;
 mod keys;
 mod layout;
 mod model;

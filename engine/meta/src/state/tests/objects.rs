@@ -7,7 +7,6 @@ use engine_core::meta::{
     Answer, Change, Condition, DeadThing, EtagMatch, Query, Refusal, Reply, Versioning,
 };
 use engine_types::{Order, VersionId};
-use serde_bytes::ByteBuf;
 
 /// Version ids of a key, newest first, with size (none: marker) and whether latest.
 fn listing(partition: &Partition) -> Vec<(VersionId, Option<u64>, bool)> {
@@ -395,63 +394,6 @@ fn a_stale_epoch_and_a_gone_bucket_are_refused() {
         refused(Refusal::StaleBucket)
     );
     assert_eq!(p.count(Table::Parts), 0);
-}
-
-#[test]
-fn tags_are_counted_and_markers_have_none() {
-    let mut p = Partition::with_buckets(1);
-    p.versioning(1, Versioning::Enabled);
-    let first = p.put(1, "k", 1, 1);
-    p.put(1, "k", 1, 2);
-    let tag = |p: &mut Partition, version, tags: Vec<(String, String)>| {
-        let bucket = p.bucket(1);
-        p.apply(Change::SetTags {
-            bucket,
-            key: key("k"),
-            version,
-            tags,
-        })
-    };
-    let pair = vec![("colour".to_owned(), "red".to_owned())];
-    let tagged = version(tag(&mut p, Some(first.version), pair.clone()));
-    assert_eq!(tagged.counted, first.counted + 9);
-    assert_eq!((tagged.order, tagged.version), (first.order, first.version));
-    check(&p);
-    version(tag(&mut p, Some(first.version), Vec::new()));
-    check(&p);
-    p.delete(1, "k", None);
-    assert_eq!(
-        tag(&mut p, None, pair.clone()),
-        refused(Refusal::IsDeleteMarker)
-    );
-    assert_eq!(
-        tag(&mut p, Some(VersionId::Null), pair),
-        refused(Refusal::NoSuchVersion)
-    );
-    let bucket = p.bucket(1);
-    let acl = ByteBuf::from(vec![1, 2]);
-    let set = |name: &str, version| Change::SetAcl {
-        bucket,
-        key: key(name),
-        version,
-        acl: acl.clone(),
-    };
-    assert_eq!(p.apply(set("none", None)), refused(Refusal::NoSuchKey));
-    assert!(matches!(
-        p.apply(set("k", Some(first.version))),
-        Answer::Version(_)
-    ));
-    let query = Query::Version {
-        bucket,
-        key: key("k"),
-        version: Some(first.version),
-        body: false,
-    };
-    let Reply::Version(found) = p.ask(&query) else {
-        panic!()
-    };
-    assert_eq!(found.row.attributes.acl, acl);
-    check(&p);
 }
 
 #[test]

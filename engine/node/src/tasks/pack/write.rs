@@ -3,6 +3,7 @@
 use super::ask;
 use crate::EngineError;
 use crate::births::OpenBirth;
+use crate::budget::Turn;
 use crate::buffers::Buffer;
 use crate::engine::Inner;
 use crate::metrics::{PACK_BYTES, PACK_LEFT_OUT, PACKED, PACKS_WRITTEN};
@@ -135,7 +136,7 @@ impl<'a> Pack<'a> {
         let length = u32::try_from(room).unwrap_or(u32::MAX);
         let grant = inner
             .buffers
-            .grant(stripe_memory(length, geometry) + beside)
+            .grant(stripe_memory(length, geometry) + beside, Turn::New)
             .await?;
         Ok(Self {
             inner,

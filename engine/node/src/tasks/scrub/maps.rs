@@ -1,30 +1,29 @@
 //! The walk over the stripe maps: every copy that a stripe names must be in its drive's index.
 
-use super::only_one;
+use super::super::orphans::watermarks;
+use super::super::stripes::Stripes;
+use super::{give_way, only_one};
 use crate::EngineError;
 use crate::engine::Inner;
-use crate::scrub::{Finding, FindingKind, FindingState, Open, Owner};
+use crate::scrub::{Board, Finding, FindingKind, FindingState, OPEN_MAX, Open, Owner, Search};
 use crate::stripe_read::StripeAt;
-use engine_core::meta::{PartFound, Place, Query, Reply, Stripe};
+use engine_core::meta::Stripe;
 use engine_core::ports::DriveError;
-use engine_types::{BucketId, CopyToken, DataId, DriveId, ObjectKey, PartitionId};
+use engine_types::{BirthId, CopyToken, DriveId, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Parts asked for at a time.
-const PARTS_AT_ONCE: u32 = 32;
 /// Pause between two walks for the sake of copies that do not tell whose they are, in periods of the
 /// scrub.
 const SEARCH_PERIODS: u32 = 60;
 
-type Cursor = (BucketId, ObjectKey, DataId);
-
 /// Where the walk is.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// Partitions still to be walked, the one under way last; empty: none runs.
-    partitions: Vec<PartitionId>,
-    after: Option<Cursor>,
+    /// What is still to be walked; none: no walk runs.
+    stripes: Option<Stripes>,
+    /// Read and not held against the drives yet: what fails is done again.
+    page: Option<Vec<(StripeAt, Stripe)>>,
     /// Only copies on this drive.
     drive: Option<DriveId>,
     /// Monotonic, when it began last.
@@ -43,41 +42,31 @@ impl Walk {
     pub(super) async fn step(&mut self, inner: &Inner) -> Result<(), EngineError> {
         let stopped = inner.scrub.board(|board| !board.maps.running);
         if stopped {
-            self.partitions.clear();
+            (self.stripes, self.page) = (None, None);
         }
-        if self.partitions.is_empty() {
+        if self.stripes.is_none() {
             if !self.due(inner) {
                 return Ok(());
             }
-            self.begin(inner);
+            let watermarks = watermarks(inner).await?;
+            self.begin(inner, watermarks.into_values().min());
         }
-        let Some(partition) = self.partitions.last().copied() else {
-            self.end(inner);
+        if inner.scrub.board(|board| held_back(board)) {
             return Ok(());
-        };
-        let query = Query::ScanParts {
-            after: self.after.clone(),
-            limit: PARTS_AT_ONCE,
-        };
-        let Reply::ScannedParts(parts) = inner.ask(partition, query).await? else {
-            return Err(EngineError::unexpected("ScanParts"));
-        };
-        let full = parts.len() >= PARTS_AT_ONCE as usize;
-        for (bucket, key, part) in parts {
-            if inner.life.is_cancelled() {
-                return Ok(());
-            }
-            let cursor = (bucket, key.clone(), part.data);
-            self.part(inner, partition, bucket, key, part).await?;
-            self.after = Some(cursor);
         }
-        if !full {
-            self.after = None;
-            self.partitions.pop();
-            if self.partitions.is_empty() {
-                self.end(inner);
-            }
+        let begun = inner.clock.monotonic();
+        if self.page.is_none()
+            && let Some(stripes) = &mut self.stripes
+        {
+            self.page = stripes.page(inner).await?;
         }
+        match &self.page {
+            Some(page) => self.hold(inner, page).await?,
+            None => self.end(inner),
+        }
+        self.page = None;
+        let took = inner.clock.monotonic().saturating_sub(begun);
+        give_way(inner, false, took).await;
         Ok(())
     }
 
@@ -93,29 +82,55 @@ impl Walk {
             if board.forced() {
                 return false;
             }
-            let unknown = |open: &Open| open.owner.is_none() && open.tries > 0;
+            let unknown = |open: &Open| {
+                open.owner.is_none() && open.tries > 0 && open.search != Search::InVain
+            };
             board.maps.requested
                 || unix >= board.maps.ended.saturating_add(within)
                 || (rested && board.open.values().any(unknown))
         })
     }
 
-    fn begin(&mut self, inner: &Inner) {
+    /// `settled`: no copy born before it will yet be named, so that one this walk does not find named
+    /// never is.
+    fn begin(&mut self, inner: &Inner, settled: Option<Stamp>) {
         self.began = Some(inner.clock.monotonic());
-        self.after = None;
-        self.partitions = inner.metadata.partitions();
-        self.partitions.retain(|p| *p != PartitionId::CONTROL);
+        self.stripes = Some(Stripes::new(inner));
         inner.scrub.board(|board| {
             (board.maps.requested, board.maps.running) = (false, true);
             board.maps.stripes = 0;
+            for (token, open) in self.sought(board) {
+                if settled.is_some_and(|settled| token.birth() < settled) {
+                    open.search = Search::UnderWay;
+                }
+            }
         });
     }
 
+    /// Copies whose owner this walk would find.
+    fn sought<'a>(
+        &self,
+        board: &'a mut Board,
+    ) -> impl Iterator<Item = (CopyToken, &'a mut Open)> + use<'a> {
+        let only = self.drive;
+        let all = board.open.iter_mut();
+        all.filter(move |((drive, _), open)| {
+            open.owner.is_none() && only.is_none_or(|only| only == *drive)
+        })
+        .map(|((_, token), open)| (*token, open))
+    }
+
     fn end(&mut self, inner: &Inner) {
-        let whole = self.drive.take().is_none();
         let now = inner.clock.unix_ms();
+        self.stripes = None;
         inner.scrub.board(|board| {
             board.maps.running = false;
+            for (_, open) in self.sought(board) {
+                if open.search == Search::UnderWay {
+                    (open.search, open.due) = (Search::InVain, Duration::ZERO);
+                }
+            }
+            let whole = self.drive.take().is_none();
             if whole {
                 board.maps.ended = now;
                 board.drives.values_mut().for_each(|of| of.changed = true);
@@ -128,53 +143,10 @@ impl Walk {
         });
     }
 
-    /// All stripes of a part, a chunk at a time.
-    async fn part(
-        &self,
-        inner: &Inner,
-        partition: PartitionId,
-        bucket: BucketId,
-        key: ObjectKey,
-        part: PartFound,
-    ) -> Result<(), EngineError> {
-        let Place::Stripes(count) = part.row.place else {
-            return Ok(());
-        };
-        let at = |stripe| StripeAt {
-            partition,
-            bucket,
-            key: key.clone(),
-            data: part.data,
-            stripe,
-        };
-        let (mut first, mut stripes) = (0, part.stripes);
-        loop {
-            let chunk: Vec<(StripeAt, Stripe)> = (first..)
-                .map(at)
-                .zip(std::mem::take(&mut stripes))
-                .collect();
-            first += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let empty = chunk.is_empty();
-            self.chunk(inner, &chunk).await?;
-            if first >= count || empty {
-                return Ok(());
-            }
-            let query = Query::Part {
-                bucket,
-                key: key.clone(),
-                data: part.data,
-                first,
-            };
-            let Reply::Part(Some(found)) = inner.ask(partition, query).await? else {
-                return Ok(());
-            };
-            stripes = found.stripes;
-        }
-    }
-
-    async fn chunk(&self, inner: &Inner, chunk: &[(StripeAt, Stripe)]) -> Result<(), EngineError> {
+    /// Asks each drive of a page's stripes whether it holds what they name.
+    async fn hold(&self, inner: &Inner, page: &[(StripeAt, Stripe)]) -> Result<(), EngineError> {
         let mut tokens: BTreeMap<DriveId, Vec<CopyToken>> = BTreeMap::new();
-        let slots = chunk.iter().flat_map(|(at, stripe)| {
+        let slots = page.iter().flat_map(|(at, stripe)| {
             let indexed = (0..).zip(&stripe.slots);
             indexed.filter_map(move |(index, slot)| Some((at, index, (*slot)?)))
         });
@@ -220,10 +192,17 @@ impl Walk {
                 });
             }
         }
-        let count = chunk.len() as u64;
+        let count = page.len() as u64;
         inner.scrub.board(|board| board.maps.stripes += count);
         Ok(())
     }
+}
+
+/// Whether the walk waits: an older copy of a drive may lack all that was written for months, and the
+/// board is bounded. Copies whose owner is sought do not count: the walk is what finds it.
+fn held_back(board: &Board) -> bool {
+    let owned = board.open.values().filter(|open| open.owner.is_some());
+    owned.take(OPEN_MAX).count() >= OPEN_MAX
 }
 
 /// A copy that its drive does not hold; the map may have moved since it was read.
@@ -255,12 +234,7 @@ async fn missing(
             state: FindingState::Queued,
             reason: DriveError::NotFound.to_string(),
         });
-        let open = Open {
-            place: None,
-            owner: Some(owner),
-            tries: 0,
-            due: Duration::ZERO,
-        };
+        let open = Open::new(None, Some(owner));
         board.open.insert((drive, token), open);
     });
     Ok(())

@@ -28,7 +28,8 @@ use crate::worker::{Progress, Worker};
 use async_trait::async_trait;
 use engine_core::ports::DriveError;
 use engine_types::DriveId;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A drive's progress is at most so old on the drive, in periods of the scrub.
@@ -37,6 +38,9 @@ const SAVE_PERIODS: u32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct Scrubber {
     maps: maps::Walk,
+    /// The drives of the last tick; none before the first. What stands at a drive's path may be an
+    /// older copy of it whenever it was put into service anew.
+    seen: Option<BTreeMap<DriveId, Weak<Drive>>>,
 }
 
 #[async_trait]
@@ -52,6 +56,7 @@ impl Worker for Scrubber {
         for drive in drives.iter().filter(|drive| drive.readable()) {
             meet(inner, drive).await;
         }
+        self.notice_returns(inner, &drives);
         let begun = inner.scrub.board(|board| {
             let wanted = std::mem::take(&mut board.requested);
             for id in &wanted {
@@ -76,6 +81,36 @@ impl Worker for Scrubber {
         maps.and(settled)?;
         Ok(if more { Progress::More } else { Progress::Done })
     }
+}
+
+impl Scrubber {
+    /// A drive that comes (back) into service may lack what was written to it before: no reading of
+    /// what it has tells that, the stripe maps do.
+    fn notice_returns(&mut self, inner: &Inner, drives: &[Arc<Drive>]) {
+        let now: BTreeMap<DriveId, Weak<Drive>> = drives
+            .iter()
+            .map(|drive| (drive.row.id, Arc::downgrade(drive)))
+            .collect();
+        let Some(before) = self.seen.replace(now) else {
+            return;
+        };
+        let known = |drive: &&Arc<Drive>| {
+            let seen = before.get(&drive.row.id);
+            seen.is_some_and(|seen| seen.as_ptr() == Arc::as_ptr(drive))
+        };
+        for drive in drives.iter().filter(|drive| !known(drive)) {
+            want_maps(inner, drive.row.id, "the drive came into service");
+        }
+    }
+}
+
+fn want_maps(inner: &Inner, drive: DriveId, why: &str) {
+    #[cfg(sabotage)]
+    if engine_types::sabotage("trust-returning-drives") {
+        return;
+    }
+    tracing::info!(%drive, why, "the stripe maps will be held against the drives");
+    inner.scrub.board(|board| board.maps.requested = true);
 }
 
 /// A pass begins.
@@ -104,14 +139,12 @@ async fn meet(inner: &Inner, drive: &Drive) {
         // The drive errs: again at the next tick.
         Ok(Err(_)) | Err(_) => return,
     };
+    if !kept.in_order {
+        want_maps(inner, id, "its last use did not end in order");
+    }
     inner.scrub.board(|board| {
         for copy in &kept.open {
-            let open = Open {
-                place: Some((copy.segment, copy.offset)),
-                owner: None,
-                tries: 0,
-                due: Duration::ZERO,
-            };
+            let open = Open::new(Some((copy.segment, copy.offset)), None);
             board.open.insert((id, copy.token), open);
         }
         board.maps.ended = board.maps.ended.max(kept.maps_ended);
@@ -124,13 +157,35 @@ async fn meet(inner: &Inner, drive: &Drive) {
         };
         board.drives.insert(id, of);
     });
+    // Before anything is found or asked for: from now on this use of the drive has not ended.
+    keep(inner, drive, false).await;
 }
 
 /// Keeps a drive's progress on it, where enough has changed.
 async fn save(inner: &Inner, drive: &Drive) {
-    let id = drive.row.id;
     let now = inner.clock.monotonic();
     let every = inner.options.scrub_period * SAVE_PERIODS;
+    let due = inner.scrub.board(|board| {
+        let of = board.drives.get(&drive.row.id);
+        of.is_some_and(|of| {
+            of.changed && (of.kept.at.is_none() || now.saturating_sub(of.saved) >= every)
+        })
+    });
+    if due {
+        keep(inner, drive, false).await;
+    }
+}
+
+/// The engine ends in order: nothing is written to its drives any more.
+pub(crate) async fn end_in_order(inner: &Inner) {
+    for drive in inner.drives.here().iter().filter(|drive| drive.readable()) {
+        keep(inner, drive, true).await;
+    }
+}
+
+/// Writes a drive's progress to it.
+async fn keep(inner: &Inner, drive: &Drive, in_order: bool) {
+    let id = drive.row.id;
     let bytes = inner.scrub.board(|board| {
         let waiting = board.open.len();
         metrics::gauge!(SCRUB_OPEN).set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
@@ -148,12 +203,11 @@ async fn save(inner: &Inner, drive: &Drive) {
         // What an index lost has no place to be kept by: the maps are walked again.
         let lost = board.open.values().any(|open| open.place.is_none());
         let maps_ended = if lost { 0 } else { board.maps.ended };
+        // A walk that was asked for and has not ended is asked for again.
+        let in_order = in_order && !board.maps.requested && !board.maps.running;
         let of = board.drives.get_mut(&id)?;
-        let due = of.kept.at.is_none() || now.saturating_sub(of.saved) >= every;
-        if !of.changed || !due {
-            return None;
-        }
-        (of.changed, of.saved) = (false, now);
+        (of.changed, of.saved) = (false, inner.clock.monotonic());
+        of.kept.in_order = in_order;
         of.kept.maps_ended = maps_ended;
         of.kept.open = open;
         of.kept.segments = of.segments.values().copied().collect();

@@ -1,10 +1,11 @@
 //! What was found, until it is made anew: whose it is, its repair asked for, and whether a stripe
 //! still names it.
 
+use super::super::stripe_map;
 use crate::EngineError;
 use crate::drives::Drive;
 use crate::engine::Inner;
-use crate::scrub::{Finding, FindingKind, FindingState, Open, Owner};
+use crate::scrub::{Finding, FindingKind, FindingState, Open, Owner, Search};
 use crate::stripe_read::StripeAt;
 use engine_core::format::ShardHeader;
 use engine_core::meta::{DeadThing, PACKS, Query, Reply, Slot, Stripe, shard_place};
@@ -82,7 +83,7 @@ async fn one(inner: &Inner, copy: Copy, open: &Open) -> Result<Option<FindingSta
         None => match identify(inner, &drive, copy.1).await? {
             Identity::Unknown => {
                 tell(inner, copy, open, None, &error).await;
-                return Ok(None);
+                return Ok(give_up(inner, copy, open).await);
             }
             Identity::Nobody => return Ok(Some(FindingState::Repaired)),
             Identity::Owner(owner) => *owner,
@@ -94,6 +95,17 @@ async fn one(inner: &Inner, copy: Copy, open: &Open) -> Result<Option<FindingSta
     tell(inner, copy, open, Some(&owner), &error).await;
     inner.report(&owner.at, &stripe, owner.index, &error);
     Ok(None)
+}
+
+/// Frees a copy that does not say whose it is, where every map was searched since it was found and
+/// no stripe names it: a dead one, or an orphan, which the collectors know by their headers alone.
+/// Nothing could be lost by it, named or not: no reader gets anything of a record without a header.
+async fn give_up(inner: &Inner, (drive, token): Copy, open: &Open) -> Option<FindingState> {
+    let nobodys = open.search == Search::InVain && inner.free(&[Slot { drive, token }]).await;
+    nobodys.then(|| {
+        tracing::info!(%drive, place = ?open.place, "a damaged record that no stripe names was freed");
+        FindingState::Repaired
+    })
 }
 
 enum Identity {
@@ -134,16 +146,7 @@ pub(super) async fn named(
     owner: &Owner,
     (drive, token): Copy,
 ) -> Result<Option<Stripe>, EngineError> {
-    let query = Query::Part {
-        bucket: owner.at.bucket,
-        key: owner.at.key.clone(),
-        data: owner.at.data,
-        first: owner.at.stripe,
-    };
-    let Reply::Part(found) = inner.ask(owner.at.partition, query).await? else {
-        return Err(EngineError::unexpected("Part"));
-    };
-    let stripe = found.and_then(|part| part.stripes.into_iter().next());
+    let stripe = stripe_map::current(inner, &owner.at).await?;
     let copy = Slot { drive, token };
     let names = |stripe: &Stripe| {
         stripe

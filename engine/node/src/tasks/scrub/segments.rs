@@ -155,12 +155,7 @@ fn note(inner: &Inner, id: DriveId, entry: &ShardEntry, bad: Option<String>) -> 
             return true;
         }
         tracing::debug!(drive = %id, segment = entry.segment, offset = entry.offset, reason, "does not verify");
-        let fresh = Open {
-            place: Some((entry.segment, entry.offset)),
-            owner: None,
-            tries: 0,
-            due: Duration::ZERO,
-        };
+        let fresh = Open::new(Some((entry.segment, entry.offset)), None);
         board.open.entry((id, entry.token)).or_insert(fresh);
         true
     })

@@ -6,12 +6,12 @@ use crate::support::{Cluster, ROOT, attributes, body, bytes, collect, key};
 use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, ListQuery, Refusal, UploadPartRow};
 use engine_node::{
-    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PartRequest,
+    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PartRequest, Rejudge,
 };
 use engine_types::{ChargedTo, ChecksumAlgorithm, ChecksumType, ETag, UploadId};
 use zeroize::Zeroizing;
 
-fn part(cluster: &Cluster, upload: UploadId, number: u16, bytes: &[u8]) -> PartRequest {
+fn part<'a>(cluster: &Cluster, upload: UploadId, number: u16, bytes: &[u8]) -> PartRequest<'a> {
     PartRequest {
         bucket: cluster.bucket.clone(),
         key: key("k"),
@@ -24,6 +24,7 @@ fn part(cluster: &Cluster, upload: UploadId, number: u16, bytes: &[u8]) -> PartR
         stored_checksum: None,
         declared_checksum: None,
         body: body(bytes),
+        rejudge: Rejudge::new(|_| async { Ok(()) }),
     }
 }
 
@@ -301,7 +302,12 @@ async fn manifests_of_several_chunks_are_paged() {
     let got = cluster.get("k", start - 2..start + 3).await.unwrap();
     assert_eq!(got, [&body[min - 2..], &body[..3]].concat());
     let found = cluster.found("k").await;
-    let (range, parts, _) = cluster.engine.part_range(&found, 258).await.unwrap().unwrap();
+    let (range, parts, _) = cluster
+        .engine
+        .part_range(&found, 258)
+        .await
+        .unwrap()
+        .unwrap();
     let due = 257 * PART_BYTES_MIN..258 * PART_BYTES_MIN;
     assert_eq!((range, parts), (due, 258));
     let (page, more) = cluster.engine.object_parts(&found, 250, 100).await.unwrap();

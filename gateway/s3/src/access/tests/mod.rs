@@ -113,10 +113,11 @@ fn may(
     let rule = rule_of(operation).expect("known");
     let asked = Asked {
         rule,
-        key,
+        key: key.map(str::to_owned),
         version: None,
-        headers: &map,
+        headers: map,
         query: Vec::new(),
+        seen: std::sync::OnceLock::new(),
     };
     let verdict = all(judge, &asked, key).and_then(|()| match rule.on {
         On::Key => asked_by_header(judge, &asked, Some("canonical1")),

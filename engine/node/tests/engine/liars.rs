@@ -1,0 +1,137 @@
+//! Damage that checksums do not show, and damage that says nothing of its owner.
+
+use crate::scrub::{SOON, busy, names, slots};
+use crate::support::{Cluster, bytes};
+use bytes::Bytes;
+use engine_core::erasure::Codec;
+use engine_core::format::{ShardHeader, ShardOwner, block_checksums};
+use engine_core::meta::Slot;
+use engine_core::ports::{Metadata, ShardStore};
+use engine_node::EngineOptions;
+use engine_node::scrub::{FindingKind, FindingState};
+use engine_types::{BirthId, CopyToken, DataId};
+
+/// Reads until the stripe names the copy no more.
+async fn read_until_replaced(cluster: &Cluster, name: &str, sent: &[u8], copy: Slot) {
+    let began = std::time::Instant::now();
+    while slots(cluster, name).await.contains(&copy) {
+        assert!(began.elapsed().as_secs() < 60, "{name} is made anew");
+        assert!(cluster.all(name).await.unwrap() == sent, "{name}");
+        tokio::time::sleep(SOON).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_whose_checksums_hold_and_whose_bytes_are_wrong_is_made_anew() {
+    let cluster = Cluster::idle(busy()).await;
+    let sent = bytes(300_000, 1);
+    cluster.put("k", &sent).await.unwrap();
+    let liar = slots(&cluster, "k").await[2];
+    assert!(cluster.store(liar).falsify(liar.token, 70_000));
+    assert_eq!(names(&cluster.scrub().await), [], "no checksum tells");
+    read_until_replaced(&cluster, "k", &sent, liar).await;
+    // What was made instead is right: others are rebuilt from it.
+    for slot in slots(&cluster, "k").await.into_iter().skip(3).take(2) {
+        cluster.store(slot).fail("gone");
+    }
+    assert!(cluster.all("k").await.unwrap() == sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_says_it_is_another_shard_is_made_anew() {
+    let cluster = Cluster::idle(busy()).await;
+    let sent = bytes(300_000, 2);
+    cluster.put("k", &sent).await.unwrap();
+    let other = slots(&cluster, "k").await[1];
+    assert!(cluster.store(other).mislabel(other.token));
+    read_until_replaced(&cluster, "k", &sent, other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_headless_record_that_no_stripe_names_is_freed_once_the_maps_were_searched() {
+    let cluster = Cluster::idle(busy()).await;
+    cluster.put("k", &bytes(300_000, 3)).await.unwrap();
+    let partition = cluster.bucket.reference.partition;
+    let born = cluster.metadata.stamp(partition).await.unwrap();
+    let token = CopyToken::born(born, [1; 10]);
+    orphan(&cluster, token).await;
+    let store = &cluster.drives[0].store;
+    assert!(store.damage_header(token));
+    cluster.engine.scrub_start(None).unwrap();
+    cluster
+        .until("it is found", |c| {
+            let found = c.engine.scrub_status().findings;
+            found.iter().any(|f| f.state == FindingState::Searched)
+        })
+        .await;
+    assert!(
+        store.tokens().contains(&token),
+        "what was written lately may be named yet"
+    );
+    cluster.metadata.advance(120_000);
+    cluster.at_rest().await;
+    assert!(!store.tokens().contains(&token));
+    assert_eq!(cluster.shards(), 6, "and nothing else");
+    let found = names(&cluster.engine.scrub_status().findings);
+    assert_eq!(
+        found,
+        [(FindingKind::Damaged, FindingState::Repaired, String::new())]
+    );
+}
+
+/// A shard on the first drive that was written and never committed.
+async fn orphan(cluster: &Cluster, token: CopyToken) {
+    let payload = Bytes::from(bytes(64, 2));
+    let born = token.birth();
+    let header = ShardHeader {
+        codec: Codec::Cauchy,
+        drive: cluster.drives[0].row.uuid,
+        segment: 0,
+        offset: 0,
+        partition: cluster.bucket.reference.partition,
+        owner: ShardOwner::Object {
+            bucket: cluster.bucket.row.id,
+            key: crate::support::key("k"),
+        },
+        data: DataId::born(born, [1; 10]),
+        part: 1,
+        stripe: 0,
+        k: 1,
+        m: 0,
+        index: 0,
+        token,
+        stripe_length: 64,
+        payload_length: 64,
+        block_crcs: block_checksums(&payload),
+    };
+    let store = &cluster.drives[0].store;
+    store.append(header, payload).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_that_cannot_be_mended_does_not_stop_the_others() {
+    let options = EngineOptions {
+        probe_period: SOON,
+        scrub_period: std::time::Duration::from_secs(3600),
+        // The walk over all stripes would mend it as well.
+        rebuild_period: std::time::Duration::from_secs(3600),
+        ..busy()
+    };
+    let cluster = Cluster::with(6, options).await;
+    cluster.drives[5].store.fail("gone");
+    let sent = bytes(300_000, 4);
+    for name in ["a", "b"] {
+        cluster.put(name, &sent).await.unwrap();
+    }
+    // Of the first stripe in the queue two more shards are lost: three of six are left.
+    let first: Vec<Slot> = slots(&cluster, "a").await;
+    for slot in &first[..2] {
+        assert!(cluster.store(*slot).damage(slot.token, 5));
+    }
+    cluster.drives[5].store.reopen();
+    let began = std::time::Instant::now();
+    while slots(&cluster, "b").await.len() < 6 {
+        assert!(began.elapsed().as_secs() < 60, "the other is made whole");
+        tokio::time::sleep(SOON).await;
+    }
+}

@@ -1,0 +1,42 @@
+//! Readers that stop, and go on.
+
+use crate::support::{Cluster, bytes, quick};
+use engine_core::stripes::STRIPE_PLAIN;
+use engine_node::EngineOptions;
+use futures::StreamExt;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_stand_still_give_back_what_they_hold_and_go_on() {
+    let options = EngineOptions {
+        read_idle: Duration::from_millis(50),
+        background: true,
+        ..quick()
+    };
+    let cluster = Cluster::with(6, options).await;
+    // More than the readers' share holds: some go on without a place.
+    let sent = bytes(STRIPE_PLAIN + 300_000, 77);
+    cluster.put("k", &sent).await.unwrap();
+    let mut readers = Vec::new();
+    for n in 0..150_u64 {
+        let mut stream = cluster
+            .engine
+            .read(cluster.found("k").await, n..u64::MAX, None)
+            .await
+            .unwrap();
+        let got = stream.next().await.unwrap().unwrap().to_vec();
+        readers.push((usize::try_from(n).unwrap() + got.len(), got, stream));
+    }
+    let none_held = |c: &Cluster| c.engine.read_ahead_bytes() == 0;
+    cluster.until("all is given back", none_held).await;
+    for (n, (at, first, mut stream)) in readers.into_iter().enumerate() {
+        let mut at = at;
+        assert_eq!(first, sent[n..at]);
+        while let Some(next) = stream.next().await {
+            let next = next.unwrap();
+            assert!(next == sent[at..at + next.len()], "{n} at {at}");
+            at += next.len();
+        }
+        assert_eq!(at, sent.len());
+    }
+}
