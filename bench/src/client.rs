@@ -87,9 +87,19 @@ impl Client {
 
     /// Signs for another service: the admin listener's is `datamesh`.
     pub fn for_service(target: Target, service: &'static str) -> Self {
-        let identity =
-            Credentials::new(target.access_key.clone(), target.secret_key.clone(), None, None, "fixed");
-        Self { target, service, identity, sender: None }
+        let identity = Credentials::new(
+            target.access_key.clone(),
+            target.secret_key.clone(),
+            None,
+            None,
+            "fixed",
+        );
+        Self {
+            target,
+            service,
+            identity,
+            sender: None,
+        }
     }
 
     /// Sends one request and reads the whole answer.
@@ -106,18 +116,37 @@ impl Client {
         let response = self.begin(method, path, headers, body, payload).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(lost)?.to_bytes();
-        Ok(Answer { status: parts.status, headers: parts.headers, length: body.len() as u64, body })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            length: body.len() as u64,
+            body,
+        })
     }
 
     /// GETs `path` and throws the body away as it comes: memory stays flat.
-    pub async fn drain(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ClientError> {
-        let response = self.begin(Method::GET, path, headers, Bytes::new(), Payload::Signed).await?;
+    pub async fn drain(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, ClientError> {
+        let response = self
+            .begin(Method::GET, path, headers, Bytes::new(), Payload::Signed)
+            .await?;
         let (parts, mut body) = response.into_parts();
         let mut length = 0;
         while let Some(frame) = body.frame().await {
-            length += frame.map_err(lost)?.data_ref().map_or(0, |d| d.len() as u64);
+            length += frame
+                .map_err(lost)?
+                .data_ref()
+                .map_or(0, |d| d.len() as u64);
         }
-        Ok(Answer { status: parts.status, headers: parts.headers, body: Bytes::new(), length })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: Bytes::new(),
+            length,
+        })
     }
 
     /// Sends one request; the body of the answer is still to be read.
@@ -149,7 +178,9 @@ impl Client {
         body: Bytes,
         (payload, time): (Payload, SystemTime),
     ) -> Result<Request<Full<Bytes>>, ClientError> {
-        let uri: Uri = format!("http://{}{path}", self.target.address).parse().map_err(bad)?;
+        let uri: Uri = format!("http://{}{path}", self.target.address)
+            .parse()
+            .map_err(bad)?;
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -168,12 +199,19 @@ impl Client {
             Payload::Signed => SignableBody::Bytes(&body),
             Payload::Unsigned => SignableBody::UnsignedPayload,
         };
-        let request = SignableRequest::new(method.as_str(), uri.to_string(), headers.iter().copied(), signable)
-            .map_err(bad)?;
+        let request = SignableRequest::new(
+            method.as_str(),
+            uri.to_string(),
+            headers.iter().copied(),
+            signable,
+        )
+        .map_err(bad)?;
         let (instructions, _signature) = sign(request, &params).map_err(bad)?.into_parts();
         let origin = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-        let mut builder =
-            Request::builder().method(method).uri(origin).header(http::header::HOST, &self.target.address);
+        let mut builder = Request::builder()
+            .method(method)
+            .uri(origin)
+            .header(http::header::HOST, &self.target.address);
         for (name, value) in headers.iter().copied().chain(instructions.headers()) {
             builder = builder.header(name, value);
         }
@@ -186,7 +224,9 @@ impl Client {
             None => false,
         };
         if !usable {
-            let stream = TcpStream::connect(&self.target.address).await.map_err(lost)?;
+            let stream = TcpStream::connect(&self.target.address)
+                .await
+                .map_err(lost)?;
             stream.set_nodelay(true).map_err(lost)?;
             let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
             // Ends with the connection: dropping the sender closes it.

@@ -118,7 +118,9 @@ pub async fn prepare(run: &Run) -> Result<(), ClientError> {
                     return Ok(());
                 }
                 let path = format!("/{}/{}", run.bucket, key(index));
-                let answer = client.send(Method::PUT, &path, &[], body.clone(), run.payload).await?;
+                let answer = client
+                    .send(Method::PUT, &path, &[], body.clone(), run.payload)
+                    .await?;
                 if !answer.status.is_success() {
                     return Err(ClientError::Request(format!("prepare: {}", answer.status)));
                 }
@@ -134,7 +136,11 @@ pub async fn prepare(run: &Run) -> Result<(), ClientError> {
 /// Runs it.
 pub async fn measure(run: &Run) -> Result<Outcome, ClientError> {
     let body = payload(run.size);
-    let next = Arc::new(AtomicU64::new(if run.kind == Kind::Put { 1 << 40 } else { 0 }));
+    let next = Arc::new(AtomicU64::new(if run.kind == Kind::Put {
+        1 << 40
+    } else {
+        0
+    }));
     let begin = Instant::now() + run.warm_up;
     let end = begin + run.time;
     let workers = (0..run.connections).map(|worker| {
@@ -165,7 +171,14 @@ pub async fn measure(run: &Run) -> Result<Outcome, ClientError> {
     })
 }
 
-async fn work(run: &Run, worker: usize, next: &AtomicU64, body: &Bytes, begin: Instant, end: Instant) -> Tally {
+async fn work(
+    run: &Run,
+    worker: usize,
+    next: &AtomicU64,
+    body: &Bytes,
+    begin: Instant,
+    end: Instant,
+) -> Tally {
     let mut client = Client::new(run.target.clone());
     let mut tally = Tally::default();
     let mut after = String::new();
@@ -207,24 +220,39 @@ async fn work(run: &Run, worker: usize, next: &AtomicU64, body: &Bytes, begin: I
 type Done = Result<(u64, u64), ClientError>;
 
 fn accept(ok: bool, status: http::StatusCode, bytes: u64, entries: u64) -> Done {
-    if ok { Ok((bytes, entries)) } else { Err(ClientError::Request(status.to_string())) }
+    if ok {
+        Ok((bytes, entries))
+    } else {
+        Err(ClientError::Request(status.to_string()))
+    }
 }
 
 async fn put(client: &mut Client, run: &Run, index: u64, body: &Bytes) -> Done {
     let path = format!("/{}/{}", run.bucket, key(index));
-    let answer = client.send(Method::PUT, &path, &[], body.clone(), run.payload).await?;
-    accept(answer.status.is_success(), answer.status, body.len() as u64, 0)
+    let answer = client
+        .send(Method::PUT, &path, &[], body.clone(), run.payload)
+        .await?;
+    accept(
+        answer.status.is_success(),
+        answer.status,
+        body.len() as u64,
+        0,
+    )
 }
 
 async fn get(client: &mut Client, run: &Run, index: u64) -> Done {
-    let answer = client.drain(&format!("/{}/{}", run.bucket, key(index)), &[]).await?;
+    let answer = client
+        .drain(&format!("/{}/{}", run.bucket, key(index)), &[])
+        .await?;
     let whole = answer.status.is_success() && answer.length == run.size as u64;
     accept(whole, answer.status, answer.length, 0)
 }
 
 async fn simple(client: &mut Client, run: &Run, method: Method, index: u64) -> Done {
     let path = format!("/{}/{}", run.bucket, key(index));
-    let answer = client.send(method, &path, &[], Bytes::new(), Payload::Signed).await?;
+    let answer = client
+        .send(method, &path, &[], Bytes::new(), Payload::Signed)
+        .await?;
     accept(answer.status.is_success(), answer.status, 0, 0)
 }
 
@@ -238,17 +266,35 @@ async fn delete(client: &mut Client, run: &Run, batch: u64) -> Done {
     let md5 = BASE64_STANDARD.encode(engine_core::digest::md5(body.as_bytes()));
     let path = format!("/{}?delete=", run.bucket);
     let headers = [("content-md5", md5.as_str())];
-    let answer = client.send(Method::POST, &path, &headers, Bytes::from(body), Payload::Signed).await?;
+    let answer = client
+        .send(
+            Method::POST,
+            &path,
+            &headers,
+            Bytes::from(body),
+            Payload::Signed,
+        )
+        .await?;
     let whole = answer.status.is_success() && !answer.body.windows(7).any(|w| w == b"<Error>");
     accept(whole, answer.status, 0, DELETE_KEYS)
 }
 
 async fn list(client: &mut Client, run: &Run, after: &mut String) -> Done {
-    let path = format!("/{}?list-type=2&max-keys=1000&start-after={}", run.bucket, after.replace('/', "%2F"));
-    let answer = client.send(Method::GET, &path, &[], Bytes::new(), Payload::Signed).await?;
+    let path = format!(
+        "/{}?list-type=2&max-keys=1000&start-after={}",
+        run.bucket,
+        after.replace('/', "%2F")
+    );
+    let answer = client
+        .send(Method::GET, &path, &[], Bytes::new(), Payload::Signed)
+        .await?;
     let text = String::from_utf8_lossy(&answer.body);
     let entries = text.matches("<Contents>").count() as u64;
-    *after = match (text.contains("<IsTruncated>true"), text.rfind("<Key>"), text.rfind("</Key>")) {
+    *after = match (
+        text.contains("<IsTruncated>true"),
+        text.rfind("<Key>"),
+        text.rfind("</Key>"),
+    ) {
         (true, Some(from), Some(to)) => text[from + 5..to].to_owned(),
         _ => String::new(),
     };

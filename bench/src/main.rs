@@ -60,7 +60,10 @@ fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(run(options)));
     let (line, code) = match result {
         Ok(line) => (line, ExitCode::SUCCESS),
-        Err(error) => (serde_json::json!({ "error": error }).to_string(), ExitCode::FAILURE),
+        Err(error) => (
+            serde_json::json!({ "error": error }).to_string(),
+            ExitCode::FAILURE,
+        ),
     };
     match writeln!(std::io::stdout(), "{line}") {
         Ok(()) => code,
@@ -84,7 +87,11 @@ async fn run(o: Options) -> Result<String, String> {
         objects: o.objects,
         warm_up: Duration::from_secs_f64(o.warm_up),
         time: Duration::from_secs_f64(o.time),
-        payload: if o.unsigned { Payload::Unsigned } else { Payload::Signed },
+        payload: if o.unsigned {
+            Payload::Unsigned
+        } else {
+            Payload::Signed
+        },
     };
     let bucket = format!("/{}", run.bucket);
     let made = Client::new(target)

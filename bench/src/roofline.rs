@@ -93,7 +93,10 @@ fn rate(bytes: usize, mut work: impl FnMut()) -> f64 {
 
 fn seal(bytes: &mut [u8]) -> f64 {
     rate(BYTES, || {
-        let mut sealer = Sealer::new(DataKey::from_entropy([7; 32]), DataId::born(Stamp(0), [0; 10]));
+        let mut sealer = Sealer::new(
+            DataKey::from_entropy([7; 32]),
+            DataId::born(Stamp(0), [0; 10]),
+        );
         for frame in bytes.chunks_exact_mut(FRAME_SEALED) {
             let sealed = sealer.seal(frame, false);
             debug_assert!(sealed.is_ok(), "a whole frame");

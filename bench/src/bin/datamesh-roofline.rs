@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let directory = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let directory = std::env::args_os()
+        .nth(1)
+        .map_or_else(std::env::temp_dir, PathBuf::from);
     let line = match bench::roofline::measure(&directory) {
         Ok(found) => serde_json::to_string(&found).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),

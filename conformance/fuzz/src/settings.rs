@@ -12,9 +12,17 @@ use config_file::{Config, Flags, TlsMode, load};
 
 /// A head as the admin listener judges it.
 pub(crate) fn admin_head(bytes: &[u8]) -> bool {
-    let Some(head) = crate::requests::parts(bytes) else { return false };
-    let Ok(claim) = auth::Claim::parse(&head) else { return false };
-    let _judged = (claim.check("us-east-1", 1_767_225_600), claim.verify(&head, "secret"), claim.covers_body(b""));
+    let Some(head) = crate::requests::parts(bytes) else {
+        return false;
+    };
+    let Ok(claim) = auth::Claim::parse(&head) else {
+        return false;
+    };
+    let _judged = (
+        claim.check("us-east-1", 1_767_225_600),
+        claim.verify(&head, "secret"),
+        claim.covers_body(b""),
+    );
     true
 }
 
@@ -30,11 +38,21 @@ pub(crate) fn admin_heads() -> Vec<Vec<u8>> {
 
 /// A settings file, and the same lines as `--set` takes them. Neither opens a file: TLS is left out.
 pub(crate) fn config(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let lines = text.lines().filter(|line| !line.contains("tls")).map(str::to_owned);
-    let flags = Flags { set: lines.collect(), ..Flags::default() };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains("tls"))
+        .map(str::to_owned);
+    let flags = Flags {
+        set: lines.collect(),
+        ..Flags::default()
+    };
     let _set = load(&flags, std::iter::empty());
-    let Ok(config) = toml::from_str::<Config>(text) else { return false };
+    let Ok(config) = toml::from_str::<Config>(text) else {
+        return false;
+    };
     config.tls.mode == TlsMode::Off && config.validate().is_ok()
 }
 

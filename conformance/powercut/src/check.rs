@@ -111,7 +111,7 @@ impl Check {
             )
             .await;
             let found = match answer {
-                Ok(answer) if answer.status == StatusCode::NOT_FOUND => Some(State::Absent),
+                Ok(answer) if answer.status == StatusCode::NOT_FOUND => vec![State::Absent],
                 Ok(answer) if answer.status.is_success() => recognise(history, &answer.body),
                 Ok(answer) => {
                     self.tell(&format!("{key}: {}", answer.status));
@@ -125,10 +125,10 @@ impl Check {
                 }
             };
             sums.checked += 1;
-            if found != Some(State::Absent) {
+            if found != [State::Absent] {
                 present.insert(key.clone());
             }
-            let verdict = judge(history, self.cut, found);
+            let verdict = judge(history, self.cut, &found);
             if verdict != Verdict::Right {
                 self.tell(&format!("{key}: {verdict:?}, found {found:?}"));
                 sums.lost += u64::from(verdict == Verdict::Lost);

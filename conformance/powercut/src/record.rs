@@ -25,8 +25,6 @@ const KEYS: u64 = 12;
 pub(crate) struct Recording {
     /// Where the drives were.
     pub(crate) store: PathBuf,
-    /// Key file and credentials.
-    pub(crate) keys: PathBuf,
     /// By key.
     pub(crate) histories: Histories,
     /// How often each of the store's own works was done.
@@ -84,7 +82,6 @@ pub(crate) async fn record(options: &Options, seed: u64) -> Result<Recording, St
     server.kill().await;
     Ok(Recording {
         store,
-        keys,
         histories,
         chores,
         log,

@@ -32,14 +32,16 @@ pub(crate) fn bytes_of(number: u64, length: usize) -> Bytes {
     bytes.into()
 }
 
-/// Which version these bytes are, going by what was ever asked of the key.
-pub(crate) fn recognise(history: &[Request], body: &[u8]) -> Option<State> {
-    history.iter().map(|r| r.leaves).find(|state| match state {
+/// Which versions these bytes may be, going by what was ever asked of the key: those shorter than a
+/// number look alike.
+pub(crate) fn recognise(history: &[Request], body: &[u8]) -> Vec<State> {
+    let is = |state: &State| match state {
         State::Absent => false,
         State::Object(number, length) => {
             *length == body.len() && bytes_of(*number, *length) == body
         }
-    })
+    };
+    history.iter().map(|r| r.leaves).filter(is).collect()
 }
 
 /// Work and rest take turns: commits of many writers share a sync, and three minutes of load stay

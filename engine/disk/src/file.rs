@@ -6,7 +6,7 @@
 //!
 //! What fails a drive for good: an error of fsync or fdatasync (the kernel may have dropped the
 //! dirty pages and answers the next call with success), EIO, and a device that is gone. Full and
-//! read-only file systems do not. A failed drive answers every call with `Failed` until it is
+//! read-only file systems do not, nor does a process out of handles. A failed drive answers every call with `Failed` until it is
 //! opened again. This is one place on purpose: no caller decides which error is fatal.
 //!
 //! A process killed between a rename and the directory's fsync leaves a name that is visible but
@@ -148,6 +148,7 @@ impl Root {
             Errno::NOENT => DriveError::NotFound,
             Errno::NOSPC | Errno::DQUOT => DriveError::Full,
             Errno::ROFS => DriveError::ReadOnly,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM => DriveError::Starved(text()),
             Errno::IO | Errno::NODEV | Errno::NXIO | Errno::STALE | Errno::UCLEAN => {
                 self.fail(&text());
                 DriveError::Failed(text())

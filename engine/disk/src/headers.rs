@@ -42,3 +42,47 @@ impl Headers {
         self.0.lock().remove(&token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine_sim::contracts::shard_store::shard;
+    use engine_types::DriveUuid;
+
+    fn place(number: u64) -> Place {
+        Place {
+            segment: 1,
+            offset: number * 4096,
+            length: 4096,
+        }
+    }
+
+    fn kept(headers: &Headers) -> usize {
+        headers.0.lock().len()
+    }
+
+    #[test]
+    fn a_header_is_kept_for_its_place_until_it_is_forgotten() {
+        let (header, _) = shard(DriveUuid([1; 16]), 5, 1, 64);
+        let headers = Headers::default();
+        headers.keep(place(1), &header);
+        assert_eq!(headers.get(header.token, place(1)), Some(header.clone()));
+        assert_eq!(headers.get(header.token, place(2)), None, "moved meanwhile");
+        headers.forget(header.token);
+        assert_eq!(headers.get(header.token, place(1)), None);
+    }
+
+    #[test]
+    fn one_more_than_are_kept_takes_the_place_of_another() {
+        let headers = Headers::default();
+        for number in 0..KEPT_MAX as u64 {
+            headers.keep(place(number), &shard(DriveUuid([1; 16]), 5, number, 64).0);
+        }
+        assert_eq!(kept(&headers), KEPT_MAX);
+        let (last, _) = shard(DriveUuid([1; 16]), 5, KEPT_MAX as u64, 64);
+        headers.keep(place(9), &last);
+        headers.keep(place(9), &last);
+        assert_eq!(kept(&headers), KEPT_MAX);
+        assert_eq!(headers.get(last.token, place(9)), Some(last));
+    }
+}

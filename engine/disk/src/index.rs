@@ -146,6 +146,16 @@ impl Index {
         DriveError::Failed(text)
     }
 
+    /// A read failed. What the process lacks just now says nothing of the index.
+    fn unread(&self, error: &fjall::Error) -> DriveError {
+        match system_error(error) {
+            Some(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+                self.files.root().sort("read shard index", errno)
+            }
+            _ => self.broken(error),
+        }
+    }
+
     fn malformed(&self) -> DriveError {
         self.broken(&fjall::Error::Unrecoverable)
     }
@@ -153,7 +163,7 @@ impl Index {
     /// Where a shard lies, if it is live.
     pub(crate) fn get(&self, token: CopyToken) -> Result<Option<Place>, DriveError> {
         let row = self.rows.get(token_key(token));
-        match row.map_err(|error| self.broken(&error))? {
+        match row.map_err(|error| self.unread(&error))? {
             None => Ok(None),
             Some(value) => decode_place(&value)
                 .map(Some)
@@ -172,7 +182,7 @@ impl Index {
         let view = self.database.snapshot();
         let get = |key: &[u8]| {
             view.get(&self.rows, key)
-                .map_err(|error| self.broken(&error))
+                .map_err(|error| self.unread(&error))
         };
         let names = |place: Place| -> Result<bool, DriveError> {
             let row = get(&place_key(place.segment, place.offset))?;
@@ -225,7 +235,7 @@ impl Index {
             if entries.len() >= limit {
                 break;
             }
-            let (key, value) = row.into_inner().map_err(|error| self.broken(&error))?;
+            let (key, value) = row.into_inner().map_err(|error| self.unread(&error))?;
             let token = array(&key, 1).map(CopyToken);
             let (Some(token), Some(place)) = (token, decode_place(&value)) else {
                 return Err(self.malformed());
@@ -252,7 +262,7 @@ impl Index {
     ) -> Result<(), DriveError> {
         let from = place_key(segment, offset).to_vec();
         for row in self.rows.range(from..vec![b'o' + 1]) {
-            let (key, value) = row.into_inner().map_err(|error| self.broken(&error))?;
+            let (key, value) = row.into_inner().map_err(|error| self.unread(&error))?;
             let fields = (|| {
                 let place = Place {
                     segment: number(&key, 1)?,
@@ -271,7 +281,7 @@ impl Index {
 
     /// All records in segments below this one are in the rows.
     pub(crate) fn indexed_below(&self) -> Result<u64, DriveError> {
-        let row = self.rows.get(BELOW).map_err(|error| self.broken(&error))?;
+        let row = self.rows.get(BELOW).map_err(|error| self.unread(&error))?;
         row.map_or(Ok(0), |value| {
             number(&value, 0).ok_or_else(|| self.malformed())
         })
@@ -279,7 +289,7 @@ impl Index {
 
     /// How much of the log of frees is in the rows.
     pub(crate) fn frees_applied(&self) -> Result<FreesMark, DriveError> {
-        let row = self.rows.get(FREES).map_err(|error| self.broken(&error))?;
+        let row = self.rows.get(FREES).map_err(|error| self.unread(&error))?;
         row.map_or(Ok(FreesMark::default()), |value| {
             let generation = number(&value, 0);
             let bytes = number(&value, 8);

@@ -6,8 +6,11 @@
 //! keyspace is atomic after reopen, and what is lost is a suffix. So every batch also writes the
 //! `applied` row, and a keyspace without that row holds nothing.
 //!
-//! The journal is not compressed: what is large in it is sealed, and does not get smaller.
+//! The journal is not compressed: what is large in it is sealed, and does not get smaller. A start
+//! reads all journals of the drive, so they are bounded ([`JOURNALS_BYTES_MAX`]), and a clean stop
+//! leaves none to read (`journals.rs`).
 
+use crate::journals;
 use crate::rows::{Changes, Row, Rows, RowsError};
 use engine_core::ports::{DriveError, DriveFiles};
 use engine_types::GroupId;
@@ -16,7 +19,7 @@ use fjall::{
     OwnedWriteBatch, Readable, Snapshot,
 };
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the Database lies on the drive.
@@ -29,6 +32,11 @@ pub const APPLIED_KEY: &[u8] = &[OWN_TAG, b'a'];
 const SEPARATE_BYTES_MIN: u32 = 1024;
 /// Rows written in one batch while a snapshot is loaded.
 const LOAD_BATCH_BYTES: usize = 1 << 20;
+
+/// Sealed journals of a drive from here on have replicas written out that hold them: fjall's least,
+/// and its length of one journal. A replica to which next to nothing is written (control) fills no
+/// memtable by itself, and would have kept eight.
+pub const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 
 /// Settings of a drive's tables.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +66,7 @@ impl From<fjall::Error> for RowsError {
 /// A drive's Database.
 pub struct Tables {
     database: Database,
+    directory: PathBuf,
     options: TableOptions,
     /// The old Database refused to open; every replica must be rebuilt.
     pub rebuilt: bool,
@@ -75,9 +84,11 @@ impl Tables {
     /// Opens the drive's Database; one that refuses is deleted and begun anew. Blocking.
     pub fn open(files: &dyn DriveFiles, options: TableOptions) -> Result<Self, DriveError> {
         let failed = |error: fjall::Error| DriveError::Failed(format!("tables: {error}"));
-        match open(files.directory(DIRECTORY)?, options) {
+        let directory = files.directory(DIRECTORY)?;
+        match open(&directory, options) {
             Ok(database) => Ok(Self {
                 database,
+                directory,
                 options,
                 rebuilt: false,
             }),
@@ -86,9 +97,11 @@ impl Tables {
             Err(error) => {
                 tracing::warn!(drive = %files.drive(), %error, "tables refused to open: rebuilding");
                 files.remove(DIRECTORY)?;
-                let database = open(files.directory(DIRECTORY)?, options).map_err(failed)?;
+                let directory = files.directory(DIRECTORY)?;
+                let database = open(&directory, options).map_err(failed)?;
                 Ok(Self {
                     database,
+                    directory,
                     options,
                     rebuilt: true,
                 })
@@ -144,14 +157,36 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes journals out, so that the next start rolls less forward. Not a promise. Blocking.
+    /// Has what is in memory of all replicas written to the tables' files; whether nothing was left
+    /// to write. To be asked until it is so. Blocking.
+    pub fn write_out(&self) -> Result<bool, RowsError> {
+        // Says so where fjall has given up, and would write nothing out however long one waits.
+        self.database.persist(fjall::PersistMode::Buffer)?;
+        let mut left = false;
+        for name in self.database.list_keyspace_names() {
+            let options = KeyspaceCreateOptions::default;
+            let keyspace = self.database.keyspace(&name, options)?;
+            left |= keyspace.rotate_memtable()? || keyspace.sealed_memtable_count() > 0;
+        }
+        Ok(!left)
+    }
+
+    /// Writes journals out, so that the next start rolls less forward, or marks them to be thrown
+    /// away where all is [written out](Self::write_out). The last act of a clean stop; not a
+    /// promise. Blocking.
     pub fn flush(&self) -> Result<(), RowsError> {
-        Ok(self.database.persist(fjall::PersistMode::SyncData)?)
+        self.database.persist(fjall::PersistMode::SyncData)?;
+        if self.write_out()? {
+            journals::mark(&self.directory).map_err(|error| RowsError(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
-fn open(path: PathBuf, options: TableOptions) -> fjall::Result<Database> {
+fn open(path: &Path, options: TableOptions) -> fjall::Result<Database> {
+    journals::forget_marked(path)?;
     Database::builder(path)
+        .max_journaling_size(JOURNALS_BYTES_MAX)
         .cache_size(options.cache_bytes)
         .journal_compression(CompressionType::None)
         .manual_journal_persist(true)

@@ -5,6 +5,7 @@ pub mod rows;
 
 mod applied;
 pub mod fjall_rows;
+mod journals;
 pub mod log;
 pub mod raft;
 pub mod replica;

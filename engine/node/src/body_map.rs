@@ -140,9 +140,7 @@ impl Source {
         let shape =
             PartShape::new(size).map_err(|error| EngineError::Internal(error.to_string()))?;
         let customer_key = self.customer_key.as_ref();
-        let opener = self
-            .inner
-            .opener(data, &key, customer_key, self.context)?;
+        let opener = self.inner.opener(data, &key, customer_key, self.context)?;
         let stripes = Mutex::new(Chunk::new(&place, 0, stripes));
         Ok(OpenPart {
             data,

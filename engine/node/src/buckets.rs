@@ -85,7 +85,9 @@ impl Inner {
         let again = ControlChange::BucketDeleting { name, id, deleting };
         match self.propose_control(again).await {
             // In another state, or another life, by now: somebody else saw to it.
-            Ok(_) | Err(EngineError::Refused(Refusal::NoSuchBucket | Refusal::BucketBusy)) => Ok(()),
+            Ok(_) | Err(EngineError::Refused(Refusal::NoSuchBucket | Refusal::BucketBusy)) => {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

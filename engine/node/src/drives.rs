@@ -10,6 +10,7 @@
 
 use crate::EngineError;
 use crate::metrics;
+use crate::patience::Patience;
 use engine_core::placement::{DriveState, Fleet, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveError, DriveFiles, DriveUsage, ShardStore};
 use engine_core::stripes::{Choice, Geometry};
@@ -24,10 +25,6 @@ use std::time::Duration;
 
 /// A drive that answers nothing for so long is out of service.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
-/// One operation that takes so many silences on a drive that answers others has failed.
-const OPERATION_SILENCES_MAX: u32 = 12;
-/// … and so many on a drive that is not taken out, because too many are silent.
-const SPARED_SILENCES_MAX: u32 = 3;
 /// A full drive takes writes again when this much is free, or 2 % of it where that is less.
 const FULL_CLEARS_BYTES: u64 = 1 << 30;
 
@@ -288,8 +285,8 @@ impl Drives {
         let started = self.now_ms();
         let silence = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
         let error = DriveError::Failed(format!("silent for {silence} ms"));
-        let mut spared = 0;
-        for turn in 1..=OPERATION_SILENCES_MAX {
+        let mut patience = Patience::default();
+        loop {
             if let Ok(done) = tokio::time::timeout(self.silence, &mut work).await {
                 drive.answered.store(self.now_ms(), Ordering::Relaxed);
                 if let Err(error) = &done {
@@ -299,14 +296,10 @@ impl Drives {
                 return done;
             }
             let last = drive.answered.load(Ordering::Relaxed).max(started);
-            if self.now_ms().saturating_sub(last) < silence && turn < OPERATION_SILENCES_MAX {
+            if self.now_ms().saturating_sub(last) < silence && patience.busy() {
                 continue;
             }
-            if self.take_silent(drive, op, &error) {
-                break;
-            }
-            spared += 1;
-            if spared >= SPARED_SILENCES_MAX {
+            if self.take_silent(drive, op, &error) || !patience.spared() {
                 break;
             }
         }
@@ -359,7 +352,7 @@ impl Drives {
 fn note(drive: &Drive, op: &'static str, error: &DriveError) {
     let mut service = drive.service.lock();
     let next = match error {
-        DriveError::NotFound | DriveError::Corrupt(_) => return,
+        DriveError::NotFound | DriveError::Corrupt(_) | DriveError::Starved(_) => return,
         DriveError::Full => Service::Full,
         DriveError::ReadOnly => Service::ReadOnly,
         DriveError::Failed(reason) => Service::Out(reason.clone()),

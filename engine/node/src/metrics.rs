@@ -77,12 +77,23 @@ pub fn describe() {
     describe_counter!(SCRUB_FOUND, "found by the scrub");
     describe_counter!(SCRUB_REPAIRED, "found by the scrub and made anew");
     describe_gauge!(SCRUB_OPEN, "found by the scrub and not made anew yet");
-    describe_gauge!(SCRUB_ENDED, metrics::Unit::Seconds, "a drive was last read whole");
+    describe_gauge!(
+        SCRUB_ENDED,
+        metrics::Unit::Seconds,
+        "a drive was last read whole"
+    );
     describe_counter!(EMPTIED_SHARDS, "shards moved out of sparse segments");
-    describe_counter!(EMPTIED_BYTES, metrics::Unit::Bytes, "moved out of sparse segments");
+    describe_counter!(
+        EMPTIED_BYTES,
+        metrics::Unit::Bytes,
+        "moved out of sparse segments"
+    );
     describe_counter!(PACKS_WRITTEN, "packs of small objects written");
     describe_counter!(PACKED, "small objects packed");
-    describe_counter!(PACK_LEFT_OUT, "small objects changed while they were packed");
+    describe_counter!(
+        PACK_LEFT_OUT,
+        "small objects changed while they were packed"
+    );
     describe_counter!(PACK_BYTES, metrics::Unit::Bytes, "bytes of packs written");
     describe_counter!(PACKS_REPACKED, "sparse packs packed anew");
     describe_gauge!(DRIVES, "drives by state");
@@ -101,6 +112,7 @@ pub(crate) fn shard_error(op: &'static str, error: &engine_core::ports::DriveErr
         E::Corrupt(_) => "corrupt",
         E::Full => "full",
         E::ReadOnly => "read_only",
+        E::Starved(_) => "starved",
         E::Failed(_) => "failed",
     };
     counter!(SHARD_ERRORS, "op" => op, "error" => kind).increment(1);

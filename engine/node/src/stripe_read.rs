@@ -62,7 +62,10 @@ impl Failures {
         match error {
             DriveError::NotFound => self.moved += 1,
             DriveError::Corrupt(_) => self.damaged += 1,
-            DriveError::Full | DriveError::ReadOnly | DriveError::Failed(_) => self.out += 1,
+            DriveError::Full
+            | DriveError::ReadOnly
+            | DriveError::Starved(_)
+            | DriveError::Failed(_) => self.out += 1,
         }
     }
     /// For the reader.

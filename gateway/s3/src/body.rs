@@ -6,12 +6,15 @@
 //! the answer instead of a reset. A body that was never polled with `Expect: 100-continue` is
 //! dropped unread: polling it would send the 100.
 
-use crate::request::RequestState;
+use crate::held::{Held, Pace, Room, What, late, no_room};
+use crate::request::{DOCUMENT_BYTES_MAX, RequestState};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
+use s3s::{S3Error, S3Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
@@ -48,6 +51,14 @@ struct Shared {
 enum Fault {
     Idle,
     Broken,
+    NoRoom,
+    Late,
+}
+
+/// A document's room in memory.
+enum Hold {
+    Asked(BoxFuture<'static, S3Result<Room>>),
+    Given(Pace),
 }
 
 /// The body as s3s gets it.
@@ -55,6 +66,7 @@ pub(crate) struct RequestBody {
     shared: Arc<Mutex<Shared>>,
     state: Arc<RequestState>,
     idle: Option<Pin<Box<Sleep>>>,
+    hold: Option<Hold>,
 }
 
 /// The front's hold on the same body.
@@ -84,9 +96,50 @@ impl RequestBody {
                 shared,
                 state,
                 idle: None,
+                hold: None,
             },
             leftover,
         )
+    }
+
+    /// It is read whole: not before there is room, and at a pace. Nothing is asked before the first
+    /// byte is wanted, that is before the sender is known.
+    pub(crate) fn held(mut self, held: &Held) -> Self {
+        let announced = self.size_hint().exact();
+        let bytes = announced.and_then(|length| usize::try_from(length).ok());
+        let bytes = bytes.unwrap_or(usize::MAX).min(DOCUMENT_BYTES_MAX);
+        let held = held.clone();
+        let asked = async move { held.grant(What::Whole, bytes).await };
+        self.hold = (bytes > 0).then(|| Hold::Asked(Box::pin(asked)));
+        self
+    }
+
+    /// Ready with an error where the document may not be read on; pending while it must wait.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<Option<S3Error>> {
+        if let Some(Hold::Asked(asked)) = &mut self.hold {
+            match ready!(asked.as_mut().poll(cx)) {
+                Ok(room) => {
+                    self.hold = Some(Hold::Given(room.pace()));
+                    self.state.hold(room);
+                }
+                Err(error) => return Poll::Ready(Some(self.ended(Fault::NoRoom, error))),
+            }
+        }
+        if let Some(Hold::Given(pace)) = &mut self.hold
+            && pace.poll_late(cx).is_ready()
+        {
+            return Poll::Ready(Some(self.ended(Fault::Late, late())));
+        }
+        Poll::Ready(None)
+    }
+
+    fn ended(&mut self, fault: Fault, error: S3Error) -> S3Error {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.fault = Some(fault);
+        shared.body = None;
+        drop(shared);
+        self.hold = None;
+        error
     }
 
     fn waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -114,6 +167,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if let Some(error) = ready!(this.poll_hold(cx)) {
+            return Poll::Ready(Some(Err(Box::new(error))));
+        }
         let polled = {
             let mut shared = this.shared.lock().unwrap_or_else(PoisonError::into_inner);
             shared.polled = true;
@@ -173,6 +229,8 @@ impl Leftover {
         shared.fault.map(|fault| match fault {
             Fault::Idle => Box::new(BodyTimeout) as BoxError,
             Fault::Broken => Box::new(BodyBroken("connection broke".into())),
+            Fault::NoRoom => Box::new(no_room()),
+            Fault::Late => Box::new(late()),
         })
     }
 
@@ -258,6 +316,42 @@ mod tests {
             taken.load(std::sync::atomic::Ordering::SeqCst),
             DRAIN_BYTES_MAX / (64 << 10) + 1
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn documents_wait_for_room_and_end_where_their_bytes_trickle() {
+        let held = Held::default();
+        let endless = || {
+            let piece = || Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"x")));
+            let slow = futures::stream::unfold((), move |()| async move {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                Some((piece(), ()))
+            });
+            let (body, rest) = RequestBody::new(StreamBody::new(slow), state(), false);
+            (body.held(&held), rest)
+        };
+        let all = held.grant(What::Whole, 64 << 20).await.expect("all");
+        let (mut body, rest) = endless();
+        let refused = body.frame().await.expect("frame").expect_err("no room");
+        let answer = crate::error::from_body(refused);
+        assert_eq!(answer.code().as_str(), "SlowDown");
+        assert!(rest.fault().is_some());
+        drop(all);
+
+        let (mut body, rest) = endless();
+        let began = Instant::now();
+        let ended = loop {
+            if let Err(error) = body.frame().await.expect("frame") {
+                break crate::error::from_body(error);
+            }
+        };
+        assert_eq!(ended.code().as_str(), "RequestTimeout");
+        assert_eq!(body.state.received(), began.elapsed().as_secs() / 10);
+        let again = rest.fault().map(crate::error::from_body);
+        assert!(again.is_some_and(|error| error.code() == ended.code()));
+        let left = held.grant(What::Whole, 64 << 20);
+        body.state.let_go();
+        left.await.expect("given back");
     }
 
     #[tokio::test]

@@ -10,11 +10,13 @@ use crate::body::{BoxError, Leftover, RequestBody};
 use crate::chunked::{self, ChunkedBody};
 use crate::close::{Close, ResponseBody};
 use crate::cors;
+use crate::documents::RulesCache;
 use crate::error::{incomplete, sha256_mismatch};
 use crate::gateway::Gateway;
+use crate::held::Held;
 use crate::host::Hosts;
 use crate::options::FrontOptions;
-use crate::post_form;
+use crate::post_form::{self, Forms};
 use crate::precheck::{self, Known, Target};
 use crate::render;
 use crate::repair::Repair;
@@ -60,6 +62,9 @@ pub struct S3Front {
     forms: S3Service,
     options: Arc<FrontOptions>,
     hosts: Hosts,
+    held: Held,
+    /// Judges forms before their file is read.
+    rules: RulesCache,
 }
 
 /// Ways a request may go.
@@ -109,6 +114,8 @@ impl S3Front {
             forms,
             options,
             hosts,
+            held: Held::default(),
+            rules: RulesCache::default(),
         })
     }
 
@@ -138,7 +145,7 @@ impl S3Front {
         let mut response = match Self::admit(&mut head, &known) {
             Ok(Route::S3) if target == Target::Form => {
                 head.extensions.insert(Arc::clone(&state));
-                self.form(head, body, (bucket, key)).await
+                self.form(head, body, (bucket, key), &state).await
             }
             Ok(Route::S3) => self.s3(head, body, &leftover, target, &state).await,
             Ok(Route::Preflight) => self.preflight(&head, bucket.as_deref(), &state).await,
@@ -185,16 +192,28 @@ impl S3Front {
         head: Parts,
         body: RequestBody,
         named: (Option<String>, bool),
+        state: &RequestState,
     ) -> Response<Body> {
         let auth = Auth {
             engine: self.engine.clone(),
         };
-        let (put, answer) = match post_form::into_put(&auth, &self.options, head, body, named).await
-        {
-            Ok(form) => form,
-            Err(error) => return render::error(error),
+        let forms = Forms {
+            auth: &auth,
+            options: &self.options,
+            held: &self.held,
+            rules: &self.rules,
+            state,
         };
-        match self.forms.call(put).await {
+        let (put, answer) = match post_form::into_put(&forms, head, body, named).await {
+            Ok(form) => form,
+            Err(error) => {
+                state.let_go();
+                return render::error(error);
+            }
+        };
+        let answered = self.forms.call(put).await;
+        state.let_go();
+        match answered {
             Ok(response) => answer.say(response),
             Err(error) => {
                 tracing::error!(%error, "s3s failed");
@@ -218,6 +237,10 @@ impl S3Front {
             .headers
             .get("x-amz-content-sha256")
             .is_some_and(|v| v.len() == 64);
+        let body = match target {
+            Target::Document => body.held(&self.held),
+            Target::Bytes | Target::Form => body,
+        };
         let body = match chunked::plan(&head, precheck::signed(&head)) {
             Err(error) => return render::error(error),
             Ok(None) => Body::http_body_unsync(body),
@@ -235,6 +258,7 @@ impl S3Front {
                 render::error(S3Error::new(S3ErrorCode::InternalError))
             }
         };
+        state.let_go();
         // s3s calls it an internal error when a document's body fails while it is read.
         let unread = response.status() == StatusCode::INTERNAL_SERVER_ERROR && !state.handled();
         match leftover.fault() {

@@ -2,6 +2,7 @@
 //! by the front, carried in the request's extensions, read by handlers and the close guard.
 
 use crate::front::ConnectionInfo;
+use crate::held::Room;
 use crate::options::FrontOptions;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -30,6 +31,7 @@ pub(crate) struct RequestState {
     handled: AtomicBool,
     received: AtomicU64,
     document: Mutex<Option<Vec<Bytes>>>,
+    rooms: Mutex<Vec<Room>>,
     answer: OnceLock<Bytes>,
 }
 
@@ -59,6 +61,7 @@ impl RequestState {
             handled: AtomicBool::new(false),
             received: AtomicU64::new(0),
             document: Mutex::new(None),
+            rooms: Mutex::default(),
             answer: OnceLock::new(),
         }
     }
@@ -93,6 +96,17 @@ impl RequestState {
     /// Body bytes taken from the socket.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Keeps room for what is held of the request until it has been served.
+    pub(crate) fn hold(&self, room: Room) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.push(room);
+    }
+    /// What was held is gone: the answer may take its time.
+    pub(crate) fn let_go(&self) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.clear();
     }
 
     /// From now on body pieces are kept for [`RequestState::document`].

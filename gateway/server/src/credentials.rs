@@ -33,18 +33,25 @@ mod wiped {
     use serde::{Deserialize, Deserializer, Serializer};
     use zeroize::Zeroizing;
 
-    pub(super) fn serialize<S: Serializer>(text: &Zeroizing<String>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        text: &Zeroizing<String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(text)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Zeroizing<String>, D::Error> {
         String::deserialize(from).map(Zeroizing::new)
     }
 }
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,23 +64,37 @@ pub(crate) struct CredentialsError {
 }
 
 fn wrong(file: &Path, problem: impl ToString) -> CredentialsError {
-    CredentialsError { file: file.display().to_string(), problem: problem.to_string() }
+    CredentialsError {
+        file: file.display().to_string(),
+        problem: problem.to_string(),
+    }
 }
 
 impl Credentials {
     /// The file's content; `None`: there is no file.
     pub(crate) fn read(file: &Path) -> Result<Option<Self>, CredentialsError> {
-        let Some(bytes) = read_private(file)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| wrong(file, format!("not a credentials file: {e}")))
+        let Some(bytes) = read_private(file)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| wrong(file, format!("not a credentials file: {e}")))
     }
 
     /// Root keys of a new cluster: as given (both or none), else generated.
-    pub(crate) fn first(cluster: ClusterId, given: Option<(String, String)>) -> Result<Self, CredentialsError> {
+    pub(crate) fn first(
+        cluster: ClusterId,
+        given: Option<(String, String)>,
+    ) -> Result<Self, CredentialsError> {
         let (access_key, secret_key) = match given {
             Some(pair) => pair,
             None => generated_pair()?,
         };
-        Ok(Self { cluster: cluster.to_string(), access_key, secret_key: Zeroizing::new(secret_key) })
+        Ok(Self {
+            cluster: cluster.to_string(),
+            access_key,
+            secret_key: Zeroizing::new(secret_key),
+        })
     }
 
     /// Writes the file, 0600, durably; refuses to replace one.
@@ -90,16 +111,28 @@ pub(crate) fn generated_pair() -> Result<(String, String), CredentialsError> {
 
 /// The key file's bytes; made if absent and `may_make` (first start only: a lost key file must be
 /// an error, not a new key).
-pub(crate) fn key_file(file: &Path, may_make: bool) -> Result<Zeroizing<Vec<u8>>, CredentialsError> {
+pub(crate) fn key_file(
+    file: &Path,
+    may_make: bool,
+) -> Result<Zeroizing<Vec<u8>>, CredentialsError> {
     if let Some(bytes) = read_private(file)? {
         return if bytes.len() == KEY_FILE_BYTES {
             Ok(bytes)
         } else {
-            Err(wrong(file, format!("a key file has {KEY_FILE_BYTES} bytes, this one has {}", bytes.len())))
+            Err(wrong(
+                file,
+                format!(
+                    "a key file has {KEY_FILE_BYTES} bytes, this one has {}",
+                    bytes.len()
+                ),
+            ))
         };
     }
     if !may_make {
-        return Err(wrong(file, "key file is missing; the drives cannot be opened without it: bring it back"));
+        return Err(wrong(
+            file,
+            "key file is missing; the drives cannot be opened without it: bring it back",
+        ));
     }
     let mut key = Zeroizing::new(vec![0; KEY_FILE_BYTES]);
     random(&mut key)?;
@@ -112,9 +145,17 @@ fn read_private(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CredentialsEr
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|e| wrong(file, e))?,
     };
-    let mode = opened.metadata().map_err(|e| wrong(file, e))?.permissions().mode() & 0o777;
+    let mode = opened
+        .metadata()
+        .map_err(|e| wrong(file, e))?
+        .permissions()
+        .mode()
+        & 0o777;
     if mode & 0o077 != 0 {
-        return Err(wrong(file, format!("mode {mode:o} lets others read it; chmod 600 it")));
+        return Err(wrong(
+            file,
+            format!("mode {mode:o} lets others read it; chmod 600 it"),
+        ));
     }
     let mut bytes = Zeroizing::new(Vec::new());
     opened.read_to_end(&mut bytes).map_err(|e| wrong(file, e))?;
@@ -139,18 +180,25 @@ fn write_private(file: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
     // link(2), not rename: it fails where the file has come to stand meanwhile.
     std::fs::hard_link(&aside, file).map_err(|e| wrong(file, e))?;
     std::fs::remove_file(&aside).map_err(|e| wrong(&aside, e))?;
-    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| wrong(directory, e))
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| wrong(directory, e))
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), CredentialsError> {
-    SystemRandom::new().fill(bytes).map_err(|_e| wrong(Path::new("/dev/urandom"), "no randomness"))
+    SystemRandom::new()
+        .fill(bytes)
+        .map_err(|_e| wrong(Path::new("/dev/urandom"), "no randomness"))
 }
 
 /// `length` of `alphabet` (at most 64 letters, a power of two), uniform.
 fn generated(length: usize, alphabet: &[u8]) -> Result<String, CredentialsError> {
     let mut bytes = Zeroizing::new(vec![0; length]);
     random(&mut bytes)?;
-    Ok(bytes.iter().map(|b| char::from(alphabet[usize::from(*b) % alphabet.len()])).collect())
+    Ok(bytes
+        .iter()
+        .map(|b| char::from(alphabet[usize::from(*b) % alphabet.len()]))
+        .collect())
 }
 
 #[cfg(test)]
@@ -165,10 +213,17 @@ mod tests {
         let made = Credentials::first(ClusterId([7; 16]), None).expect("made");
         assert_eq!((made.access_key.len(), made.secret_key.len()), (20, 40));
         made.write_new(&file).expect("written");
-        let mode = std::fs::metadata(&file).expect("there").permissions().mode() & 0o777;
+        let mode = std::fs::metadata(&file)
+            .expect("there")
+            .permissions()
+            .mode()
+            & 0o777;
         assert_eq!(mode, 0o600);
         let read = Credentials::read(&file).expect("read").expect("there");
-        assert_eq!((read.access_key, read.secret_key), (made.access_key.clone(), made.secret_key.clone()));
+        assert_eq!(
+            (read.access_key, read.secret_key),
+            (made.access_key.clone(), made.secret_key.clone())
+        );
         assert!(made.write_new(&file).is_err(), "never replaced");
     }
 
@@ -180,6 +235,11 @@ mod tests {
         let key = key_file(&file, true).expect("made");
         assert_eq!(*key_file(&file, false).expect("read"), *key);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("chmod");
-        assert!(key_file(&file, false).expect_err("open to others").to_string().contains("chmod 600"));
+        assert!(
+            key_file(&file, false)
+                .expect_err("open to others")
+                .to_string()
+                .contains("chmod 600")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The S3 port: accepts, speaks TLS or not, serves HTTP/1.1 and h2 with limits, drains on shutdown.
 
 mod held_back;
+mod socket;
 mod stall;
 
 use self::held_back::HeldBack;
@@ -46,12 +47,14 @@ pub(crate) struct Listener {
     pub(crate) mode: TlsMode,
     pub(crate) certificate: Option<Arc<Certificate>>,
     pub(crate) door: Arc<Door>,
+    /// Most connections at once, [`CONNECTIONS_MAX`] or fewer.
+    pub(crate) connections: usize,
 }
 
 impl Listener {
     /// Serves until `ending` begins, then lets running requests go on for `drain` and cuts the rest.
     pub(crate) async fn serve(self, mut ending: Ending, drain: Duration) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(self.connections));
         let connections = TaskTracker::new();
         let serve = Arc::new(Serve {
             mode: self.mode,
@@ -135,8 +138,8 @@ struct Serve {
 
 impl Serve {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, ending: Ending) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "nodelay");
+        if let Err(error) = socket::tune(&stream) {
+            tracing::debug!(%peer, %error, "socket options");
         }
         let secure = match self.mode {
             TlsMode::Off => false,

@@ -29,5 +29,7 @@ pub(crate) fn start_logging(format: LogFormat, level: &str) -> Result<(), String
 
 /// Installs the recorder behind the `metrics` facade; the handle renders `/metrics`.
 pub(crate) fn start_metrics() -> Result<PrometheusHandle, String> {
-    PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string())
+    PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|e| e.to_string())
 }

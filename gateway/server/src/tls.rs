@@ -30,11 +30,22 @@ impl Certificate {
     /// Reads both files; a wrong one is named.
     pub(crate) fn load(tls: &Tls) -> Result<Self, ConfigError> {
         let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else {
-            return Err(ConfigError::new("tls.cert", "needed when tls.mode is on or both"));
+            return Err(ConfigError::new(
+                "tls.cert",
+                "needed when tls.mode is on or both",
+            ));
         };
         let config = read(cert, key)?;
-        let held = Held { config, times: times(cert, key), looked: Instant::now() };
-        Ok(Self { cert: cert.clone(), key: key.clone(), held: Mutex::new(held) })
+        let held = Held {
+            config,
+            times: times(cert, key),
+            looked: Instant::now(),
+        };
+        Ok(Self {
+            cert: cert.clone(),
+            key: key.clone(),
+            held: Mutex::new(held),
+        })
     }
 
     /// For a new connection. A changed pair that cannot be read leaves the old one in force: a
@@ -51,7 +62,9 @@ impl Certificate {
                         held.times = now;
                         tracing::info!(cert = %self.cert.display(), "certificate read again");
                     }
-                    Err(error) => tracing::warn!(%error, "changed certificate not taken; the old one stays"),
+                    Err(error) => {
+                        tracing::warn!(%error, "changed certificate not taken; the old one stays")
+                    }
                 }
             }
         }
@@ -60,23 +73,30 @@ impl Certificate {
 }
 
 fn times(cert: &Path, key: &Path) -> (SystemTime, SystemTime) {
-    let time = |p: &Path| p.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let time = |p: &Path| {
+        p.metadata()
+            .and_then(|m| m.modified())
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    };
     (time(cert), time(key))
 }
 
 fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, ConfigError> {
     let open = |name: &str, path: &Path| {
-        std::fs::read(path).map_err(|e| ConfigError::new(name, format!("cannot read {}: {e}", path.display())))
+        std::fs::read(path)
+            .map_err(|e| ConfigError::new(name, format!("cannot read {}: {e}", path.display())))
     };
-    let chain: Vec<CertificateDer<'static>> = rustls_pemfile::certs(&mut open("tls.cert", cert)?.as_slice())
-        .collect::<Result<_, _>>()
-        .map_err(|e| ConfigError::new("tls.cert", e.to_string()))?;
+    let chain: Vec<CertificateDer<'static>> =
+        rustls_pemfile::certs(&mut open("tls.cert", cert)?.as_slice())
+            .collect::<Result<_, _>>()
+            .map_err(|e| ConfigError::new("tls.cert", e.to_string()))?;
     if chain.is_empty() {
         return Err(ConfigError::new("tls.cert", "holds no certificate"));
     }
-    let key: PrivateKeyDer<'static> = rustls_pemfile::private_key(&mut open("tls.key", key)?.as_slice())
-        .map_err(|e| ConfigError::new("tls.key", e.to_string()))?
-        .ok_or_else(|| ConfigError::new("tls.key", "holds no private key"))?;
+    let key: PrivateKeyDer<'static> =
+        rustls_pemfile::private_key(&mut open("tls.key", key)?.as_slice())
+            .map_err(|e| ConfigError::new("tls.key", e.to_string()))?
+            .ok_or_else(|| ConfigError::new("tls.key", "holds no private key"))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| ConfigError::new("tls", e.to_string()))?

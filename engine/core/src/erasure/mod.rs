@@ -10,9 +10,9 @@ mod kernel;
 mod summed;
 mod wide;
 
-pub use summed::encode_summed;
 use kernel::Engine;
 use serde::{Deserialize, Serialize};
+pub use summed::encode_summed;
 
 /// Which code a stripe was encoded with. The numbers are **format**.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

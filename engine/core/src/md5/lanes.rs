@@ -42,10 +42,50 @@ macro_rules! round {
      $s0:literal, $s1:literal, $s2:literal, $s3:literal) => {
         for j in 0..4 {
             let (i, k) = (4 * j, 16 * $r + 4 * j);
-            step!($v, $f, $a, $b, $c, $d, $w[($m * i + $n) % 16], SINES[k], $s0);
-            step!($v, $f, $d, $a, $b, $c, $w[($m * (i + 1) + $n) % 16], SINES[k + 1], $s1);
-            step!($v, $f, $c, $d, $a, $b, $w[($m * (i + 2) + $n) % 16], SINES[k + 2], $s2);
-            step!($v, $f, $b, $c, $d, $a, $w[($m * (i + 3) + $n) % 16], SINES[k + 3], $s3);
+            step!(
+                $v,
+                $f,
+                $a,
+                $b,
+                $c,
+                $d,
+                $w[($m * i + $n) % 16],
+                SINES[k],
+                $s0
+            );
+            step!(
+                $v,
+                $f,
+                $d,
+                $a,
+                $b,
+                $c,
+                $w[($m * (i + 1) + $n) % 16],
+                SINES[k + 1],
+                $s1
+            );
+            step!(
+                $v,
+                $f,
+                $c,
+                $d,
+                $a,
+                $b,
+                $w[($m * (i + 2) + $n) % 16],
+                SINES[k + 2],
+                $s2
+            );
+            step!(
+                $v,
+                $f,
+                $b,
+                $c,
+                $d,
+                $a,
+                $w[($m * (i + 3) + $n) % 16],
+                SINES[k + 3],
+                $s3
+            );
         }
     };
 }
@@ -136,9 +176,8 @@ mod avx512 {
     use super::{BLOCK_BYTES, LANES_MAX, SINES};
     use std::arch::x86_64::{
         __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_rol_epi32, _mm512_set1_epi32,
-        _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512,
-        _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-        _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+        _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
+        _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
     };
 
     mod v {
@@ -287,7 +326,10 @@ mod avx2 {
         #[target_feature(enable = "avx2")]
         #[inline]
         pub(super) fn f(sum: __m256i, x: __m256i, y: __m256i, z: __m256i) -> __m256i {
-            add(sum, _mm256_xor_si256(z, _mm256_and_si256(x, _mm256_xor_si256(y, z))))
+            add(
+                sum,
+                _mm256_xor_si256(z, _mm256_and_si256(x, _mm256_xor_si256(y, z))),
+            )
         }
         #[target_feature(enable = "avx2")]
         #[inline]
@@ -349,34 +391,4 @@ mod avx2 {
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-
-    fn differ(engine: impl Fn(&mut [[u32; 4]], &[&[u8]], usize), lanes: usize) {
-        let bytes: Vec<u8> = (0..=255).cycle().take(lanes * 5 * BLOCK_BYTES).collect();
-        let runs: Vec<&[u8]> = bytes.chunks(5 * BLOCK_BYTES).collect();
-        let mut states: Vec<[u32; 4]> = (0..u32::try_from(lanes).unwrap()).map(|i| [i; 4]).collect();
-        let mut due = states.clone();
-        engine(&mut states, &runs, 5);
-        for (state, run) in due.iter_mut().zip(&runs) {
-            one(state, run);
-        }
-        assert_eq!(states, due);
-    }
-
-    #[test]
-    fn each_engine_makes_what_the_scalar_one_makes() {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            for lanes in [1, 2, 7, LANES_MAX] {
-                // SAFETY: the processor has it; the runs are as long as said.
-                differ(|states, runs, blocks| unsafe { avx512::many(states, runs, blocks) }, lanes);
-            }
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            for lanes in [1, 3, 8] {
-                // SAFETY: the same.
-                differ(|states, runs, blocks| unsafe { avx2::many(states, runs, blocks) }, lanes);
-            }
-        }
-    }
-}
+mod tests;

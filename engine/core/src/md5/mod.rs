@@ -123,7 +123,9 @@ fn carries(group: &mut [(&mut Md5, &[u8])]) {
         used += 1;
     }
     lanes::many(&mut states[..used], &blocks[..used], 1);
-    let full = group.iter_mut().filter(|(md5, _)| md5.carried == BLOCK_BYTES);
+    let full = group
+        .iter_mut()
+        .filter(|(md5, _)| md5.carried == BLOCK_BYTES);
     for ((md5, _), state) in full.zip(states) {
         md5.state = state;
         md5.carried = 0;
@@ -146,7 +148,9 @@ fn runs(group: &mut [(&mut Md5, &[u8])]) {
             return;
         }
         lanes::many(&mut states[..used], &runs[..used], blocks);
-        let taken = group.iter_mut().filter(|(_, bytes)| bytes.len() >= BLOCK_BYTES);
+        let taken = group
+            .iter_mut()
+            .filter(|(_, bytes)| bytes.len() >= BLOCK_BYTES);
         for ((md5, bytes), state) in taken.zip(states) {
             md5.state = state;
             *bytes = &bytes[blocks * BLOCK_BYTES..];
@@ -179,7 +183,10 @@ mod tests {
             .map(|i| vec![u8::try_from(i).unwrap(); 1000 + i])
             .collect();
         let mut sums = vec![Md5::default(); bodies.len()];
-        let mut streams: Vec<_> = sums.iter_mut().zip(bodies.iter().map(Vec::as_slice)).collect();
+        let mut streams: Vec<_> = sums
+            .iter_mut()
+            .zip(bodies.iter().map(Vec::as_slice))
+            .collect();
         update_together(&mut streams);
         for (sum, body) in sums.into_iter().zip(&bodies) {
             assert_eq!(sum.finish(), alone(body));

@@ -1,12 +1,12 @@
 //! Commands and answers.
 
 use super::{
-    BucketDocument, BucketRef, BucketRow, ControlChange, Judged, ManifestEntry, PartKey, Refusal, Stripe,
-    VersionAttributes, VersionRow, Versioning,
+    BucketDocument, BucketRef, BucketRow, ControlChange, Judged, ManifestEntry, PartKey, Refusal,
+    Stripe, VersionAttributes, VersionRow, Versioning,
 };
 use engine_types::{
-    BootId, BucketId, Checksum, ChecksumAlgorithm, ChecksumType, CommandId, DataId, ETag, NodeId, ObjectKey,
-    Stamp, UploadId, VersionId,
+    BootId, BucketId, Checksum, ChecksumAlgorithm, ChecksumType, CommandId, DataId, ETag, NodeId,
+    ObjectKey, Stamp, UploadId, VersionId,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -196,4 +196,3 @@ pub enum ControlChange {
     /// These key versions are destroyed: no import may bring them back, no drive may keep them.
     DestroyKeys(Vec<KeyVersionId>),
 }
-

@@ -15,25 +15,27 @@ mod refusal;
 
 pub use bucket::{BucketDocument, BucketRef, BucketRow, Versioning};
 pub use command::{
-    Answer, Change, Command, CompleteUpload, Condition, CreateUpload, Delete, EtagMatch, NewPart, NewPlace,
-    PutPart, PutVersion,
+    Answer, Change, Command, CompleteUpload, Condition, CreateUpload, Delete, EtagMatch, NewPart,
+    NewPlace, PutPart, PutVersion,
 };
 pub use control::{
-    AccessKeyRow, AccessKeyState, AccountRow, BucketName as BucketNameRow, BucketState, KeyVersionId,
-    KmsKeyRow, Bootstrap, ControlChange,
+    AccessKeyRow, AccessKeyState, AccountRow, Bootstrap, BucketName as BucketNameRow, BucketState,
+    ControlChange, KeyVersionId, KmsKeyRow,
 };
 pub use control_query::{ControlQuery, ControlReply};
 pub use object::{
-    Body, Encryption, Judged, ManifestEntry, PartKey, PartRow, Place, Slot, Stripe, UploadPartRow, UploadRow,
-    VersionAttributes, VersionKind, VersionRow, MANIFEST_CHUNK_ENTRIES, STRIPE_CHUNK,
+    Body, Encryption, Judged, MANIFEST_CHUNK_ENTRIES, ManifestEntry, PartKey, PartRow, Place,
+    STRIPE_CHUNK, Slot, Stripe, UploadPartRow, UploadRow, VersionAttributes, VersionKind,
+    VersionRow,
 };
 pub use pack::{
     Contents, NewPack, PACK_BYTES_MAX, PACK_LIVE_PERCENT, PACK_MEMBERS_MAX, PACK_PAGE_MAX, PACKS,
-    PackMember, PackQuery, PackReply, PackRow, UnpackedRow, pack_data, pack_key, shard_owner, shard_place,
+    PackMember, PackQuery, PackReply, PackRow, UnpackedRow, pack_data, pack_key, shard_owner,
+    shard_place,
 };
 pub use query::{
-    BodyStart, BootRow, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedVersion,
-    PartFound, Query, Reply, UploadsPage, PartsPage, VersionsPage, ListedUpload,
+    BodyStart, BootRow, DeadRow, DeadThing, FoundVersion, ListPage, ListQuery, ListedUpload,
+    ListedVersion, PartFound, PartsPage, Query, Reply, UploadsPage, VersionsPage,
 };
 pub use refusal::Refusal;
 
@@ -60,7 +62,10 @@ pub enum DecodeError {
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ROW_BYTES);
     bytes.push(META_VERSION);
-    #[expect(clippy::expect_used, reason = "postcard to a growing Vec fails only on unsized maps; ours are sized")]
+    #[expect(
+        clippy::expect_used,
+        reason = "postcard to a growing Vec fails only on unsized maps; ours are sized"
+    )]
     postcard::to_extend(value, bytes).expect("metadata value serialises")
 }
 
@@ -68,9 +73,13 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match bytes.split_first() {
         Some((&META_VERSION, rest)) => {
-            let (value, left) =
-                postcard::take_from_bytes(rest).map_err(|e| DecodeError::Malformed(e.to_string()))?;
-            if left.is_empty() { Ok(value) } else { Err(DecodeError::Malformed("trailing bytes".into())) }
+            let (value, left) = postcard::take_from_bytes(rest)
+                .map_err(|e| DecodeError::Malformed(e.to_string()))?;
+            if left.is_empty() {
+                Ok(value)
+            } else {
+                Err(DecodeError::Malformed("trailing bytes".into()))
+            }
         }
         Some((&version, _)) if version > META_VERSION => Err(DecodeError::Newer(version)),
         _ => Err(DecodeError::Malformed("no version".into())),

@@ -2,8 +2,8 @@
 
 use super::control::KeyVersionId;
 use engine_types::{
-    AccountId, ChargedTo, Checksum, ChecksumAlgorithm, ChecksumType, CopyToken, DataId, DriveId, ETag,
-    Order, PackId, PartitionId, Stamp, StorageClass, UploadId, VersionId,
+    AccountId, ChargedTo, Checksum, ChecksumAlgorithm, ChecksumType, CopyToken, DataId, DriveId,
+    ETag, Order, PackId, PartitionId, Stamp, StorageClass, UploadId, VersionId,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

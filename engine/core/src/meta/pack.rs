@@ -51,7 +51,10 @@ const _: () = assert!(
 );
 
 /// A pack's object key under [`PACKS`]: its id in hex.
-#[expect(clippy::missing_panics_doc, reason = "it cannot: any id in hex is a key")]
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "it cannot: any id in hex is a key"
+)]
 pub fn pack_key(pack: PackId) -> ObjectKey {
     #[expect(clippy::expect_used, reason = "32 hex digits are a key")]
     ObjectKey::parse(&pack.to_string()).expect("an id is a key")

@@ -1,8 +1,8 @@
 //! Linearizable reads and their replies.
 
 use super::{
-    BucketRef, BucketRow, ControlQuery, ControlReply, ManifestEntry, PartRow, Refusal, Stripe, UploadPartRow,
-    UploadRow, VersionRow,
+    BucketRef, BucketRow, ControlQuery, ControlReply, ManifestEntry, PartRow, Refusal, Stripe,
+    UploadPartRow, UploadRow, VersionRow,
 };
 use engine_types::{BootId, BucketId, DataId, NodeId, ObjectKey, Stamp, UploadId, VersionId};
 use serde::{Deserialize, Serialize};

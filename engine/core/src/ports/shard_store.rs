@@ -23,6 +23,10 @@ pub enum DriveError {
     /// Mounted read-only, or set so.
     #[error("drive is read-only")]
     ReadOnly,
+    /// This process has no file handle or no memory for the call: it says nothing of the drive, and
+    /// it passes. Choose other drives, or try again.
+    #[error("out of file handles or memory: {0}")]
+    Starved(String),
     /// The drive errs or is gone: out of service until it is opened again.
     #[error("drive failed: {0}")]
     Failed(String),

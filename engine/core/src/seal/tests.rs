@@ -170,8 +170,14 @@ fn keys_unwrap_only_under_what_wrapped_them() {
         assert_eq!(kek.unwrap(wrapped).err(), Some(SealError::NotAuthentic));
     };
     refused(Kek::derive(&[4; KEY_BYTES], by, id(1), NO), &wrapped);
-    refused(Kek::derive(&secret, WrappedBy::Version(6), id(1), NO), &wrapped);
-    refused(Kek::derive(&secret, WrappedBy::Customer, id(1), NO), &wrapped);
+    refused(
+        Kek::derive(&secret, WrappedBy::Version(6), id(1), NO),
+        &wrapped,
+    );
+    refused(
+        Kek::derive(&secret, WrappedBy::Customer, id(1), NO),
+        &wrapped,
+    );
     refused(Kek::derive(&secret, by, id(2), NO), &wrapped);
     for bit in 0..WrappedKey::BYTES * 8 {
         let mut bytes = wrapped.as_bytes().to_vec();
@@ -191,7 +197,11 @@ fn a_key_wrapped_under_a_context_opens_under_that_context_alone() {
     let context = |text: &str| BoundContext::of_header(Some(text));
     let kek = |bound| Kek::derive(&[3; 32], WrappedBy::Version(5), id(1), bound);
     // {"a":"1"}, {"a":"2"}, {}
-    let (one, two, empty) = (context("eyJhIjoiMSJ9"), context("eyJhIjoiMiJ9"), context("e30="));
+    let (one, two, empty) = (
+        context("eyJhIjoiMSJ9"),
+        context("eyJhIjoiMiJ9"),
+        context("e30="),
+    );
     let wrapped = kek(one).wrap(&key(8), [4; 12]);
     assert!(kek(one).unwrap(&wrapped).is_ok());
     for other in [two, empty, NO] {

@@ -146,3 +146,29 @@ async fn a_segment_that_cannot_be_read_at_open_is_not_cut() {
         holds(&store, one).await;
     }
 }
+
+#[tokio::test]
+async fn what_the_process_lacks_passes_and_does_not_fail_the_drive() {
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        let drive = new_drive();
+        let (store, _) = open(drive.path()).await;
+        let kept = put_many(&store, 0..1, 100_000).await;
+        let faults = &store.files().root().faults;
+        for call in [Call::Read, Call::Write] {
+            faults.order(call, "segments", errno);
+            let starved = match call {
+                Call::Write => append(&store, &shard(UUID, 10, 9, 70_000)).await,
+                Call::Read | Call::Sync => read(&store, &kept[0]).await.map(drop),
+            };
+            assert!(
+                matches!(starved, Err(DriveError::Starved(_))),
+                "{starved:?}"
+            );
+            assert!(store.files().failure().is_none());
+        }
+        append(&store, &shard(UUID, 10, 9, 70_000))
+            .await
+            .expect("it passed");
+        holds(&store, &kept[0]).await;
+    }
+}

@@ -2,8 +2,8 @@
 
 mod contract;
 mod drives;
-mod pieces;
 pub(crate) mod faults;
+mod pieces;
 mod power_cut;
 mod reclaim;
 mod recovery;

@@ -12,8 +12,8 @@ mod split;
 mod tests;
 
 pub use split::{
-    KeyRest, split, split_bare_id, split_boot, split_counter, split_id, split_part_number, split_repair,
-    split_text, split_version,
+    KeyRest, split, split_bare_id, split_boot, split_counter, split_id, split_part_number,
+    split_repair, split_text, split_version,
 };
 
 use engine_core::meta::KeyVersionId;

@@ -29,7 +29,7 @@ pub use drive_log::{DriveLog, LogOptions};
 pub use store::GroupLog;
 
 use crate::raft::codec::{COUNT_MAX, CodecError};
-use engine_core::ports::DriveError;
+use engine_core::ports::{DriveError, DriveFiles, LogFile};
 
 /// Where the files lie on the drive.
 pub const DIRECTORY: &str = "log";
@@ -89,6 +89,22 @@ impl From<LogError> for std::io::Error {
 fn file_name(number: u64) -> String {
     format!("{DIRECTORY}/{number:016x}.log")
 }
+
+/// The writer and the reader of a file to roll to; none while the process lacks handles: the file at
+/// hand grows meanwhile.
+fn new_file(files: &dyn DriveFiles, number: u64) -> Result<Option<NewFile>, DriveError> {
+    let opened = files.open_log(&file_name(number));
+    match opened.and_then(|file| file.reader().map(|reader| (file, reader))) {
+        Ok(new) => Ok(Some(new)),
+        Err(DriveError::Starved(reason)) => {
+            tracing::warn!(drive = %files.drive(), reason, "the log is not rolled");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+type NewFile = (Box<dyn LogFile>, Box<dyn LogFile>);
 
 fn file_number(name: &str) -> Option<u64> {
     let number = u64::from_str_radix(name.strip_suffix(".log")?, 16).ok();

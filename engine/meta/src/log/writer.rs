@@ -3,7 +3,7 @@
 use super::drive_log::Shared;
 use super::index::{GroupIndex, Place};
 use super::record::{self, Header, Kind, NO_GROUP};
-use super::{LogError, file_name};
+use super::{LogError, file_name, new_file};
 use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_option_log_id, put_vote};
 use crate::raft::types::{Entry, LogId, Types, Vote};
 use engine_core::ports::{DriveFiles, LogFile};
@@ -267,12 +267,12 @@ impl Writer {
         self.flush()?;
         self.file.sync()?;
         let number = self.number + 1;
-        self.file = self.files.open_log(&file_name(number))?;
-        self.number = number;
-        self.shared
-            .readers
-            .lock()
-            .insert(number, Arc::new(Mutex::new(self.file.reader()?)));
+        let Some((file, reader)) = new_file(&*self.files, number)? else {
+            return Ok(());
+        };
+        (self.file, self.number) = (file, number);
+        let reader = Arc::new(Mutex::new(reader));
+        self.shared.readers.lock().insert(number, reader);
         self.begin()?;
         self.reclaim()
     }

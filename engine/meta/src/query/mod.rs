@@ -44,7 +44,7 @@ pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, Row
                 versioned,
             };
             body::version(rows, line, key, *version, *body)?
-        },
+        }
         Query::Part {
             bucket,
             key,

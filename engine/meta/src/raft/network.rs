@@ -221,7 +221,7 @@ mod tests {
         };
         let (asked, mut waited) = tokio::sync::mpsc::channel(1);
         let input = futures::stream::poll_fn(move |_| {
-            drop(asked.try_send(()));
+            let _full = asked.try_send(());
             Poll::Ready(None)
         });
         let option = RPCOption::new(Duration::from_secs(1));

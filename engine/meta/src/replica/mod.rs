@@ -249,7 +249,9 @@ impl ReplicaCore {
     fn snapshot(&self, view: &TableView, applied: &Applied) -> Result<SnapshotFile, ReplicaError> {
         let mut bytes = 1;
         let rows = view.state_rows().inspect(|row| {
-            bytes += row.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+            bytes += row
+                .as_ref()
+                .map_or(0, |(key, value)| key.len() + value.len());
         });
         let file = snapshot::write(&self.parts.files, self.group, applied, rows)?;
         let before = self.rows_bytes.swap(bytes as u64, Ordering::Relaxed);

@@ -18,6 +18,11 @@ use std::time::Duration;
 /// How long a replica may take to stop before it is left behind.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a clean stop may write tables out before it leaves the rest to the journals.
+const WRITTEN_OUT_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks whether they are.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// What runs on a drive.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -175,6 +180,23 @@ async fn settle(replica: &Replica) {
     }
 }
 
+/// Has the memtables written to the tables' files, so that the next start need not read journals.
+async fn write_out(running: &Running) -> Result<(), String> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let tables = Arc::clone(&running.parts.tables);
+        let asked = tokio::task::spawn_blocking(move || tables.write_out()).await;
+        let done = asked.map_err(|ended| ended.to_string())?;
+        if done.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        if begun.elapsed() >= WRITTEN_OUT_WITHIN {
+            return Err(format!("not within {} s", WRITTEN_OUT_WITHIN.as_secs()));
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
 /// Lets a drive go: replicas, tables, log.
 pub(super) async fn close(inner: &Inner, running: Arc<Running>, clean: bool) {
     let replicas = std::mem::take(&mut *running.replicas.write());
@@ -184,6 +206,9 @@ pub(super) async fn close(inner: &Inner, running: Arc<Running>, clean: bool) {
     }
     drop(replicas);
     let drive = running.parts.files.drive();
+    if clean && let Err(error) = write_out(&running).await {
+        tracing::info!(%drive, error, "tables not written out");
+    }
     let closed = tokio::task::spawn_blocking(move || {
         if clean && let Err(error) = running.parts.tables.flush() {
             tracing::info!(%error, "tables not written out");

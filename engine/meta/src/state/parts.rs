@@ -4,7 +4,8 @@ use super::tx::{Step, Tx};
 use super::{dead, packs, watermark};
 use crate::keys;
 use engine_core::meta::{
-    Answer, DeadThing, NewPart, NewPlace, PartKey, PartRow, Place, Refusal, STRIPE_CHUNK, Slot, Stripe,
+    Answer, DeadThing, NewPart, NewPlace, PartKey, PartRow, Place, Refusal, STRIPE_CHUNK, Slot,
+    Stripe,
 };
 use engine_types::{BirthId, BucketId, DataId, ObjectKey, Stamp, StorageClass};
 
@@ -49,7 +50,9 @@ pub(crate) fn store(
 pub(crate) fn refuse_old_ids(tx: &Tx<'_>, birth: Stamp, stripes: &[Stripe]) -> Step<()> {
     let watermark = watermark(&tx.rows())?;
     refuse_old(birth, watermark)?;
-    let slots = stripes.iter().flat_map(|stripe| stripe.slots.iter().flatten());
+    let slots = stripes
+        .iter()
+        .flat_map(|stripe| stripe.slots.iter().flatten());
     for slot in slots {
         refuse_old(slot.token.birth(), watermark)?;
     }

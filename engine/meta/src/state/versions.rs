@@ -9,7 +9,8 @@ use super::tx::{Step, Tx, parse, read, scan};
 use crate::keys;
 use crate::rows::{Rows, RowsError};
 use engine_core::meta::{
-    BucketRow, Condition, EtagMatch, Refusal, VersionAttributes, VersionKind, VersionRow, Versioning,
+    BucketRow, Condition, EtagMatch, Refusal, VersionAttributes, VersionKind, VersionRow,
+    Versioning,
 };
 use engine_tenancy::Delta;
 use engine_types::{BucketId, ETag, ObjectKey, Order, VersionId};
@@ -170,12 +171,7 @@ fn null_version(
 }
 
 /// Deletes a version for good; what is newest then is current.
-pub(crate) fn remove(
-    tx: &mut Tx<'_>,
-    line: Line,
-    key: &ObjectKey,
-    found: &Found,
-) -> Step<()> {
+pub(crate) fn remove(tx: &mut Tx<'_>, line: Line, key: &ObjectKey, found: &Found) -> Step<()> {
     take(tx, line.bucket, key, found);
     dead::kill_body(tx, line.bucket, key, &found.row.body)?;
     promote(tx, line, key)

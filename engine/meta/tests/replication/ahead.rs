@@ -1,6 +1,6 @@
 //! What is applied is read at once, whether or not the tables hold it already.
 
-use super::common::{put, row_key, until};
+use super::common::{row_key, until};
 use super::openraft_promises::{SOON, alone, write};
 use engine_meta::fjall_rows::TableView;
 use engine_meta::replica::{AHEAD_ENTRIES_MAX, Replica};

@@ -2,7 +2,6 @@
 
 use super::common::FakeDrive;
 use super::log::{GROUP, append, entries, entry, open_with};
-use engine_core::ports::DriveFiles;
 use engine_meta::log::LogOptions;
 use engine_meta::log::record::{ALIGN, HEADER_BYTES, Kind, MAGIC};
 use engine_meta::raft::types::{log_id, vote};
@@ -35,7 +34,10 @@ async fn copied() -> Arc<FakeDrive> {
 
 fn logs(drive: &FakeDrive) -> Vec<String> {
     let names = drive.names();
-    names.into_iter().filter(|name| name.starts_with("log/")).collect()
+    names
+        .into_iter()
+        .filter(|name| name.starts_with("log/"))
+        .collect()
 }
 
 /// Where the records of `kind` of the idle group begin.
@@ -46,7 +48,10 @@ fn records(bytes: &[u8], kind: Kind) -> Vec<usize> {
             && head[40..44] == GROUP.0.to_le_bytes()
             && head[44] == kind as u8
     };
-    (0..bytes.len() - HEADER_BYTES).step_by(ALIGN).filter(is).collect()
+    (0..bytes.len() - HEADER_BYTES)
+        .step_by(ALIGN)
+        .filter(is)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

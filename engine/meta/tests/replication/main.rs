@@ -8,6 +8,7 @@ mod ahead;
 mod common;
 mod digests;
 mod fjall_promises;
+mod journals;
 mod log;
 mod log_copies;
 mod majority;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Well below the ten seconds that a leader is otherwise looked for.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// Waits until a group is known to be short.
 async fn short(node: &MetaNode, group: GroupId) {

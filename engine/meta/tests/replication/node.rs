@@ -4,7 +4,7 @@ use super::common::{Counter, FakeDrive, RealClock, Toy, put, row_key, until};
 use engine_core::ports::{DriveFiles, MetaError};
 use engine_meta::log::LogOptions;
 use engine_meta::service::{MetaNode, MetaOptions};
-use engine_types::{DriveId, GroupId};
+use engine_types::GroupId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Who gets room first, who waits, and who has to give way.
+
 use super::fill::FILL_BYTES_PER_S_MIN;
 use super::*;
 use std::future::Future;

@@ -1,10 +1,10 @@
 //! Background work: watermark, collection, unfinished buckets, shutdown.
 
 use crate::support::{Cluster, bytes, collect, key, quick};
-use engine_core::meta::{Change, Command, Query, Reply};
+use engine_core::meta::{Query, Reply};
 use engine_core::ports::Metadata;
 use engine_node::EngineOptions;
-use engine_types::{BirthId, BucketName, CommandId, PartitionId, Stamp};
+use engine_types::{BirthId, PartitionId, Stamp};
 use std::time::Duration;
 
 pub(crate) fn busy() -> EngineOptions {

@@ -52,12 +52,20 @@ async fn made(cluster: &Cluster, row: &BucketNameRow) {
         closed: false,
     };
     let change = Change::CreateBucket(Box::new(row_at_home));
-    assert!(matches!(apply(cluster, row.home, 2, change).await, Answer::Bucket(_)));
+    assert!(matches!(
+        apply(cluster, row.home, 2, change).await,
+        Answer::Bucket(_)
+    ));
 }
 
 async fn state(cluster: &Cluster) -> Option<BucketState> {
     let query = Query::Control(ControlQuery::Bucket(NAME.into()));
-    match cluster.metadata.read(PartitionId::CONTROL, query).await.unwrap() {
+    match cluster
+        .metadata
+        .read(PartitionId::CONTROL, query)
+        .await
+        .unwrap()
+    {
         Reply::Control(ControlReply::Bucket(row)) => row.map(|row| row.state),
         other => panic!("{other:?}"),
     }
@@ -86,7 +94,10 @@ async fn a_claim_without_a_bucket_is_released_not_made_without_its_documents() {
     cluster.metadata.advance(61_000);
     until(&cluster, None).await;
     let refused = cluster.engine.bucket(NAME).await.unwrap_err();
-    assert!(matches!(refused, EngineError::Refused(Refusal::NoSuchBucket)));
+    assert!(matches!(
+        refused,
+        EngineError::Refused(Refusal::NoSuchBucket)
+    ));
     let bucket = cluster.engine.create_bucket(new()).await.unwrap();
     let document = bucket.row.documents.get(&BucketDocument::Ownership);
     assert_eq!(document.map(Vec::as_slice), Some(&b"asked for"[..]));
@@ -117,7 +128,10 @@ async fn a_live_name_whose_bucket_is_gone_comes_free() {
     );
     assert_eq!(state(&cluster).await, Some(BucketState::Live));
     let refused = cluster.engine.refresh_bucket(NAME).await.unwrap_err();
-    assert!(matches!(refused, EngineError::Refused(Refusal::NoSuchBucket)));
+    assert!(matches!(
+        refused,
+        EngineError::Refused(Refusal::NoSuchBucket)
+    ));
     until(&cluster, None).await;
     let again = cluster.engine.create_bucket(new()).await.unwrap();
     assert_ne!(again.row.id, id);

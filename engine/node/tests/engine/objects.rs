@@ -5,7 +5,7 @@ use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, EtagMatch, ListQuery, Refusal, Versioning};
 use engine_core::stripes::{FRAME_PLAIN, INLINE_BYTES_MAX, STRIPE_PLAIN};
 use engine_node::{CustomerKey, Engine, EngineError, Lookup, RestsOn};
-use engine_types::{ChecksumAlgorithm, ETag, VersionId};
+use engine_types::{ChecksumAlgorithm, ETag};
 use zeroize::Zeroizing;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,3 +50,23 @@ async fn an_error_takes_any_drive_out() {
     let third = cluster.engine.drives().status()[2].service.clone();
     assert!(matches!(third, Service::Out(_)), "{third:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_out_of_handles_takes_no_drive_out() {
+    let cluster = Cluster::with(6, quick()).await;
+    cluster.put("before", &bytes(300_000, 9)).await.unwrap();
+    let starve = |starved| {
+        for drive in &cluster.drives {
+            drive.store.set_starved(starved);
+        }
+    };
+    starve(true);
+    cluster.put("during", &bytes(300_000, 9)).await.unwrap_err();
+    cluster.all("before").await.unwrap_err();
+    let drives = cluster.engine.drives().status();
+    let up = drives.iter().all(|drive| drive.service == Service::Up);
+    assert!(up, "{drives:?}");
+    starve(false);
+    cluster.put("after", &bytes(300_000, 9)).await.unwrap();
+    assert_eq!(cluster.all("before").await.unwrap(), bytes(300_000, 9));
+}

@@ -22,9 +22,7 @@ use engine_core::ports::Metadata;
 use engine_node::{Engine, EngineOptions, EngineParts};
 use engine_sim::Fault;
 use engine_types::{BirthId, BootId, CommandId, CopyToken, DataId, DriveId, ETag, NodeId};
-use layout::{
-    at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stay, stripes,
-};
+use layout::{at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stay, stripes};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Cluster, bytes, clock, open_drive, quick};

@@ -36,6 +36,11 @@ impl FakeShardStore {
         self.state.lock().read_only = read_only;
     }
 
+    /// Every call answers `Starved` while set, as in a process without file handles.
+    pub fn set_starved(&self, starved: bool) {
+        self.state.lock().starved = starved;
+    }
+
     /// Nothing is answered while set.
     pub fn set_silent(&self, silent: bool) {
         self.silent.send_replace(silent);

@@ -41,6 +41,7 @@ struct State {
     capacity: u64,
     full: bool,
     read_only: bool,
+    starved: bool,
     failure: Option<String>,
     closed: bool,
     /// Raised by each power cut: what was under way before it fails.
@@ -82,6 +83,7 @@ impl FakeShardStore {
         match &state.failure {
             Some(reason) => Err(DriveError::Failed(reason.clone())),
             None if state.closed => Err(DriveError::Failed("shard store closed".to_owned())),
+            None if state.starved => Err(DriveError::Starved("set so".to_owned())),
             None => Ok(()),
         }
     }

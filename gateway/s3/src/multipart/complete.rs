@@ -160,7 +160,7 @@ mod tests {
     fn part(number: i32, tag: Option<&str>) -> CompletedPart {
         CompletedPart {
             part_number: Some(number),
-            e_tag: tag.map(|t| s3s::dto::ETag::Strong(t.to_owned())),
+            e_tag: tag.map(|t| ETag::Strong(t.to_owned())),
             ..CompletedPart::default()
         }
     }

@@ -43,11 +43,14 @@ impl File {
         }
     }
 
-    /// Finds the length.
-    pub(super) async fn measured(self) -> S3Result<MeasuredFile> {
-        if self.left <= REST_BUFFERED_MAX {
-            return self.whole().await;
-        }
+    /// Bytes that [`File::whole`] holds, of a rest that is short enough for it.
+    pub(super) fn read_whole(&self) -> Option<usize> {
+        let short = self.left <= REST_BUFFERED_MAX;
+        short.then(|| usize::try_from(self.left).unwrap_or(usize::MAX))
+    }
+
+    /// As it comes, its length by the form ending right after it.
+    pub(super) fn streamed(self) -> MeasuredFile {
         let tail = [self.delimiter.as_slice(), b"--\r\n"].concat();
         let length = self.left - tail.len() as u64;
         let watch = Watch::new(self.delimiter, tail, length);
@@ -56,10 +59,11 @@ impl File {
                 .filter(|first| first.as_ref().is_ok_and(|piece: &Bytes| !piece.is_empty())),
         );
         let stream = watched(begun.chain(self.pieces).boxed(), watch);
-        Ok(MeasuredFile { length, stream })
+        MeasuredFile { length, stream }
     }
 
-    async fn whole(mut self) -> S3Result<MeasuredFile> {
+    /// Read to its end, and what follows it passed over.
+    pub(super) async fn whole(mut self) -> S3Result<MeasuredFile> {
         let mut rest = BytesMut::from(self.begun);
         while let Some(piece) = self.pieces.next().await {
             rest.extend_from_slice(&piece.map_err(from_body)?);

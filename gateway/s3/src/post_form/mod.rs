@@ -1,8 +1,8 @@
 //! Browser forms: a POST of `multipart/form-data` becomes the PUT it stands for.
 //!
-//! Fields are read up to the file, the signature and its policy judged, and then the fields become
-//! headers of a PUT that carries its identity, and the file its body: so there is one way in which
-//! objects are written, and one access check. The PUT's answer is re-said in the form's terms.
+//! Fields are read up to the file, the signature and its policy judged, strangers turned away. Then the
+//! fields become headers of a PUT that carries its identity, and the file its body: so there is one way
+//! in which objects are written, and one access check. The PUT's answer is re-said in the form's terms.
 //!
 //! s3s's own forms were turned down: they answer a failed condition with 400, hold forms to the clock
 //! skew of signed requests instead of their policy's expiration, exempt encryption fields from the
@@ -10,6 +10,7 @@
 
 mod answer;
 mod file;
+mod forms;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
 mod multipart;
@@ -18,24 +19,23 @@ mod policy;
 mod signature;
 
 pub(crate) use answer::Answer;
+pub(crate) use forms::Forms;
 
 use crate::access::SignedForm;
-use crate::auth::Auth;
 use crate::body::{BoxError, RequestBody};
-use crate::error::from_body;
 use crate::identity::Identity;
-use crate::options::FrontOptions;
 use crate::precheck::check_user_metadata;
 use crate::repair;
 use bytes::Bytes;
 use file::{File, MeasuredFile};
+use forms::Pieces;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, StreamBody};
 use jiff::Timestamp;
-use multipart::{Prefix, Progress, boundary, malformed};
+use multipart::{boundary, malformed};
 use s3s::{Body, S3Result, s3_error};
 use std::collections::BTreeMap;
 
@@ -125,8 +125,7 @@ const HEADERS: &[&str] = &[
 /// # Errors
 /// AWS's for every way a form can be wrong. Nothing was stored.
 pub(crate) async fn into_put(
-    auth: &Auth,
-    options: &FrontOptions,
+    forms: &Forms<'_>,
     head: Parts,
     body: RequestBody,
     (bucket, key): (Option<String>, bool),
@@ -146,17 +145,19 @@ pub(crate) async fn into_put(
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let boundary = boundary(content_type.ok_or_else(malformed)?)?;
     let mut pieces = Box::pin(body.into_data_stream());
-    let (mut fields, before, rest) = read_prefix(&mut pieces, &boundary).await?;
+    let (mut fields, before, rest) = forms.read_prefix(&mut pieces, &boundary, length).await?;
     fields.name_file();
-    let (identity, policy) = signature::verify(auth, options, &fields, Timestamp::now()).await?;
+    let now = Timestamp::now();
+    let (identity, policy) = signature::verify(forms.auth, forms.options, &fields, now).await?;
     let key = required_key(&fields)?;
+    forms.admit(&identity, &bucket).await?;
     let left = length.saturating_sub(before as u64);
     let file = File::new(&boundary, Bytes::from(rest), left, pieces);
-    let file = file.measured().await?;
+    let file = forms.measured(file).await?;
     if let Some(policy) = policy {
         policy.check(&fields, &bucket, file.length, Timestamp::now())?;
     }
-    if file.length > options.post_form_bytes_max {
+    if file.length > forms.options.post_form_bytes_max {
         return Err(s3_error!(
             EntityTooLarge,
             "Your proposed upload exceeds the maximum allowed size"
@@ -165,27 +166,6 @@ pub(crate) async fn into_put(
     let answer = Answer::new(&head, &fields, &bucket, &key);
     let put = put_request(head, &fields, (&bucket, &key), file, identity)?;
     Ok((put, answer))
-}
-
-/// The body's pieces.
-type Pieces = std::pin::Pin<Box<http_body_util::BodyDataStream<RequestBody>>>;
-
-async fn read_prefix(pieces: &mut Pieces, boundary: &str) -> S3Result<(Fields, usize, Vec<u8>)> {
-    use futures::StreamExt as _;
-    let mut prefix = Prefix::new(boundary);
-    while let Some(piece) = pieces.next().await {
-        let (next, progress) = prefix.feed(&piece.map_err(from_body)?)?;
-        prefix = next;
-        if let Progress::File {
-            fields,
-            before,
-            rest,
-        } = progress
-        {
-            return Ok((fields, before, rest));
-        }
-    }
-    Err(prefix.ended())
 }
 
 fn required_key(fields: &Fields) -> S3Result<String> {

@@ -98,7 +98,10 @@ impl Admin {
         let scrubbing = Arc::clone(&self.running);
         tokio::spawn(async move {
             if let Some(running) = scrubbing.get() {
-                running.meta_scrub.run(&running.shelf, &running.metadata).await;
+                running
+                    .meta_scrub
+                    .run(&running.shelf, &running.metadata)
+                    .await;
             }
         });
         let running = Arc::clone(&self.running);

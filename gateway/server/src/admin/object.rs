@@ -274,6 +274,7 @@ fn told(good: &'static str, error: Option<&DriveError>) -> &'static str {
         None => good,
         Some(DriveError::NotFound) => "missing",
         Some(DriveError::Corrupt(_)) => "damaged",
+        Some(DriveError::Starved(_)) => "not read",
         Some(DriveError::Full | DriveError::ReadOnly | DriveError::Failed(_)) => "drive out",
     }
 }

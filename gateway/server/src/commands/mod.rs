@@ -67,18 +67,27 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn because(error: impl std::fmt::Display) -> Self {
-        Self { code: 1, message: error.to_string() }
+        Self {
+            code: 1,
+            message: error.to_string(),
+        }
     }
 
     /// Wrong words or settings.
     pub(crate) fn wrong(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self {
+            code: 2,
+            message: message.into(),
+        }
     }
 }
 
 impl From<crate::config::ConfigError> for Failed {
     fn from(error: crate::config::ConfigError) -> Self {
-        Self { code: 2, message: error.to_string() }
+        Self {
+            code: 2,
+            message: error.to_string(),
+        }
     }
 }
 

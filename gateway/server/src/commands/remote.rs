@@ -103,7 +103,13 @@ impl Remote {
     /// The settings of --config, for what needs no server.
     pub(super) fn settings(&self) -> Result<crate::config::Config, Failed> {
         let config = self.config.clone();
-        Ok(load(&Flags { config, ..Flags::default() }, std::env::vars())?)
+        Ok(load(
+            &Flags {
+                config,
+                ..Flags::default()
+            },
+            std::env::vars(),
+        )?)
     }
 
     fn told(&self) -> Result<Told, Failed> {

@@ -29,16 +29,15 @@ impl Serve {
         drop(config.passphrase()?);
         crate::telemetry::start_logging(config.log_format, &config.log_level)
             .map_err(|e| crate::config::ConfigError::new("log_level", e))?;
+        let connections = crate::handles::connections(config.drives.len())
+            .map_err(|e| Failed::wrong(e.to_string()))?;
         let front = front_options(&config)?;
         let certificate = match config.tls.mode {
             TlsMode::Off => None,
             TlsMode::On | TlsMode::Both => Some(Arc::new(Certificate::load(&config.tls)?)),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(Failed::because)?;
-        let result = runtime.block_on(serve(config, front, certificate));
+        let runtime = crate::runtime::build().map_err(Failed::because)?;
+        let result = runtime.block_on(serve(config, front, certificate, connections));
         runtime.shutdown_timeout(Duration::from_secs(5));
         result
     }
@@ -54,6 +53,7 @@ async fn serve(
     config: Config,
     front: FrontOptions,
     certificate: Option<Arc<Certificate>>,
+    connections: usize,
 ) -> Result<(), Failed> {
     let metrics = crate::telemetry::start_metrics().map_err(Failed::because)?;
     let (shutdown, ending) = Shutdown::new();
@@ -71,6 +71,7 @@ async fn serve(
         mode: config.tls.mode,
         certificate,
         door: Arc::clone(&door),
+        connections,
     };
     let drain = Duration::from_secs(config.shutdown_drain_s);
     let serving = tokio::spawn(listener.serve(ending.clone(), drain));

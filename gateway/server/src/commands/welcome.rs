@@ -16,7 +16,9 @@ pub(super) fn is_kept() -> bool {
 pub(super) fn text(first: &Credentials, config: &Config, kept: bool) -> String {
     let (file, access) = (config.credentials_file.display(), &first.access_key);
     if kept {
-        return format!("\nA new store. Root's access key is {access}; its secret is in {file}.\n\n");
+        return format!(
+            "\nA new store. Root's access key is {access}; its secret is in {file}.\n\n"
+        );
     }
     let (secret, region, endpoint) = (first.secret_key.as_str(), &config.region, endpoint(config));
     format!(
@@ -74,7 +76,10 @@ mod tests {
             ("10.1.2.3:80", "http://10.1.2.3:80"),
         ] {
             let listen = listen.parse().unwrap();
-            let config = Config { listen, ..Config::default() };
+            let config = Config {
+                listen,
+                ..Config::default()
+            };
             assert_eq!(endpoint(&config), wanted);
         }
     }

@@ -34,7 +34,10 @@ pub(crate) struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(setting: &str, problem: impl Into<String>) -> Self {
-        Self { setting: setting.into(), problem: problem.into() }
+        Self {
+            setting: setting.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -210,23 +213,35 @@ impl Config {
     /// Checks what types cannot.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if self.drives.is_empty() {
-            return Err(ConfigError::new("drives", "name at least one directory (drives = [\"/data/1\"] or --drive PATH)"));
+            return Err(ConfigError::new(
+                "drives",
+                "name at least one directory (drives = [\"/data/1\"] or --drive PATH)",
+            ));
         }
         let mut seen = std::collections::BTreeSet::new();
         if let Some(twice) = self.drives.iter().find(|d| !seen.insert(*d)) {
-            return Err(ConfigError::new("drives", format!("{} is named twice", twice.display())));
+            return Err(ConfigError::new(
+                "drives",
+                format!("{} is named twice", twice.display()),
+            ));
         }
         self.one_lock()?;
         check_region(&self.region)?;
         if self.witness_dir.is_some() {
-            return Err(ConfigError::new("witness_dir", "the witness voter is not built yet; leave it out"));
+            return Err(ConfigError::new(
+                "witness_dir",
+                "the witness voter is not built yet; leave it out",
+            ));
         }
         self.outside_the_drives()?;
         if self.tls.mode != TlsMode::Off {
             for (name, file) in [("tls.cert", &self.tls.cert), ("tls.key", &self.tls.key)] {
-                let file = file.as_ref().ok_or_else(|| ConfigError::new(name, "needed when tls.mode is on or both"))?;
-                std::fs::File::open(file)
-                    .map_err(|e| ConfigError::new(name, format!("cannot read {}: {e}", file.display())))?;
+                let file = file
+                    .as_ref()
+                    .ok_or_else(|| ConfigError::new(name, "needed when tls.mode is on or both"))?;
+                std::fs::File::open(file).map_err(|e| {
+                    ConfigError::new(name, format!("cannot read {}: {e}", file.display()))
+                })?;
             }
         }
         for account in &self.accounts {
@@ -234,10 +249,16 @@ impl Config {
             check_key_pair(&at, &account.access_key, account.secret_key.expose())?;
         }
         if self.segment_bytes < 16 << 20 || self.segment_bytes % 4096 != 0 {
-            return Err(ConfigError::new("segment_bytes", "at least 16 MiB and a multiple of 4096"));
+            return Err(ConfigError::new(
+                "segment_bytes",
+                "at least 16 MiB and a multiple of 4096",
+            ));
         }
         if !(1..=SCRUB_DAYS_MAX).contains(&self.scrub_days) {
-            return Err(ConfigError::new("scrub_days", format!("1 to {SCRUB_DAYS_MAX}")));
+            return Err(ConfigError::new(
+                "scrub_days",
+                format!("1 to {SCRUB_DAYS_MAX}"),
+            ));
         }
         if self.upload_buffer_bytes < 32 << 20 {
             return Err(ConfigError::new("upload_buffer_bytes", "at least 32 MiB"));
@@ -255,7 +276,10 @@ impl Config {
         for (name, file) in files {
             let Some(file) = file else { continue };
             if let Some(drive) = self.drives.iter().find(|d| file.starts_with(d)) {
-                return Err(ConfigError::new(name, format!("must lie outside the drive {}", drive.display())));
+                return Err(ConfigError::new(
+                    name,
+                    format!("must lie outside the drive {}", drive.display()),
+                ));
             }
         }
         Ok(())
@@ -265,11 +289,21 @@ impl Config {
 /// 3-128 printable characters of access key, 8-128 of secret: what every client can send.
 pub(crate) fn check_key_pair(setting: &str, access: &str, secret: &str) -> Result<(), ConfigError> {
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-    if !(3..=128).contains(&access.len()) || !access.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(ConfigError::new(setting, "access key: 3-128 of A-Z a-z 0-9 - _"));
+    if !(3..=128).contains(&access.len())
+        || !access
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    {
+        return Err(ConfigError::new(
+            setting,
+            "access key: 3-128 of A-Z a-z 0-9 - _",
+        ));
     }
     if !(8..=128).contains(&secret.len()) || !plain(secret) {
-        return Err(ConfigError::new(setting, "secret key: 8-128 printable ASCII characters"));
+        return Err(ConfigError::new(
+            setting,
+            "secret key: 8-128 printable ASCII characters",
+        ));
     }
     Ok(())
 }

@@ -1,3 +1,5 @@
+//! Connections: their limits, what is kept of idle ones, and when a stalled one is cut.
+
 use super::stall::WRITE_STALL_MAX;
 use super::*;
 use bytes::Bytes;
@@ -22,7 +24,7 @@ async fn a_client_that_shut_its_sending_side_gets_its_answer() {
         async move {
             started.notify_one();
             release.notified().await;
-            Ok::<_, std::convert::Infallible>(Response::new("the answer".to_owned()))
+            Ok::<_, Infallible>(Response::new("the answer".to_owned()))
         }
     });
     let (mut client, server) = tokio::io::duplex(4096);

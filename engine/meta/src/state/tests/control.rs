@@ -174,11 +174,23 @@ fn a_name_is_released_in_any_state_for_its_home_decides() {
         change(&mut p, put_account("other", ""));
         let (name, id) = (name("abc"), claimed(claim(&mut p, "abc", 1)).id);
         if live {
-            change(&mut p, ControlChange::BucketLive { name: name.clone(), id });
+            let (name, id) = (name.clone(), id);
+            change(&mut p, ControlChange::BucketLive { name, id });
         }
-        assert_eq!(change(&mut p, ControlChange::ReleaseBucket { name, id }), Answer::Done);
         assert_eq!(
-            ask(&p, ControlQuery::Buckets { owner: AccountId(1), prefix: String::new(), after: None, limit: 9 }),
+            change(&mut p, ControlChange::ReleaseBucket { name, id }),
+            Answer::Done
+        );
+        assert_eq!(
+            ask(
+                &p,
+                ControlQuery::Buckets {
+                    owner: AccountId(1),
+                    prefix: String::new(),
+                    after: None,
+                    limit: 9
+                }
+            ),
             ControlReply::Buckets(Vec::new(), false),
             "nor is it listed"
         );

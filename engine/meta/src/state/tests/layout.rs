@@ -2,11 +2,9 @@
 
 use super::control::{ask, change, control};
 use super::refused;
-use crate::testing::Partition;
 use crate::state::control::OPEN_DRIVE_NUMBERS_MAX;
-use engine_core::meta::{
-    Answer, ControlChange, ControlQuery, ControlReply, Refusal,
-};
+use crate::testing::Partition;
+use engine_core::meta::{Answer, ControlChange, ControlQuery, ControlReply, Refusal};
 use engine_core::placement::{DriveState, LayoutChange, LayoutDrive, LayoutRefusal};
 use engine_types::{DriveId, DriveUuid, NodeId};
 

@@ -127,4 +127,3 @@ async fn what_complete_says_of_the_checksum_must_be_as_the_upload_has_it() {
     }
     assert!(cluster.is_missing("k").await);
 }
-

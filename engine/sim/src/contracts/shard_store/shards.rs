@@ -4,7 +4,9 @@ use bytes::Bytes;
 use engine_core::erasure::Codec;
 use engine_core::format::{BLOCK_BYTES, ShardHeader, ShardOwner, block_checksums};
 use engine_core::stripes::{STRIPE_BYTES_MAX, shard_length};
-use engine_types::{BirthId, BucketId, CopyToken, DataId, DriveUuid, ObjectKey, PartitionId, Stamp};
+use engine_types::{
+    BirthId, BucketId, CopyToken, DataId, DriveUuid, ObjectKey, PartitionId, Stamp,
+};
 
 /// A shard of `length` payload bytes (rounded up to 64), born at `birth`, told from others by
 /// `number`; its bytes follow from both.
