@@ -23,12 +23,13 @@ const CHORES: [(&str, &str); 4] = [
 pub(crate) async fn scrub_until(mut admin: Client, end: Instant) {
     while Instant::now() + SCRUB_EVERY < end {
         // Refused while the last one still runs: the next round asks again.
+        let json = [("content-type", "application/json")];
         let _answer = admin
             .send(
                 Method::POST,
                 "/v1/scrub",
-                &[],
-                Bytes::new(),
+                &json,
+                "{}".into(),
                 Payload::Signed,
             )
             .await;

@@ -74,6 +74,17 @@ fn log_length(log: &Path) -> u64 {
 }
 
 impl Worker {
+    /// A key: most are overwritten all the time, some live long enough to be left alone in segments
+    /// of which everything else has died.
+    fn pick(&self, random: &mut StdRng) -> u64 {
+        let key = random.random_range(0..self.keys);
+        if random.random_ratio(1, 100) {
+            self.keys + key
+        } else {
+            key
+        }
+    }
+
     pub(crate) async fn run(self) -> Histories {
         let mut random =
             StdRng::seed_from_u64(self.seed ^ self.number.wrapping_mul(0x5851_F42D_4C95_7F2D));
@@ -87,7 +98,7 @@ impl Worker {
                 rest_at = Instant::now() + BURST;
             }
             version += 1;
-            let key = format!("w{}/k{}", self.number, random.random_range(0..self.keys));
+            let key = format!("w{}/k{}", self.number, self.pick(&mut random));
             let sent = log_length(&self.log);
             let (leaves, result) = match random.random_range(0..60) {
                 0..=8 => (State::Absent, delete(&mut client, &key).await),

@@ -238,24 +238,24 @@ fn newest_membership(replicas: &[Replica]) -> Option<Membership> {
         .then_some((configs, homes))
 }
 
-/// How long ago a majority acknowledged this leader last; zero for a lone voter, and for one that
-/// was elected just now.
-fn unheard_for(leader: &Replica) -> Duration {
+/// How long ago a majority acknowledged this leader last: zero for a lone voter, nothing for one that
+/// has not heard of anybody.
+fn unheard_for(leader: &Replica) -> Option<Duration> {
     let metrics = leader.node.metrics();
     let metrics = metrics.borrow_watched();
     if metrics.membership_config.voter_ids().nth(1).is_none() {
-        return Duration::ZERO;
+        return Some(Duration::ZERO);
     }
     let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner());
-    acked.map_or(Duration::ZERO, |acked| acked.elapsed())
+    acked.map(|acked| acked.elapsed())
 }
 
 /// Whether a leader can commit, as far as is known: what it is asked for may be worth its price.
 pub(super) fn heard(leader: &Replica) -> bool {
-    unheard_for(leader) < HEARD
+    unheard_for(leader).is_some_and(|since| since < HEARD)
 }
 
-/// Whether a leader's voters hang.
+/// Whether a leader's voters hang. One that was elected just now has yet to hear of them.
 pub(super) fn unheard(leader: &Replica) -> bool {
-    unheard_for(leader) >= UNHEARD
+    unheard_for(leader).is_some_and(|since| since >= UNHEARD)
 }

@@ -157,6 +157,12 @@ impl FakeDrive {
         content.synced = content.bytes.len();
     }
 
+    /// A file's length; 0 where there is none (any more).
+    pub(crate) fn length(&self, name: &str) -> usize {
+        let files = self.files.lock();
+        files.get(name).map_or(0, |file| file.lock().bytes.len())
+    }
+
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         self.files.lock()[name].lock().bytes.clone()
     }

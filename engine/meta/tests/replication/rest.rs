@@ -42,7 +42,7 @@ fn bytes_below(directory: &Path) -> u64 {
 fn snapshot_bytes(drive: &FakeDrive) -> usize {
     let names = drive.names().into_iter();
     let snapshots = names.filter(|name| name.starts_with("snapshots/g1/"));
-    snapshots.map(|name| drive.bytes(&name).len()).sum()
+    snapshots.map(|name| drive.length(&name)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
