@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Kinds of files that hold what was acknowledged: of each, blocks must have been lost in every way.
-const KINDS: [&str; 4] = ["segments", "log", "tables", "snapshots"];
+const KINDS: [&str; 4] = ["shards", "log", "tables", "snapshots"];
 /// Cuts looked at side by side: a server that starts mostly waits.
 const AT_ONCE: usize = 3;
 
