@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +27,8 @@ BUILD_S_MAX = 3600
 INPUT_S_MAX = 10
 MEMORY_MIB_MAX = 2048
 INPUT_BYTES_MAX = 16 << 10
+# Some targets read files; in memory where that is to be had.
+SCRATCH = Path("/dev/shm")
 
 
 def built() -> Path:
@@ -62,9 +65,10 @@ def one(program: Path, name: str, seconds: int, seed: int) -> dict:
     line = [program, f"-max_total_time={seconds}", f"-max_len={INPUT_BYTES_MAX}", f"-timeout={INPUT_S_MAX}",
             f"-rss_limit_mb={MEMORY_MIB_MAX}", f"-seed={seed}", "-print_final_stats=1",
             f"-artifact_prefix={crashes}/{name}-", corpus, *known]
-    done = subprocess.run([str(w) for w in line], env={**os.environ, "FUZZ_TARGET": name, "RUST_BACKTRACE": "0"},
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=seconds * 3 + 300)
+    with tempfile.TemporaryDirectory(dir=SCRATCH if SCRATCH.is_dir() else None) as scratch:
+        env = {**os.environ, "FUZZ_TARGET": name, "RUST_BACKTRACE": "0", "TMPDIR": scratch}
+        done = subprocess.run([str(w) for w in line], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=seconds * 3 + 300)
     text = done.stdout.decode(errors="replace")
     inputs = re.search(r"number_of_executed_units: (\d+)", text)
     reached = re.findall(r" cov: (\d+)", text)

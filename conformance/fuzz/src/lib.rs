@@ -8,6 +8,7 @@
 //! `make fuzz` drives the targets by libFuzzer, guided by coverage, on the stable toolchain;
 //! `tests/targets.rs` runs seeds and a few thousand mutations of them in `cargo test`.
 
+mod drive;
 mod formats;
 mod log;
 mod meta;
@@ -68,6 +69,9 @@ pub const TARGETS: &[Target] = &[
         formats::keyrings,
         mend::keyring,
     ),
+    target("segment", drive::segment, drive::segments, mend::segment),
+    target("frees", drive::frees, drive::free_logs, mend::frees),
+    target("small-files", drive::small, drive::smalls, mend::small),
     target("log", log::log, log::logs, mend::log),
     target("log-entry", log::entry, log::entries, mend::nothing),
     target("snapshot", log::snapshot, log::snapshots, mend::snapshot),
@@ -106,12 +110,25 @@ pub const TARGETS: &[Target] = &[
         requests::document_seeds,
         mend::nothing,
     ),
+    target(
+        "bodies",
+        requests::body,
+        requests::body_seeds,
+        mend::nothing,
+    ),
     target("ids", requests::ids, requests::id_seeds, mend::nothing),
     #[cfg(not(test))]
     target(
         "admin-signature",
         settings::admin_head,
         settings::admin_heads,
+        mend::nothing,
+    ),
+    #[cfg(not(test))]
+    target(
+        "admin-json",
+        settings::admin_json,
+        settings::admin_jsons,
         mend::nothing,
     ),
     #[cfg(not(test))]

@@ -97,3 +97,51 @@ pub fn snapshot(bytes: &mut [u8]) {
         at = end;
     }
 }
+
+/// Records of 32 bytes, each with its sum at the end, big-endian.
+pub fn frees(bytes: &mut [u8]) {
+    for record in bytes.as_chunks_mut::<32>().0 {
+        let crc = crc32c(&record[..28]);
+        record[28..].copy_from_slice(&crc.to_be_bytes());
+    }
+}
+
+/// The frames at the beginnings of blocks. Payloads keep their sums: those are in the frames.
+pub fn segment(bytes: &mut [u8]) {
+    const BLOCK: usize = 4096;
+    for at in (0..bytes.len()).step_by(BLOCK) {
+        let block = bytes.get_mut(at..).unwrap_or_default();
+        if block.starts_with(b"DM") {
+            frame(block);
+        }
+    }
+}
+
+/// By the kind in the first byte: a sum at the end, little- or big-endian, or of a pack's list.
+pub fn small(bytes: &mut [u8]) {
+    let Some((kind, rest)) = bytes.split_first_mut() else {
+        return;
+    };
+    let Some(end) = rest.len().checked_sub(4) else {
+        return;
+    };
+    let crc = crc32c(&rest[..end]);
+    match *kind % 3 {
+        0 => put(rest, end, &crc.to_le_bytes()),
+        1 => put(rest, end, &crc.to_be_bytes()),
+        _ => pack_list(rest),
+    }
+}
+
+fn pack_list(bytes: &mut [u8]) {
+    let Some(foot) = bytes.len().checked_sub(16) else {
+        return;
+    };
+    let said = bytes.get(foot..).and_then(|b| b.first_chunk::<4>());
+    let said = said.map_or(0, |said| u32::from_be_bytes(*said));
+    let start = usize::try_from(said)
+        .ok()
+        .and_then(|said| foot.checked_sub(said));
+    let crc = crc32c(bytes.get(start.unwrap_or(0)..foot).unwrap_or_default());
+    put(bytes, foot + 4, &crc.to_be_bytes());
+}

@@ -152,11 +152,11 @@ pub(crate) fn values(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else {
         return false;
     };
-    std::str::from_utf8(rest).is_ok_and(|text| fuzzing::value(kind % 13, text))
+    std::str::from_utf8(rest).is_ok_and(|text| fuzzing::value(*kind, text))
 }
 
 pub(crate) fn value_seeds() -> Vec<Vec<u8>> {
-    let seeds: [(u8, &str); 15] = [
+    let seeds: [(u8, &str); 19] = [
         (0, "a=b&c=%20d"),
         (1, "bytes=0-0"),
         (2, "bytes=0-0"),
@@ -174,8 +174,15 @@ pub(crate) fn value_seeds() -> Vec<Vec<u8>> {
         (10, "fd00::1"),
         (11, "CRC32C"),
         (11, "SHA256"),
+        (12, "eyJhIjoiYiJ9"),
         (
-            12,
+            13,
+            "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",
+        ),
+        (14, "/bucket/a%20key?versionId=null"),
+        (15, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (
+            16,
             "AES256\nMDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\nKYvwGXoFFJ42a2u2GDWhwQ==",
         ),
     ];
@@ -235,4 +242,30 @@ pub(crate) fn id_seeds() -> Vec<Vec<u8>> {
         "my-bucket.name".into(),
         "GLACIER_IR".into(),
     ]
+}
+
+/// The first byte picks the operation, the rest is its XML body.
+pub(crate) fn body(bytes: &[u8]) -> bool {
+    bytes
+        .split_first()
+        .is_some_and(|(kind, xml)| fuzzing::body(*kind, xml))
+}
+
+pub(crate) fn body_seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "<Delete><Quiet>true</Quiet><Object><Key>a&amp;b</Key><VersionId>null</VersionId></Object></Delete>",
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>&quot;9e107d9d372bb6826bd81d3542a419d6&quot;</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part></CompleteMultipartUpload>",
+        "<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",
+        "<CORSConfiguration><CORSRule><ID>one</ID><AllowedOrigin>http://*.a</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedHeader>x-*</AllowedHeader><ExposeHeader>etag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>",
+        "<AccessControlPolicy><Owner><ID>a1</ID></Owner><AccessControlList><Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>a1</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant></AccessControlList></AccessControlPolicy>",
+        "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+        "<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>",
+        "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>",
+        "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>",
+        "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
+    ];
+    let numbered = (0..fuzzing::BODIES).zip(seeds);
+    numbered
+        .map(|(kind, xml)| [&[kind], xml.as_bytes()].concat())
+        .collect()
 }

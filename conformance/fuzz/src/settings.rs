@@ -1,5 +1,6 @@
-//! The admin listener's signatures and the settings file. `gateway-server` is a program without a
-//! library; the files that parse stand alone, so they are compiled in here.
+//! The admin listener's signatures and bodies, the settings file and the credentials file.
+//! `gateway-server` is a program without a library; the files that parse stand alone, so they are
+//! compiled in here.
 
 #[path = "../../../gateway/server/src/admin/auth/mod.rs"]
 #[expect(dead_code, reason = "the server calls more of it")]
@@ -7,6 +8,13 @@ mod auth;
 #[path = "../../../gateway/server/src/config/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the server calls more of it")]
 mod config_file;
+
+#[path = "../../../gateway/server/src/credentials/mod.rs"]
+#[expect(dead_code, reason = "the server calls more of it")]
+mod credentials;
+
+#[path = "../../../gateway/server/src/admin/shapes.rs"]
+mod shapes;
 
 use config_file::{Config, Flags, TlsMode, load};
 
@@ -75,4 +83,69 @@ secret_key = "a-secret-of-some-length"
 "#;
     let bare = "drives=[\"/d/1\"]\nkey_file=\"/k\"\n";
     vec![text.into(), bare.into()]
+}
+
+/// What the admin listener takes, what the command line reads of its answers, and the credentials
+/// file: the first byte picks which.
+pub(crate) fn admin_json(bytes: &[u8]) -> bool {
+    let Some((kind, json)) = bytes.split_first() else {
+        return false;
+    };
+    match kind % 15 {
+        0 => reads::<shapes::NewKey>(json),
+        1 => reads::<shapes::KeyName>(json),
+        2 => reads::<shapes::KeyOf>(json),
+        3 => reads::<shapes::Sealed>(json),
+        4 => reads::<shapes::DrivePath>(json),
+        5 => reads::<shapes::Status>(json),
+        6 => reads::<shapes::Explained>(json),
+        7 => reads::<Vec<shapes::KeyVersionInfo>>(json),
+        8 => reads::<credentials::Credentials>(json),
+        9 => reads::<shapes::DriveAdded>(json),
+        10 => reads::<Vec<shapes::KeyInfo>>(json),
+        11 => reads::<shapes::KeyMade>(json),
+        12 => reads::<shapes::Imported>(json),
+        13 => reads::<shapes::Destroyed>(json),
+        _ => reads::<Vec<shapes::AccountInfo>>(json),
+    }
+}
+
+/// What is read is written, and reads again.
+fn reads<T: serde::de::DeserializeOwned + serde::Serialize>(json: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<T>(json) else {
+        return false;
+    };
+    let again = serde_json::to_vec(&value).unwrap_or_default();
+    assert!(
+        serde_json::from_slice::<T>(&again).is_ok(),
+        "what was read can be written"
+    );
+    true
+}
+
+pub(crate) fn admin_jsons() -> Vec<Vec<u8>> {
+    let seeds = [
+        (0, r#"{"account":"main","description":"a note"}"#),
+        (1, r#"{"name":"testkey-1"}"#),
+        (2, r#"{"account":"main"}"#),
+        (3, r#"{"passphrase":"correct horse","keyring":"AAAA"}"#),
+        (4, r#"{"path":"/d/7"}"#),
+        (
+            7,
+            r#"[{"id":"1f","owner":"name a","state":"retired","created_ms":5,"rewrap":{"phase":"done","moved":1,"left":0},"not_erased":[2]}]"#,
+        ),
+        (12, r#"{"new":1}"#),
+        (
+            14,
+            r#"[{"id":1,"name":"main","canonical_id":"a1","root":true}]"#,
+        ),
+        (
+            8,
+            r#"{"cluster":"05050505050505050505050505050505","access_key":"AK","secret_key":"s"}"#,
+        ),
+    ];
+    seeds
+        .iter()
+        .map(|(kind, json)| [&[*kind], json.as_bytes()].concat())
+        .collect()
 }

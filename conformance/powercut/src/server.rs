@@ -24,11 +24,33 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// Ports tried for one start.
+const PORTS_TRIED: usize = 5;
+/// What a server says that finds its port in use.
+const PORT_TAKEN: &str = "Address already in use";
+
 impl Server {
     /// Starts `binary` over `store/d1…d6` with keys in `keys`; waits until it is ready.
     ///
     /// `record`: preload library and log.
     pub(crate) async fn start(
+        binary: &Path,
+        store: &Path,
+        keys: &Path,
+        record: Option<(&Path, &Path)>,
+    ) -> Result<Self, String> {
+        let mut started = Self::launch(binary, store, keys, record).await;
+        for _ in 1..PORTS_TRIED {
+            // A port that was free may be somebody's by now; the drives were not touched then.
+            if !started.as_ref().is_err_and(|why| why.contains(PORT_TAKEN)) {
+                break;
+            }
+            started = Self::launch(binary, store, keys, record).await;
+        }
+        started
+    }
+
+    async fn launch(
         binary: &Path,
         store: &Path,
         keys: &Path,
@@ -49,8 +71,8 @@ impl Server {
             std::fs::create_dir_all(&drive).map_err(|e| e.to_string())?;
             command.arg("--drive").arg(drive);
         }
-        let log = std::fs::File::create(keys.join(format!("server-{port}.log")))
-            .map_err(|e| e.to_string())?;
+        let told = keys.join(format!("server-{port}.log"));
+        let log = std::fs::File::create(&told).map_err(|e| e.to_string())?;
         command
             .env("DATAMESH_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
             .env("DATAMESH_CREDENTIALS_FILE", keys.join("credentials.json"))
@@ -85,7 +107,12 @@ impl Server {
             target,
             admin: format!("127.0.0.1:{admin}"),
         };
-        server.ready(Duration::from_secs(60)).await?;
+        let ready = server.ready(Duration::from_secs(60)).await;
+        let last = || {
+            let told = std::fs::read_to_string(&told).unwrap_or_default();
+            told.lines().last().unwrap_or_default().to_owned()
+        };
+        ready.map_err(|why| format!("{why}: {}", last()))?;
         Ok(server)
     }
 

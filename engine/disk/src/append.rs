@@ -332,7 +332,7 @@ impl Appender {
             .file
             .write_at(bytes, active.position)
             .and_then(|()| active.file.set_length(end))
-            .and_then(|()| active.file.sync());
+            .and_then(|()| active.file.sync_footer());
         {
             let mut space = self.shared.space.lock();
             space.set_active(None);

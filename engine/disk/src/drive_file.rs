@@ -86,6 +86,25 @@ impl DriveFile {
         Ok(())
     }
 
+    /// [`Self::sync`] of a segment that has just got its footer.
+    pub(crate) fn sync_footer(&self) -> Result<(), DriveError> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-footer-fsync") {
+            return Ok(());
+        }
+        self.sync()
+    }
+
+    /// [`Self::sync`] of what a killed process had written but not synced, and which is about to be
+    /// believed.
+    pub(crate) fn sync_found(&self) -> Result<(), DriveError> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-found-fsync") {
+            return Ok(());
+        }
+        self.sync()
+    }
+
     /// Reserves blocks up to `length`. File systems that cannot are left to write as they go.
     pub(crate) fn allocate(&self, length: u64) -> Result<(), DriveError> {
         self.root.working()?;

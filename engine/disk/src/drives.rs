@@ -4,22 +4,21 @@
 //! mark; only when all have, each learns the counts of the others. So a sibling never knows a count
 //! that the drive itself may not have written: a power cut between two marks makes no old copy.
 
-use crate::file::{DriveDir, Root};
+use crate::drive_dir::DriveDir;
+pub use crate::empty_path::{EmptyPath, NewDrive};
+use crate::file::Root;
 use crate::mark::{
     DriveState, FEATURE_LEVEL, Found, MARK_FILE, Mark, MarkDecodeError, MarkError, Plan, decide,
 };
-use engine_core::ports::{DriveError, DriveFiles};
+use crate::witness::{Role, look_for, standing};
+use engine_core::ports::{ASIDE, DriveError, DriveFiles};
 use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a fresh file system puts in its root.
 const IGNORED: &str = "lost+found";
-
-/// An empty, locked path that may become a drive.
-#[derive(Debug)]
-pub struct EmptyPath(Root);
 
 /// What came of opening the paths of a node, in the order given.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub enum Opened {
         resumed: Option<ClusterId>,
         /// Paths to mark.
         empty: Vec<EmptyPath>,
-        /// Drives that the start which was cut off had marked already.
+        /// Drives that the start which was cut off had marked already, and the witness if it had.
         forming: Vec<Drive>,
     },
     /// A node with drives.
@@ -39,66 +38,9 @@ pub enum Opened {
         boot: BootId,
         /// One outcome a path.
         drives: Vec<Result<Drive, MarkError>>,
+        /// The witness, where one stands.
+        witness: Option<Result<Drive, MarkError>>,
     },
-}
-
-/// Who a new drive is.
-#[derive(Clone, Copy, Debug)]
-pub struct NewDrive {
-    /// Random, made by the caller.
-    pub uuid: DriveUuid,
-    /// Its number in the layout.
-    pub drive: DriveId,
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The node.
-    pub node: NodeId,
-}
-
-impl EmptyPath {
-    /// Opens a path for `datamesh drive add`.
-    ///
-    /// # Errors
-    /// `Marked` or `NotEmpty` when something stands there.
-    pub fn open(path: &std::path::Path) -> Result<Self, MarkError> {
-        let root = Root::lock(path)?;
-        match look(&root, FEATURE_LEVEL) {
-            Found::Empty => Ok(Self(root)),
-            Found::Other => Err(MarkError::NotEmpty(path.to_owned())),
-            Found::Marked(mark) => Err(MarkError::Marked {
-                path: path.to_owned(),
-                uuid: mark.uuid,
-            }),
-            Found::Unfit(error) => Err(error),
-        }
-    }
-
-    /// Marks it as a forming drive, durably.
-    pub fn form(self, new: NewDrive) -> Result<Drive, MarkError> {
-        let mark = Mark {
-            uuid: new.uuid,
-            drive: new.drive,
-            cluster: new.cluster,
-            node: new.node,
-            feature_level: FEATURE_LEVEL,
-            release: release(),
-            state: DriveState::Forming,
-            stale: false,
-            boots: BTreeMap::new(),
-            log_ends: BTreeMap::new(),
-        };
-        mark.write(&self.0)?;
-        Ok(Drive::new(self.0, mark))
-    }
-
-    /// Where.
-    pub fn path(&self) -> &std::path::Path {
-        self.0.path()
-    }
-}
-
-fn release() -> String {
-    concat!("datamesh ", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
 /// A marked drive, locked and open.
@@ -109,7 +51,7 @@ pub struct Drive {
 }
 
 impl Drive {
-    fn new(root: Root, mark: Mark) -> Self {
+    pub(crate) fn new(root: Root, mark: Mark) -> Self {
         Self {
             dir: DriveDir::new(root, mark.drive, mark.uuid),
             mark: Mutex::new(mark),
@@ -168,13 +110,17 @@ impl Drive {
         self.dir.root().unlock();
     }
 
-    /// Whether the drive still stands at its path: the path leads to the directory that was opened
-    /// and this drive's mark is in it. To be asked each second; an emptied or lazily unmounted
-    /// drive still takes writes. A drive that has failed is not there. Fails the drive if not.
-    pub fn still_here(&self) -> bool {
+    /// Looks whether the drive still stands at its path: the path leads to the directory that was
+    /// opened and this drive's mark is in it. Fails the drive if not. To be done each second; an
+    /// emptied or lazily unmounted drive still takes writes. A drive that has failed is not there.
+    pub fn check_still_here(&self) -> bool {
         let root = self.dir.root();
         if root.failure().is_some() {
             return false;
+        }
+        #[cfg(sabotage)]
+        if engine_types::sabotage("ignore-emptied-drive") {
+            return true;
         }
         if !root.path_leads_here() {
             root.fail("its path leads elsewhere: unmounted or replaced");
@@ -194,7 +140,7 @@ impl Drive {
 }
 
 /// Reads what stands in a locked directory.
-fn look(root: &Root, known: u32) -> Found {
+pub(crate) fn look(root: &Root, known: u32) -> Found {
     let path = || root.path().to_owned();
     let unfit = |error| {
         Found::Unfit(MarkError::Drive {
@@ -226,19 +172,20 @@ fn look(root: &Root, known: u32) -> Found {
 
 /// A mark that was never renamed into place leaves the path as empty as it was.
 fn ignorable(name: &str) -> bool {
-    name == IGNORED || name == "drive.json.aside"
+    name == IGNORED || name.strip_suffix(ASIDE) == Some(MARK_FILE)
 }
 
 /// Opens, locks and judges the paths of a node, and raises the boot counts of its drives before
-/// anything else is written. `credentials` is the cluster id in the credentials file, if it stands.
+/// anything else is written. The witness, where one stands, is judged with them: they know its boot
+/// count and it knows theirs. `credentials` is the cluster id in the credentials file, if it stands.
 /// Blocking.
-pub fn open_drives(paths: &[PathBuf], credentials: Option<ClusterId>) -> Opened {
+pub fn open_drives(paths: &[PathBuf], witness: &Path, credentials: Option<ClusterId>) -> Opened {
     let mut roots = Vec::new();
     let mut found = Vec::new();
     for path in paths {
         match Root::lock(path) {
             Ok(root) => {
-                found.push(look(&root, FEATURE_LEVEL));
+                found.push(look_for(&root, Role::Drive));
                 roots.push(Some(root));
             }
             Err(error) => {
@@ -247,13 +194,30 @@ pub fn open_drives(paths: &[PathBuf], credentials: Option<ClusterId>) -> Opened 
             }
         }
     }
-    match decide(paths, &mut found, credentials) {
+    let mut all = paths.to_vec();
+    // One that cannot be used is told of, and says nothing of the drives.
+    let unfit = match standing(witness) {
+        Some(Ok((root, mark))) => {
+            all.push(witness.to_owned());
+            found.push(mark);
+            roots.push(Some(root));
+            None
+        }
+        Some(Err(error)) => Some(Err(error)),
+        None => None,
+    };
+    match decide(&all, &mut found, credentials) {
         Plan::FirstStart { resumed } => first_start(resumed, roots, found),
         Plan::Start(verdicts) => {
-            let drives = verdicts.into_iter().zip(roots).zip(found);
-            let taken = drives.map(|((verdict, root), found)| take(verdict, root, found));
-            let (boot, drives) = raise(taken.collect());
-            Opened::Started { boot, drives }
+            let taken = verdicts.into_iter().zip(roots).zip(found);
+            let taken = taken.map(|((verdict, root), found)| take(verdict, root, found));
+            let (boot, mut drives) = raise(taken.collect());
+            let witness = drives.split_off(paths.len()).pop().or(unfit);
+            Opened::Started {
+                boot,
+                drives,
+                witness,
+            }
         }
     }
 }
@@ -263,7 +227,7 @@ fn first_start(resumed: Option<ClusterId>, roots: Vec<Option<Root>>, found: Vec<
     for (root, found) in roots.into_iter().zip(found) {
         match (root, found) {
             (Some(root), Found::Marked(mark)) => forming.push(Drive::new(root, mark)),
-            (Some(root), _) => empty.push(EmptyPath(root)),
+            (Some(root), _) => empty.push(EmptyPath::locked(root)),
             (None, _) => {}
         }
     }
@@ -300,9 +264,9 @@ pub fn first_boot(drives: Vec<Drive>) -> (BootId, Vec<Result<Drive, MarkError>>)
 ///
 /// # Errors
 /// As [`open_drives`] has them for one path.
-pub fn readmit(path: &std::path::Path, sibling: &Mark) -> Result<Drive, MarkError> {
+pub fn readmit(path: &Path, role: Role, sibling: &Mark) -> Result<Drive, MarkError> {
     let root = Root::lock(path)?;
-    let mut found = vec![look(&root, FEATURE_LEVEL), Found::Marked(sibling.clone())];
+    let mut found = vec![look_for(&root, role), Found::Marked(sibling.clone())];
     let paths = [path.to_owned(), PathBuf::new()];
     let Plan::Start(verdicts) = decide(&paths, &mut found, Some(sibling.cluster)) else {
         return Err(MarkError::Unmarked(path.to_owned()));

@@ -37,6 +37,10 @@ impl Root {
             self.tape.wrote(name, at, some);
             at += some.len() as u64;
         }
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-erase-fsync") {
+            return Ok(());
+        }
         rustix::fs::fdatasync(&file).map_err(|error| self.sync_failed(name, error))?;
         #[cfg(test)]
         self.tape.synced(name);
@@ -48,6 +52,8 @@ impl Root {
         self.working()?;
         checked(name)?;
         match self.remove_any(name) {
+            #[cfg(sabotage)]
+            Ok(()) if engine_types::sabotage("skip-remove-fsync") => Ok(()),
             Ok(()) => self.sync_directory(parent(name)),
             Err(DriveError::NotFound) => self.settle(parent(name)),
             Err(error) => Err(error),

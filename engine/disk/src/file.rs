@@ -1,22 +1,19 @@
-//! The one file layer: every system call that touches a drive is here or in `drive_file`.
+//! The one file layer: every system call that touches a drive is here, in `drive_file`, `directories`
+//! or `erase`.
 //!
 //! Everything goes by the directory opened at start, not by its path: when a drive is unmounted
 //! lazily, the directory under the mount point never receives what was meant for the drive. (The
-//! one exception is what a library opens itself, see [`DriveFiles::directory`].)
+//! one exception is what a library opens itself, see [`engine_core::ports::DriveFiles::directory`].)
 //!
 //! What fails a drive for good: an error of fsync or fdatasync (the kernel may have dropped the
 //! dirty pages and answers the next call with success), EIO, and a device that is gone. Full and
-//! read-only file systems do not, nor does a process out of handles. A failed drive answers every call with `Failed` until it is
-//! opened again. This is one place on purpose: no caller decides which error is fatal.
-//!
-//! A process killed between a rename and the directory's fsync leaves a name that is visible but
-//! not durable. So each directory is fsynced once before the first thing in it is believed.
+//! read-only file systems do not, nor does a process out of handles. A failed drive answers every call
+//! with `Failed` until it is opened again. This is one place on purpose: no caller decides which error
+//! is fatal.
 
 use crate::drive_file::{DriveFile, SyncPoint};
-use crate::log_file::DiskLog;
 use crate::standing::Standing;
-use engine_core::ports::{DriveError, DriveFiles, LogFile};
-use engine_types::{DriveId, DriveUuid};
+use engine_core::ports::{ASIDE, DriveError};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -28,9 +25,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Ends the name of a file that is being written aside; such names are never listed.
-pub(crate) const ASIDE: &str = ".aside";
 
 /// Why a path could not be opened as a drive.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +53,7 @@ pub struct Root {
     /// One whole-file write at a time, so that the aside name is never shared.
     writing: Mutex<()>,
     /// Directories that this process has fsynced.
-    settled: Mutex<HashSet<String>>,
+    pub(crate) settled: Mutex<HashSet<String>>,
     /// What was written and synced, for the power-cut tests.
     #[cfg(test)]
     pub(crate) tape: crate::tests::tape::Tape,
@@ -96,6 +90,8 @@ impl Root {
         }
         match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            #[cfg(sabotage)]
+            Err(Errno::WOULDBLOCK) if engine_types::sabotage("skip-drive-lock") => {}
             Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse(path.to_owned())),
             Err(error) => return Err(io(error.into())),
         }
@@ -170,6 +166,10 @@ impl Root {
     /// An fsync went wrong: nothing written since the last one is certain.
     pub(crate) fn sync_failed(&self, name: &str, error: Errno) -> DriveError {
         let text = format!("sync {name}: {error}");
+        #[cfg(sabotage)]
+        if engine_types::sabotage("forgive-sync-error") {
+            return DriveError::Failed(text);
+        }
         self.fail(&text);
         DriveError::Failed(text)
     }
@@ -184,59 +184,6 @@ impl Root {
     fn open_plain(&self, name: &str, flags: OFlags) -> Result<File, Errno> {
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::openat(&self.dir, name, flags | OFlags::CLOEXEC, mode).map(File::from)
-    }
-
-    /// fsync of a directory; `""` is the root.
-    pub(crate) fn sync_directory(&self, directory: &str) -> Result<(), DriveError> {
-        #[cfg(sabotage)]
-        if engine_types::sabotage("skip-dir-fsync") {
-            return Ok(());
-        }
-        self.working()?;
-        let failed = |error| self.sync_failed(directory, error);
-        if directory.is_empty() {
-            rustix::fs::fsync(&self.dir).map_err(failed)?;
-        } else {
-            let opened = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            rustix::fs::fsync(&opened).map_err(failed)?;
-        }
-        #[cfg(test)]
-        self.tape.directory_synced(directory);
-        self.settled.lock().insert(directory.to_owned());
-        Ok(())
-    }
-
-    /// Makes what stands in `directory` durable before it is believed; once a process.
-    pub(crate) fn settle(&self, directory: &str) -> Result<(), DriveError> {
-        if self.settled.lock().contains(directory) {
-            return Ok(());
-        }
-        match self.sync_directory(directory) {
-            Ok(()) | Err(DriveError::NotFound | DriveError::ReadOnly) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Creates a directory and its parents, durably.
-    pub(crate) fn make_directories(&self, directory: &str) -> Result<(), DriveError> {
-        if directory.is_empty() {
-            return Ok(());
-        }
-        checked(directory)?;
-        let ends = directory.match_indices('/').map(|(at, _)| at);
-        for end in ends.chain([directory.len()]) {
-            let (name, _) = directory.split_at(end);
-            match rustix::fs::mkdirat(&self.dir, name, Mode::RWXU) {
-                Ok(()) => {
-                    #[cfg(test)]
-                    self.tape.directory_made(name);
-                    self.sync_directory(parent(name))?;
-                }
-                Err(Errno::EXIST) => self.settle(parent(name))?,
-                Err(error) => return Err(self.sort(&format!("create {name}"), error)),
-            }
-        }
-        Ok(())
     }
 
     /// Whole content of a file.
@@ -286,58 +233,21 @@ impl Root {
         Ok(())
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
         self.working()?;
         checked(from)?;
         checked(to)?;
         self.make_directories(parent(to))?;
         self.rename_plain(from, to)?;
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-rename-fsync") {
+            return Ok(());
+        }
         self.sync_directory(parent(to))?;
         if parent(from) == parent(to) {
             return Ok(());
         }
         self.sync_directory(parent(from))
-    }
-
-    /// All names in a directory, unsorted; `""` is the root.
-    pub(crate) fn names(&self, directory: &str) -> Result<Vec<String>, DriveError> {
-        let sort = |error| self.sort(&format!("list {directory}"), error);
-        let opened = if directory.is_empty() {
-            rustix::fs::openat(
-                &self.dir,
-                ".",
-                OFlags::RDONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .map_err(sort)?
-        } else {
-            self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?
-                .into()
-        };
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::new(opened).map_err(sort)? {
-            let entry = entry.map_err(sort)?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(String::from_utf8_lossy(name).into_owned());
-            }
-        }
-        Ok(names)
-    }
-
-    fn list(&self, directory: &str) -> Result<Vec<String>, DriveError> {
-        self.working()?;
-        if !directory.is_empty() {
-            checked(directory)?;
-        }
-        self.settle(directory)?;
-        let mut names = match self.names(directory) {
-            Err(DriveError::NotFound) => return Ok(Vec::new()),
-            other => other?,
-        };
-        names.retain(|name| !name.ends_with(ASIDE));
-        names.sort();
-        Ok(names)
     }
 
     /// Opens a file for reading and writing at offsets. `flags` add `O_CREAT` and such.
@@ -438,70 +348,5 @@ pub(crate) fn checked(name: &str) -> Result<(), DriveError> {
         Err(DriveError::Failed(format!(
             "file name {shown:?} is not below the drive"
         )))
-    }
-}
-
-/// One drive's files: an opened, locked and marked root. Clones share the lock and the failure.
-#[derive(Clone, Debug)]
-pub struct DriveDir {
-    root: Arc<Root>,
-    drive: DriveId,
-    uuid: DriveUuid,
-}
-
-impl DriveDir {
-    /// A drive whose mark has been read and judged (see [`crate::drives`]).
-    pub fn new(root: Root, drive: DriveId, uuid: DriveUuid) -> Self {
-        Self {
-            root: Arc::new(root),
-            drive,
-            uuid,
-        }
-    }
-
-    /// The directory under it.
-    pub fn root(&self) -> &Arc<Root> {
-        &self.root
-    }
-}
-
-impl DriveFiles for DriveDir {
-    fn drive(&self) -> DriveId {
-        self.drive
-    }
-    fn uuid(&self) -> DriveUuid {
-        self.uuid
-    }
-    fn read(&self, name: &str) -> Result<Vec<u8>, DriveError> {
-        self.root.read(name)
-    }
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
-        self.root.write(name, bytes)
-    }
-    fn remove(&self, name: &str) -> Result<(), DriveError> {
-        self.root.remove(name)
-    }
-    fn erase(&self, name: &str) -> Result<(), DriveError> {
-        self.root.erase(name)
-    }
-    fn rename(&self, from: &str, to: &str) -> Result<(), DriveError> {
-        self.root.rename(from, to)
-    }
-    fn list(&self, directory: &str) -> Result<Vec<String>, DriveError> {
-        self.root.list(directory)
-    }
-    fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
-        Ok(Box::new(DiskLog::open(&self.root, name)?))
-    }
-    fn directory(&self, name: &str) -> Result<PathBuf, DriveError> {
-        self.root.working()?;
-        self.root.make_directories(name)?;
-        Ok(self.root.path.join(name))
-    }
-    fn fail(&self, reason: &str) {
-        self.root.fail(reason);
-    }
-    fn failure(&self) -> Option<String> {
-        self.root.failure()
     }
 }

@@ -13,7 +13,7 @@
 //! A record is needed as long as its segment's file exists; the log is rewritten (atomically, under
 //! a new generation) once most of it speaks of deleted segments.
 
-use crate::file::DriveDir;
+use crate::drive_dir::DriveDir;
 use crate::index::FreesMark;
 use engine_core::format::crc32c;
 use engine_core::ports::{DriveError, DriveFiles, LogFile};

@@ -12,7 +12,7 @@
 //! more than it holds: what it lacks lies in segments at or above `indexed_below` and in frees
 //! beyond `frees_applied`. An index that does not open is removed and made anew.
 
-use crate::file::DriveDir;
+use crate::drive_dir::DriveDir;
 use engine_core::ports::{DriveError, DriveFiles, ShardEntry};
 use engine_types::{BirthId, CopyToken, Stamp};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
@@ -24,6 +24,9 @@ pub(crate) const INDEX: &str = "shards/index";
 /// Stands while the index must be made anew at the next open.
 pub(crate) const REBUILD: &str = "shards/rebuild-index";
 
+/// Rows in memory before they are written to the index's files; fjall's default, 64 MiB, would be as much
+/// again on each drive as all requests together may hold.
+const MEMTABLE_BYTES: u64 = 2 << 20;
 const BELOW: &[u8] = b"mindexed_below";
 const FREES: &[u8] = b"mfrees_applied";
 
@@ -108,10 +111,12 @@ impl Index {
         let open = || -> fjall::Result<(Database, Keyspace)> {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
-                .worker_threads(1)
+                .worker_threads(2)
                 .max_journaling_size(64 * 1024 * 1024)
                 .open()?;
-            let rows = database.keyspace("shards", KeyspaceCreateOptions::default)?;
+            let rows = database.keyspace("shards", || {
+                KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+            })?;
             Ok((database, rows))
         };
         // A library that reads what a power cut left may well trip over it.

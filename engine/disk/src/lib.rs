@@ -11,11 +11,16 @@
 
 mod aligned;
 mod append;
+mod directories;
+mod drive_dir;
 mod drive_file;
 pub mod drives;
+mod empty_path;
 mod erase;
 pub mod file;
 mod free_log;
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod index;
 mod log_file;
@@ -34,10 +39,13 @@ mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
+mod witness;
 
+pub use drive_dir::DriveDir;
 pub use drives::{Drive, EmptyPath, Opened, open_drives};
-pub use file::{DriveDir, OpenError, Root};
+pub use file::{OpenError, Root};
 pub use mark::{DriveState, Mark, MarkError};
 pub use options::Options;
 pub use recover::Recovery;
 pub use store::SegmentStore;
+pub use witness::Role;

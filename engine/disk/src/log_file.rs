@@ -25,8 +25,7 @@ impl DiskLog {
         root.make_directories(parent(name))?;
         let file = root.open_file(name, OFlags::RDWR | OFlags::CREATE, SyncPoint::Log)?;
         root.sync_directory(parent(name))?;
-        // What a killed process had written but not synced is about to be believed.
-        file.sync()?;
+        file.sync_found()?;
         let length = Arc::new(AtomicU64::new(file.length()?));
         Ok(Self {
             file,
@@ -82,6 +81,10 @@ impl LogFile for DiskLog {
         }
         self.file.set_length(length)?;
         self.length.store(length, Ordering::Release);
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-truncate-fsync") {
+            return Ok(());
+        }
         self.file.sync()
     }
 

@@ -9,6 +9,7 @@
 
 use crate::file::Root;
 pub use crate::mark_error::MarkError;
+pub use crate::witness::Role;
 use engine_core::format::crc32c;
 use engine_core::ports::DriveError;
 use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
@@ -43,7 +44,7 @@ pub enum DriveState {
 pub struct Mark {
     /// Names the drive wherever it is mounted.
     pub uuid: DriveUuid,
-    /// Its number in the layout.
+    /// Its number in the layout; the witness has one that no drive has.
     pub drive: DriveId,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
@@ -148,11 +149,17 @@ impl Mark {
         }
         let outer: Outer<'_> = serde_json::from_slice(bytes).map_err(|error| damaged(&error))?;
         let text = outer.mark.get();
-        if format!("{:08x}", crc32c(text.as_bytes())) != outer.crc32c {
+        let sound = format!("{:08x}", crc32c(text.as_bytes())) == outer.crc32c;
+        #[cfg(sabotage)]
+        let sound = sound || engine_types::sabotage("skip-mark-crc");
+        if !sound {
             return Err(damaged(&"checksum mismatch"));
         }
         let head: Head = serde_json::from_str(text).map_err(|error| damaged(&error))?;
-        if head.version > MARK_VERSION || head.feature_level > known {
+        let newer = head.version > MARK_VERSION || head.feature_level > known;
+        #[cfg(sabotage)]
+        let newer = newer && !engine_types::sabotage("accept-newer-mark");
+        if newer {
             return Err(MarkDecodeError::Newer {
                 release: head.release,
                 level: head.feature_level,
@@ -185,6 +192,15 @@ impl Mark {
     /// The start of the node this drive was last at.
     pub fn boot(&self) -> BootId {
         self.boots.get(&self.uuid).copied().unwrap_or_default()
+    }
+
+    /// What it is the mark of.
+    pub fn role(&self) -> Role {
+        if self.drive == DriveId::WITNESS {
+            Role::Witness
+        } else {
+            Role::Drive
+        }
     }
 
     /// Writes it to its drive, durably.
@@ -234,6 +250,8 @@ pub fn decide(paths: &[PathBuf], found: &mut Vec<Found>, credentials: Option<Clu
         Found::Marked(mark) => mark.state == DriveState::Forming,
         Found::Other | Found::Unfit(_) => false,
     };
+    #[cfg(sabotage)]
+    let credentials = credentials.filter(|_| !engine_types::sabotage("format-unmounted"));
     let mut forming: Vec<ClusterId> = marks(found).map(|mark| mark.cluster).collect();
     forming.dedup();
     if credentials.is_none() && !found.is_empty() && found.iter().all(fresh) && forming.len() <= 1 {
@@ -344,6 +362,8 @@ fn judge(
             };
             return (Err(error), Found::Other);
         }
+        #[cfg(sabotage)]
+        Found::Marked(_) if engine_types::sabotage("take-foreign-drive") => return (Ok(()), found),
         Found::Marked(mark) => match (expected.cluster, expected.node, twice) {
             (Some(cluster), _, _) if cluster != mark.cluster => MarkError::ForeignCluster {
                 path,

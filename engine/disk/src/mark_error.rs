@@ -59,6 +59,12 @@ pub enum MarkError {
         /// What this build has.
         known: u32,
     },
+    /// The witness, where a drive is expected.
+    #[error("{0} holds the witness and is no drive: name it in witness_dir, not in drives")]
+    IsWitness(PathBuf),
+    /// A drive, where the witness is expected.
+    #[error("{0} holds a drive and not the witness: name another directory in witness_dir")]
+    IsDrive(PathBuf),
     /// Of another cluster.
     #[error(
         "{path} is a drive of cluster {found}, this node is of cluster {expected}: remove the path"

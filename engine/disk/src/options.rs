@@ -34,7 +34,7 @@ impl Default for Options {
             reserve_bytes_min: RESERVE_BYTES_MIN,
             queue: 64,
             readers: 8,
-            index_cache_bytes: 8 * 1024 * 1024,
+            index_cache_bytes: 4 * 1024 * 1024,
         }
     }
 }

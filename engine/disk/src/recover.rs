@@ -14,8 +14,8 @@
 //! index has it already it stays, reads answer `Corrupt` and the repair finds it.
 
 use crate::aligned::AlignedBuffer;
+use crate::drive_dir::DriveDir;
 use crate::drive_file::DriveFile;
-use crate::file::DriveDir;
 use crate::free_log::FreeLog;
 use crate::index::{Batch, INDEX, Index, IndexOpen, Place, REBUILD};
 use crate::options::Options;
@@ -173,8 +173,7 @@ fn recover_segment(
     report: &mut Recovery,
 ) -> Result<(), DriveError> {
     let file = segments.open(number)?;
-    // What a killed process had written but not synced is about to be believed.
-    file.sync()?;
+    file.sync_found()?;
     let mut rows = Rows::new(index);
     if let Some((footer, start)) = segments.footer(number, &file)? {
         report.footers = report.footers.saturating_add(1);

@@ -22,6 +22,12 @@ impl Room {
         let free = seen
             .available
             .saturating_sub(options.reserve(seen.capacity));
+        #[cfg(sabotage)]
+        let free = if engine_types::sabotage("spend-reserve") {
+            seen.available
+        } else {
+            free
+        };
         self.capacity.store(seen.capacity, Ordering::Relaxed);
         self.free.store(free, Ordering::Relaxed);
         Ok(free)

@@ -82,7 +82,7 @@ impl Shared {
             FooterCheck::Open
         } else if self.footer_is_whole(segment, &file)? {
             FooterCheck::Sound
-        } else if self.looks_sealed(&file, length)? {
+        } else if looks_sealed(&file, length)? {
             FooterCheck::Damaged
         } else {
             FooterCheck::Written
@@ -119,20 +119,6 @@ impl Shared {
             whole && place.segment == segment
         })?;
         Ok(whole)
-    }
-
-    /// Whether the file's end was a footer's once.
-    #[expect(clippy::unused_self, reason = "one of the checks of a segment")]
-    fn looks_sealed(&self, file: &DriveFile, length: u64) -> Result<bool, DriveError> {
-        if length < ALIGN.saturating_mul(2) || length % ALIGN != 0 {
-            return Ok(false);
-        }
-        let mut tail = AlignedBuffer::new(RECORD_ALIGN);
-        file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN))?;
-        let at = RECORD_ALIGN.saturating_sub(FOOTER_TRAILER_BYTES);
-        let trailer = tail.bytes().get(at..).unwrap_or_default();
-        let like = trailer.iter().zip(TRAILER_MAGIC).filter(|(a, b)| a == b);
-        Ok(like.count() >= TRAILER_LIKENESS)
     }
 
     /// Writes a footer of the live records behind the end of a settled segment, durably: no range is
@@ -217,4 +203,17 @@ impl Shared {
         }
         Ok(explained)
     }
+}
+
+/// Whether a segment's end was a footer's once.
+fn looks_sealed(file: &DriveFile, length: u64) -> Result<bool, DriveError> {
+    if length < ALIGN.saturating_mul(2) || length % ALIGN != 0 {
+        return Ok(false);
+    }
+    let mut tail = AlignedBuffer::new(RECORD_ALIGN);
+    file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN))?;
+    let at = RECORD_ALIGN.saturating_sub(FOOTER_TRAILER_BYTES);
+    let trailer = tail.bytes().get(at..).unwrap_or_default();
+    let like = trailer.iter().zip(TRAILER_MAGIC).filter(|(a, b)| a == b);
+    Ok(like.count() >= TRAILER_LIKENESS)
 }

@@ -114,6 +114,10 @@ impl Segments {
         block.bytes_mut().copy_from_slice(&bytes);
         file.write_at(block.bytes(), 0)?;
         file.sync()?;
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-segment-dir-fsync") {
+            return Ok(());
+        }
         self.root.sync_directory(SEGMENTS)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::aligned::Pool;
 use crate::append::{Answer, Appender, Op};
-use crate::file::DriveDir;
+use crate::drive_dir::DriveDir;
 use crate::headers::Headers;
 use crate::index::Index;
 use crate::options::{Options, SEGMENT_BYTES_MIN};

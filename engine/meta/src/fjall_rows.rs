@@ -33,9 +33,10 @@ const SEPARATE_BYTES_MIN: u32 = 1024;
 /// Rows written in one batch while a snapshot is loaded.
 const LOAD_BATCH_BYTES: usize = 1 << 20;
 
-/// Sealed journals of a drive from here on have replicas written out that hold them: fjall's least,
-/// and its length of one journal. A replica to which next to nothing is written (control) fills no
-/// memtable by itself, and would have kept eight.
+/// Once a drive's sealed journals take so much, fjall writes out the memtables that its oldest is kept
+/// for, and drops it. One journal is as long, so a start reads up to twice this: a sealed one, and the
+/// one in use. It is the least that fjall takes; at its default there would be eight, because control,
+/// to which next to nothing is written, fills no memtable by itself.
 pub const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 
 /// Settings of a drive's tables.
@@ -50,9 +51,10 @@ pub struct TableOptions {
 impl Default for TableOptions {
     fn default() -> Self {
         Self {
-            // A node holds some 45 replicas on six drives, and is to stay below 500 MB.
-            cache_bytes: 16 << 20,
-            memtable_bytes: 4 << 20,
+            // A node holds some 45 replicas on six drives, and is to stay below 500 MB with all
+            // memtables full, which take twice their nominal size, and every request budget in use.
+            cache_bytes: 8 << 20,
+            memtable_bytes: 2 << 20,
         }
     }
 }
@@ -190,7 +192,9 @@ fn open(path: &Path, options: TableOptions) -> fjall::Result<Database> {
         .cache_size(options.cache_bytes)
         .journal_compression(CompressionType::None)
         .manual_journal_persist(true)
-        .worker_threads(1)
+        // The first only flushes where there are two. A memtable is not sealed before a worker has
+        // time for it, and grows meanwhile: with one, for as long as a compaction takes.
+        .worker_threads(2)
         .open()
 }
 

@@ -108,6 +108,11 @@ async fn seal_secret(
     let mut sealed = vec![SEALED_VERSION];
     sealed.extend_from_slice(&version.0.to_be_bytes());
     sealed.extend_from_slice(&nonce);
+    #[cfg(sabotage)]
+    if engine_types::sabotage("log-plain-secret") {
+        sealed.extend_from_slice(secret.0.as_bytes());
+        return Ok(ByteBuf::from(sealed));
+    }
     sealed.extend_from_slice(&text);
     sealed.extend_from_slice(tag.as_ref());
     Ok(ByteBuf::from(sealed))
@@ -125,6 +130,12 @@ fn open_secret(keyring: &Keyring, row: &AccessKeyRow) -> Result<Secret, EngineEr
         return Err(damaged());
     }
     let (head, text) = sealed.split_at_mut(SEALED_HEAD);
+    #[cfg(sabotage)]
+    if engine_types::sabotage("log-plain-secret") {
+        return Ok(Secret(Zeroizing::new(
+            String::from_utf8_lossy(text).into_owned(),
+        )));
+    }
     let mut version = [0; 8];
     version.copy_from_slice(&head[1..9]);
     let version = KeyVersionId(u64::from_be_bytes(version));

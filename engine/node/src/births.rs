@@ -40,6 +40,10 @@ impl Births {
 
     /// The oldest open birth of a partition.
     pub(crate) fn oldest(&self, partition: PartitionId) -> Option<Stamp> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("forget-open-births") {
+            return None;
+        }
         let births = self.0.lock();
         let mut of = births.range((partition, Stamp(0))..=(partition, Stamp(u64::MAX)));
         of.next().map(|((_, stamp), _)| *stamp)

@@ -3,6 +3,9 @@
 
 use crate::EngineError;
 use crate::budget::{Budget, Filling, Permit, Turn};
+use crate::engine::Inner;
+use crate::worker::{Progress, Worker};
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +21,8 @@ pub(crate) const BUFFER_BUDGET_BYTES_MIN: usize = 32 << 20;
 pub(crate) const BUFFER_BUDGET_BYTES: usize = 256 << 20;
 /// Longest wait for a new upload's first grant; then `SlowDown`.
 pub(crate) const GRANT_WAIT: Duration = Duration::from_secs(20);
+/// Buffers that nobody needed for so long are freed.
+const TRIM_PERIOD: Duration = Duration::from_secs(10);
 
 /// One byte budget and the buffers it pays for.
 pub(crate) struct Buffers {
@@ -46,6 +51,8 @@ struct Free {
     bytes: usize,
     /// Bytes of those that are not here but in use.
     out: usize,
+    /// The least that `bytes` was since the last trim: what nobody needed meanwhile.
+    unneeded: usize,
 }
 
 /// Leave to hold a number of bytes; given back when the last buffer that holds it goes.
@@ -80,6 +87,11 @@ impl Buffers {
         Buffer::of(length, Arc::clone(&self.pool), Some(grant))
     }
 
+    /// Frees the buffers that nobody needed since it was last called.
+    fn trim(&self) {
+        self.pool.free.lock().trim();
+    }
+
     /// Bytes not granted now.
     #[cfg(test)]
     pub(crate) fn available(&self) -> usize {
@@ -101,10 +113,11 @@ impl Pool {
         let mut free = self.free.lock();
         free.out += length;
         if let Some(found) = free.by_length.get_mut(&length).and_then(Vec::pop) {
-            free.bytes -= length;
+            free.less(length);
             return found;
         }
-        free.shrink(self.bytes_max);
+        let out = free.out;
+        free.shrink(self.bytes_max.saturating_sub(out));
         drop(free);
         vec![0; length]
     }
@@ -119,16 +132,43 @@ impl Pool {
 }
 
 impl Free {
-    /// Lets go of the longest until what is left, with what is in use, fits.
+    /// Lets go of the longest until what is left fits in `bytes_max`.
     fn shrink(&mut self, bytes_max: usize) {
-        while self.bytes + self.out > bytes_max {
+        while self.bytes > bytes_max {
             let kept = self.by_length.values_mut().filter(|kept| !kept.is_empty());
             let longest = kept.max_by_key(|kept| kept[0].len());
             let Some(gone) = longest.and_then(Vec::pop) else {
                 return;
             };
-            self.bytes -= gone.len();
+            self.less(gone.len());
         }
+    }
+
+    fn less(&mut self, length: usize) {
+        self.bytes -= length;
+        self.unneeded = self.unneeded.min(self.bytes);
+    }
+
+    fn trim(&mut self) {
+        self.shrink(self.bytes - self.unneeded);
+        self.unneeded = self.bytes;
+    }
+}
+
+/// Gives memory back after a burst, which would otherwise be held for as long as the process lives.
+pub(crate) struct Trimmer;
+
+#[async_trait]
+impl Worker for Trimmer {
+    fn name(&self) -> &'static str {
+        "unused stripe buffers"
+    }
+    fn period(&self, _: &Inner) -> Duration {
+        TRIM_PERIOD
+    }
+    async fn tick(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
+        inner.buffers.trim();
+        Ok(Progress::Done)
     }
 }
 
@@ -227,6 +267,22 @@ mod tests {
         drop((make(half), make(half), other));
         let (free, out) = held();
         assert!(free <= most && out == 0, "{free}");
+    }
+
+    #[tokio::test]
+    async fn buffers_nobody_needed_are_freed_and_the_others_kept() {
+        let buffers = Buffers::new(0, GRANT_WAIT);
+        let grant = buffers.grant(1 << 20, Turn::New).await.unwrap();
+        let make = || buffers.buffer((1 << 20) - BUFFER_ALIGN, grant.clone());
+        let free = || buffers.pool.free.lock().bytes;
+        drop((make(), make(), make()));
+        buffers.trim();
+        assert_eq!(free(), 3 << 20, "in use since the trim before");
+        drop((make(), make()));
+        buffers.trim();
+        assert_eq!(free(), 2 << 20, "one was not needed");
+        buffers.trim();
+        assert_eq!(free(), 0, "no more were");
     }
 
     #[tokio::test]

@@ -143,6 +143,19 @@ impl DamageQueue {
         self.shared.arrived.notify_one();
         true
     }
+
+    /// Drops what waits of a stripe that cannot be mended: its own repair would report it again.
+    pub(crate) fn forget(&self, data: DataId, stripe: u32) {
+        let mut waiting = self.shared.waiting.lock();
+        let of = |shard: &&Shard| (shard.0, shard.1) == (data, stripe);
+        let shards: Vec<Shard> = waiting.shards.keys().filter(of).copied().collect();
+        for shard in shards {
+            if let Some(urgency) = waiting.shards.get(&shard).copied() {
+                drop(waiting.take(urgency));
+            }
+        }
+    }
+
     /// The receiving end; once.
     pub(crate) fn take(&self) -> Option<Reports> {
         let first = !self.taken.swap(true, Ordering::AcqRel);

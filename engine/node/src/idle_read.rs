@@ -1,7 +1,7 @@
 //! A reader whose client takes nothing gives back what it holds, and reads it again later.
 //!
 //! A body's stream is not polled while its client takes nothing, so it cannot empty itself: it stands
-//! on a [`Shelf`], which the [`Sweeper`] reaches too. A stream that nothing was taken from for
+//! on a [`ReadShelf`], which the [`Sweeper`] reaches too. A stream that nothing was taken from for
 //! [`READ_IDLE`] is dropped whole, with all it has read and is reading, and opened anew where it
 //! stopped once the client goes on. To close the connection instead was turned down: players and
 //! tools that pause are common, and the socket's own limit ends those who never come back.
@@ -34,7 +34,7 @@ pub(crate) type Again =
 
 /// The readers that may be swept.
 #[derive(Default)]
-pub(crate) struct IdleReads(Mutex<Vec<Weak<Shelf>>>);
+pub(crate) struct IdleReads(Mutex<Vec<Weak<ReadShelf>>>);
 
 impl fmt::Debug for IdleReads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,7 +43,7 @@ impl fmt::Debug for IdleReads {
 }
 
 /// Where the sweeper finds a reader's stream.
-pub(crate) struct Shelf(Mutex<Kept>);
+pub(crate) struct ReadShelf(Mutex<Kept>);
 
 struct Kept {
     /// None once swept.
@@ -63,7 +63,7 @@ pub(crate) fn idling(inner: &Arc<Inner>, stream: ByteStream, again: Again) -> By
         taken: inner.clock.monotonic(),
         awaited: false,
     };
-    let shelf = Arc::new(Shelf(Mutex::new(kept)));
+    let shelf = Arc::new(ReadShelf(Mutex::new(kept)));
     inner.idle_reads.0.lock().push(Arc::downgrade(&shelf));
     Box::pin(Reader {
         inner: Arc::clone(inner),
@@ -82,7 +82,7 @@ pub(crate) fn copies(frames: &[Bytes]) -> Vec<Bytes> {
 
 struct Reader {
     inner: Arc<Inner>,
-    shelf: Arc<Shelf>,
+    shelf: Arc<ReadShelf>,
     again: Again,
     opening: Option<BoxFuture<'static, Result<ByteStream, EngineError>>>,
     ended: bool,

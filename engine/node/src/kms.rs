@@ -4,7 +4,7 @@ use crate::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::keyring::{KeyOwner, KeyState, KeyringError};
 use engine_core::meta::{ControlChange, ControlQuery, ControlReply, KeyVersionId, KmsKeyRow};
-use engine_core::placement::DriveState;
+use engine_core::placement::{DriveState, Voters};
 use engine_types::DriveId;
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -89,13 +89,14 @@ impl Engine {
         inner.settle_keyring().await
     }
 
-    /// Drives that may still hold a key that was destroyed: those out of service since. They erase it
-    /// before they are used again.
+    /// Drives, and the witness where there is one, that may still hold a key that was destroyed: those
+    /// out of service since. They erase it before they are used again.
     pub fn not_erased(&self) -> Vec<DriveId> {
         let layout = self.inner.drives.layout();
         let there = layout.drives.iter().filter(|d| d.state != DriveState::Gone);
-        let drives: Vec<DriveId> = there.map(|drive| drive.id).collect();
-        self.inner.keyring.not_erased(&drives)
+        let voters = Voters::for_drives(layout.counted());
+        let holders: Vec<DriveId> = voters.homes(there.map(|d| d.id)).into_iter().collect();
+        self.inner.keyring.not_erased(&holders)
     }
 
     /// Takes the keys of an export that are unknown here, none that control says was destroyed. Named

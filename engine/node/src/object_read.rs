@@ -328,13 +328,24 @@ async fn without_liar(
     found: &Located,
 ) -> Result<Vec<Bytes>, EngineError> {
     let Located { at, stripe, .. } = found;
+    let mut out_of_reach = None;
     for shard in shard_pieces(stripe.length, stripe.k, range_in(found, piece)) {
         let read = sealed_of(source, found, piece, Some(shard.index)).await;
-        let Ok(sealed) = read else { continue };
+        let sealed = match read {
+            Ok(sealed) => sealed,
+            Err(failures) => {
+                // The shards that would tell are on drives that may come back: nothing is lost yet.
+                out_of_reach = (failures.out > 0).then_some(failures).or(out_of_reach);
+                continue;
+            }
+        };
         if let Ok(frames) = open(part, piece, sealed) {
             source.inner.report_liar(at, stripe, shard.index);
             return Ok(frames);
         }
+    }
+    if let Some(failures) = out_of_reach {
+        return Err(failures.error(at));
     }
     Err(EngineError::DataLost(format!(
         "part {}: stripe {} of {} is not authentic",

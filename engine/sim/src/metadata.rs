@@ -10,7 +10,8 @@ use engine_meta::rows::{Changes, Row, Rows, RowsError};
 use engine_meta::state::{Entry, apply};
 use engine_types::{PartitionId, Stamp};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::mem::{Discriminant, discriminant};
 use std::ops::Bound;
 
 /// Where time begins.
@@ -63,8 +64,11 @@ struct State {
     now: u64,
     partitions: BTreeMap<PartitionId, Partition>,
     faults: VecDeque<Fault>,
-    down: bool,
+    /// Without a majority.
+    down: BTreeSet<PartitionId>,
     proposals: u64,
+    /// Reads so far, by their kind.
+    asked: HashMap<Discriminant<Query>, u64>,
 }
 
 /// [`Metadata`] in memory.
@@ -79,8 +83,9 @@ impl FakeMetadata {
             now: START_MS,
             partitions: partitions.collect(),
             faults: VecDeque::new(),
-            down: false,
+            down: BTreeSet::new(),
             proposals: 0,
+            asked: HashMap::new(),
         }))
     }
 
@@ -97,12 +102,33 @@ impl FakeMetadata {
 
     /// While down, every proposal and read answers `Unavailable`.
     pub fn set_down(&self, down: bool) {
-        self.0.lock().down = down;
+        let mut state = self.0.lock();
+        state.down = if down {
+            state.partitions.keys().copied().collect()
+        } else {
+            BTreeSet::new()
+        };
+    }
+
+    /// While without a majority, what asks this partition is answered `Unavailable`.
+    pub fn set_majority(&self, partition: PartitionId, majority: bool) {
+        let mut state = self.0.lock();
+        if majority {
+            state.down.remove(&partition);
+        } else {
+            state.down.insert(partition);
+        }
     }
 
     /// Proposals so far, retries included.
     pub fn proposals(&self) -> u64 {
         self.0.lock().proposals
+    }
+
+    /// Reads of this kind so far, whatever they asked: a worker that asks has gone round.
+    pub fn asked(&self, kind: &Query) -> u64 {
+        let state = self.0.lock();
+        state.asked.get(&discriminant(kind)).copied().unwrap_or(0)
     }
 
     /// Applies a change under an id of its own, past all faults.
@@ -152,7 +178,7 @@ impl Metadata for FakeMetadata {
         let lost = || MetaError::Unavailable("no leader".into());
         let mut state = self.0.lock();
         state.proposals = state.proposals.saturating_add(1);
-        if state.down {
+        if state.down.contains(&partition) {
             return Err(lost());
         }
         // Background reports would eat the faults of the test.
@@ -175,7 +201,8 @@ impl Metadata for FakeMetadata {
     async fn read(&self, partition: PartitionId, query: Query) -> Result<Reply, MetaError> {
         tokio::task::yield_now().await;
         let mut state = self.0.lock();
-        if state.down {
+        *state.asked.entry(discriminant(&query)).or_default() += 1;
+        if state.down.contains(&partition) {
             return Err(MetaError::Unavailable("no leader".into()));
         }
         let partition = state.partition(partition)?;

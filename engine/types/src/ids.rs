@@ -49,6 +49,12 @@ impl PartitionId {
     pub const CONTROL: Self = Self(0);
 }
 
+impl DriveId {
+    /// The witness: where one more voter lies when the drives are fewer than the voters. It holds no
+    /// shards and is in no layout. Control numbers drives from 1.
+    pub const WITNESS: Self = Self(0);
+}
+
 /// An id text was not what [`fmt::Display`] of its type writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("malformed id")]

@@ -177,9 +177,7 @@ impl Gateway {
             encryption,
         })
     }
-}
 
-impl Gateway {
     /// A write whose bucket has moved before the commit: judged again, and its attributes by the
     /// bucket's new rules. Its bytes are `sealed` by then: where the bucket would encrypt them otherwise
     /// now, the write is refused.

@@ -23,10 +23,25 @@ impl Auth {
             .map_err(from_engine)?
         {
             Some(found) if found.key.state == AccessKeyState::Active => Ok(found),
+            #[cfg(sabotage)]
+            Some(found) if engine_types::sabotage("accept-disabled-key") => Ok(found),
             Some(_) | None => Err(s3_error!(
                 InvalidAccessKeyId,
                 "The AWS Access Key Id you provided does not exist in our records."
             )),
+        }
+    }
+
+    /// Lets a request be whoever its signature names: what checking it keeps out.
+    #[cfg(sabotage)]
+    pub(crate) async fn take_at_its_word(&self, head: &mut http::request::Parts) {
+        let value = head.headers.get(http::header::AUTHORIZATION);
+        let named = value.and_then(|value| value.to_str().ok()?.split("Credential=").nth(1));
+        let key = named.and_then(|named| named.split('/').next());
+        if let Ok(credential) = self.credential(key.unwrap_or_default()).await {
+            head.headers.remove(http::header::AUTHORIZATION);
+            let identity = crate::identity::Identity::Account(credential);
+            head.extensions.insert(identity);
         }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn put(
     gateway.keep(&cx, bucket, BucketDocument::Cors, row).await
 }
 
-fn parse(rules: Vec<CORSRule>) -> S3Result<Vec<CorsRule>> {
+pub(crate) fn parse(rules: Vec<CORSRule>) -> S3Result<Vec<CorsRule>> {
     if rules.is_empty() || rules.len() > CORS_RULES_MAX {
         return Err(s3_error!(
             MalformedXML,

@@ -58,7 +58,7 @@ pub(crate) async fn put(
         .await
 }
 
-fn parse(asked: &ServerSideEncryptionConfiguration) -> S3Result<EncryptionDocument> {
+pub(crate) fn parse(asked: &ServerSideEncryptionConfiguration) -> S3Result<EncryptionDocument> {
     let [rule] = asked.rules.as_slice() else {
         return Err(s3_error!(
             MalformedXML,

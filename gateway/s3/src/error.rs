@@ -328,6 +328,7 @@ mod tests {
                 400,
             ),
             (EngineError::Internal("x".into()), "InternalError", 500),
+            (EngineError::DataLost("x".into()), "InternalError", 500),
         ] {
             let answer = from_engine(error);
             assert_eq!(answer.code().as_str(), code);
@@ -335,6 +336,22 @@ mod tests {
                 answer.status_code().map(|s| s.as_u16()),
                 Some(status),
                 "{code}"
+            );
+        }
+    }
+
+    /// The documents quote it: `docs/S3.md` and `docs/OPERATIONS.md`.
+    #[test]
+    fn lost_data_is_told_in_the_words_of_the_documents() {
+        let answer = from_engine(EngineError::DataLost("stripe 0".into()));
+        let message = answer.message().expect("a message");
+        for document in [
+            include_str!("../../../docs/S3.md"),
+            include_str!("../../../docs/OPERATIONS.md"),
+        ] {
+            assert!(
+                document.contains(message.trim_end_matches('.')),
+                "{message}"
             );
         }
     }

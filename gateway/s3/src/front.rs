@@ -31,6 +31,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, s3_error};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Largest signed chunk of an aws-chunked body, bytes: it is held whole until its signature is
 /// checked.
@@ -142,19 +143,24 @@ impl S3Front {
         let expects = head.headers.contains_key(header::EXPECT);
         let version = head.version;
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
-        let mut response = match Self::admit(&mut head, &known) {
-            Ok(Route::S3) if target == Target::Form => {
-                head.extensions.insert(Arc::clone(&state));
-                self.form(head, body, (bucket, key), &state).await
+        let answer = async {
+            match Self::admit(&mut head, &known) {
+                Ok(Route::S3) if target == Target::Form => {
+                    head.extensions.insert(Arc::clone(&state));
+                    self.form(head, body, (bucket, key), &state).await
+                }
+                Ok(Route::S3) => self.s3(head, body, &leftover, target, &state).await,
+                Ok(Route::Preflight) => self.preflight(&head, bucket.as_deref(), &state).await,
+                Ok(Route::Other(service)) => render::error(s3_error!(
+                    NotImplemented,
+                    "The service {service} is not built yet"
+                )),
+                Err(error) => render::error(error),
             }
-            Ok(Route::S3) => self.s3(head, body, &leftover, target, &state).await,
-            Ok(Route::Preflight) => self.preflight(&head, bucket.as_deref(), &state).await,
-            Ok(Route::Other(service)) => render::error(s3_error!(
-                NotImplemented,
-                "The service {service} is not built yet"
-            )),
-            Err(error) => render::error(error),
         };
+        // What is logged on the way, however deep, says for whom.
+        let whose = tracing::error_span!("answer", request_id = %state.id, path = %resource);
+        let mut response = answer.instrument(whose).await;
         leftover.drain();
         if expects && state.received() == 0 && version < Version::HTTP_2 {
             refuse_expectation(&mut response);
@@ -249,6 +255,11 @@ impl S3Front {
                 Body::http_body_unsync(ChunkedBody::new(body, plan))
             }
         };
+        #[cfg(sabotage)]
+        if engine_types::sabotage("accept-any-signature") {
+            let engine = self.engine.clone();
+            Auth { engine }.take_at_its_word(&mut head).await;
+        }
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(Arc::clone(state));
         let response = match self.service.call(request).await {

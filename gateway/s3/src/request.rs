@@ -158,7 +158,10 @@ fn outermost(list: &str, options: &FrontOptions) -> Option<IpAddr> {
     for hop in list.rsplit(',') {
         let address = hop_address(hop.trim())?;
         nearest = Some(address);
-        if !options.trusted_proxies.iter().any(|p| p.contains(address)) {
+        let trusted = options.trusted_proxies.iter().any(|p| p.contains(address));
+        #[cfg(sabotage)]
+        let trusted = trusted || engine_types::sabotage("trust-any-proxy");
+        if !trusted {
             break;
         }
     }

@@ -76,7 +76,7 @@ pub(crate) fn parse_header(text: &str) -> S3Result<Tags> {
     check(tags, OBJECT_TAGS_MAX)
 }
 
-fn from_set(set: TagSet, most: usize) -> S3Result<Tags> {
+pub(crate) fn from_set(set: TagSet, most: usize) -> S3Result<Tags> {
     let tags = set
         .into_iter()
         .map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()));

@@ -7,7 +7,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 /// What a request may set.
-fn asked(configuration: &VersioningConfiguration) -> S3Result<Versioning> {
+pub(crate) fn asked(configuration: &VersioningConfiguration) -> S3Result<Versioning> {
     if configuration
         .mfa_delete
         .as_ref()

@@ -25,7 +25,8 @@ impl Remembered {
     /// Writes where it is due.
     pub(crate) async fn look(&mut self, shelf: &Shelf, node: &MetaNode) {
         let ends = node.log_ends();
-        let here: BTreeSet<DriveId> = shelf.all().iter().map(crate::shelf::Shelved::id).collect();
+        let drives = shelf.drives();
+        let here: BTreeSet<DriveId> = drives.iter().map(|drive| drive.files().drive()).collect();
         let known: BTreeSet<DriveId> = ends.keys().copied().collect();
         let fresh = self.0.as_ref().is_some_and(|(at, was_here, was_known)| {
             at.elapsed() < PERIOD && *was_here == here && *was_known == known

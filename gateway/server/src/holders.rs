@@ -1,4 +1,5 @@
-//! On which drives control's voters live: what must hold a key version before it is used.
+//! On which drives voters live: control's must hold a key version before it is used, and no drive leaves
+//! while a partition counts on it.
 
 use engine_meta::metadata::Replicated;
 use engine_node::keyring::Voters;
@@ -30,5 +31,22 @@ pub(crate) fn control_voters(metadata: &Replicated) -> Voters {
         let unseen = voters.len().saturating_sub(drives.len());
         drives.extend(std::iter::repeat_n(DriveId(u32::MAX), unseen));
         drives
+    })
+}
+
+/// Whether some partition still counts on a voter there, as its leader has it.
+pub(crate) fn votes(metadata: &Replicated, drive: DriveId) -> bool {
+    let status = metadata.node().status();
+    let mut groups = metadata.node().groups().into_iter();
+    groups.any(|group| {
+        let replicas = status.replicas(group);
+        let leader = replicas.iter().find(|(_, replica)| replica.leader);
+        // A replica's id carries its drive's number above 32 random bits.
+        leader.is_none_or(|(_, leader)| {
+            leader
+                .voters
+                .iter()
+                .any(|id| id >> 32 == u64::from(drive.0))
+        })
     })
 }

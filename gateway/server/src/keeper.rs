@@ -8,21 +8,22 @@
 //! does.
 
 use crate::ends::Remembered;
+use crate::looks::Looks;
 use crate::shelf::{Place, Shelf, Shelved};
 use crate::shutdown::Ending;
+use crate::witness::WitnessKeeper;
 use engine_core::ports::{DriveFiles, ShardStore};
 use engine_disk::drives::readmit;
 use engine_disk::mark::Mark;
-use engine_disk::{Drive, SegmentStore};
+use engine_disk::{Drive, Role, SegmentStore};
 use engine_meta::metadata::Replicated;
 use engine_meta::service::Known;
 use engine_node::Engine;
 use engine_types::DriveId;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// How often every drive is looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
@@ -40,8 +41,8 @@ pub(crate) struct Keeper {
     remembered: Remembered,
     /// Older copies whose shards are being held against the stripe maps.
     checked: BTreeSet<DriveId>,
-    /// Looks at drives that hang. The others are not kept waiting, and no second one is begun.
-    hanging: BTreeMap<DriveId, (Arc<Drive>, JoinHandle<bool>)>,
+    looks: Looks,
+    witness: WitnessKeeper,
 }
 
 /// What the marks say of a drive that is about to be opened.
@@ -65,8 +66,10 @@ impl Keeper {
         shelf: Arc<Shelf>,
         metadata: Replicated,
         options: engine_disk::Options,
+        witness: PathBuf,
     ) -> Self {
         Self {
+            witness: WitnessKeeper::new(witness, Arc::clone(&shelf), metadata.clone()),
             shelf,
             metadata,
             engine: None,
@@ -74,12 +77,13 @@ impl Keeper {
             sibling: None,
             remembered: Remembered::default(),
             checked: BTreeSet::new(),
-            hanging: BTreeMap::new(),
+            looks: Looks::default(),
         }
     }
 
     /// The store is open: from now on its engine is told as well.
     pub(crate) fn serving(mut self, engine: Engine) -> Self {
+        self.witness.serving(engine.clone());
         self.engine = Some(engine);
         self
     }
@@ -107,37 +111,15 @@ impl Keeper {
                 Err(ref why) => self.try_back(&place, why).await,
             }
         }
+        self.witness.look(self.sibling.as_ref()).await;
         self.remembered
             .look(&self.shelf, self.metadata.node())
             .await;
         self.check_older_copies();
     }
 
-    /// Whether a drive stands where it did; one that does not say so within a look is asked on.
-    async fn still_here(&mut self, served: &Shelved) -> bool {
-        let id = served.id();
-        let begun = self.hanging.remove(&id);
-        // One that was begun before the drive went and came back says nothing of it now.
-        let begun = begun.filter(|(drive, _)| Arc::ptr_eq(drive, &served.drive));
-        let mut looking = begun.map_or_else(
-            || {
-                let drive = Arc::clone(&served.drive);
-                tokio::task::spawn_blocking(move || drive.still_here())
-            },
-            |(_, looking)| looking,
-        );
-        match tokio::time::timeout(LOOK, &mut looking).await {
-            Ok(here) => here.unwrap_or(true),
-            Err(_late) => {
-                let drive = Arc::clone(&served.drive);
-                self.hanging.insert(id, (drive, looking));
-                true
-            }
-        }
-    }
-
     async fn look(&mut self, path: &Path, served: Shelved) {
-        if self.still_here(&served).await {
+        if self.looks.still_here(&served.drive).await {
             return;
         }
         let why = served
@@ -162,7 +144,9 @@ impl Keeper {
             Ok(served) => match self.admit(&served).await {
                 Ok(()) => {
                     served.drive.admitted();
-                    tracing::info!(drive = %served.id(), path = %place.path.display(), "drive back in service");
+                    tracing::info!(
+                        drive = %served.id(), path = %place.path.display(), "drive back in service"
+                    );
                     self.shelf.set(&place.path, Some(served.id()), Ok(served));
                     self.tell_keyring().await;
                     return;
@@ -175,7 +159,9 @@ impl Keeper {
             },
         };
         if why != error {
-            tracing::warn!(path = %place.path.display(), reason = error, "drive stays out of service");
+            tracing::warn!(
+                path = %place.path.display(), reason = error, "drive stays out of service"
+            );
             self.shelf.set(&place.path, None, Err(error));
         }
     }
@@ -184,7 +170,7 @@ impl Keeper {
         let sibling = self.sibling.clone().ok_or("no drive is in service")?;
         let (path, options) = (path.to_owned(), self.options);
         let opened = tokio::task::spawn_blocking(move || {
-            let drive = readmit(&path, &sibling).map_err(|e| e.to_string())?;
+            let drive = readmit(&path, Role::Drive, &sibling).map_err(|e| e.to_string())?;
             let (store, _) =
                 SegmentStore::open(drive.files().clone(), options).map_err(|e| e.to_string())?;
             Ok(Shelved {
@@ -244,13 +230,15 @@ impl Keeper {
         let drives = self.metadata.node().status().drives;
         let older = drives
             .into_iter()
-            .filter(|d| d.old_copy.is_some())
+            .filter(|d| d.old_copy.is_some() && d.drive != DriveId::WITNESS)
             .map(|d| d.drive);
         let older: BTreeSet<DriveId> = older.collect();
         self.checked.retain(|drive| older.contains(drive));
         for drive in older {
             if !self.checked.contains(&drive) && engine.scrub_start(Some(drive)).is_ok() {
-                tracing::info!(%drive, "an older copy of the drive: its shards are held against the stripe maps");
+                tracing::info!(
+                    %drive, "an older copy of the drive: its shards are held against the stripe maps"
+                );
                 self.checked.insert(drive);
             }
         }

@@ -2,10 +2,11 @@
 //! control has a majority.
 
 use crate::admin::{Health, Phase};
+use crate::config::Config;
 use crate::keeper::{Keeper, LOOK};
 use crate::paths::Opening;
-use crate::shelf::Shelf;
-use crate::store::{StoreError, blocking};
+use crate::shelf::{Shelf, Witness, WitnessState};
+use crate::store::{StoreError, blocking, disk_options};
 use engine_core::ports::{DriveFiles, MetaError};
 use engine_disk::SegmentStore;
 use engine_meta::metadata::Replicated;
@@ -17,13 +18,14 @@ use std::sync::Arc;
 /// Control's group.
 const CONTROL: GroupId = GroupId(0);
 
-/// Opens the shard stores and puts every path on the shelf. A drive whose shards do not open does not
+/// Opens the shard stores and puts every path on the shelf, the witness's as well. A drive whose shards do not open does not
 /// stop the others: its error is its state, and the keeper tries it again.
 pub(crate) async fn fill(
     shelf: &Shelf,
     opening: &Opening,
-    options: engine_disk::Options,
+    config: &Config,
 ) -> Result<(), StoreError> {
+    let options = disk_options(config);
     let opening_stores = opening.drives.iter().map(|drive| {
         let files = drive.files().clone();
         blocking(move || {
@@ -57,6 +59,19 @@ pub(crate) async fn fill(
         tracing::error!(path = %path.display(), reason = why, "drive left out");
         shelf.set(path, None, Err(why.clone()));
     }
+    let state = match &opening.witness {
+        None => return Ok(()),
+        Some(Ok(drive)) => {
+            drive.admitted();
+            WitnessState::Up(Arc::clone(drive))
+        }
+        Some(Err(why)) => {
+            tracing::error!(reason = why, "witness left out");
+            WitnessState::Failing(why.clone())
+        }
+    };
+    let path = config.witness_path();
+    shelf.set_witness(Some(Witness { path, state }));
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 use crate::shelf::Shelf;
 use engine_core::ports::{DriveError, DriveFiles};
 use engine_meta::metadata::Replicated;
+use engine_meta::service::partition_name;
 use engine_meta::snapshot::{self, SnapshotError};
+use engine_node::metrics::SCRUB_FOUND;
 use engine_types::GroupId;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -23,7 +25,6 @@ const REMADE_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks for those.
 const LATER: Duration = Duration::from_secs(10);
-const FOUND: &str = "datamesh_scrub_found_total";
 
 /// A snapshot that did not read.
 #[derive(Clone, Debug)]
@@ -43,16 +44,20 @@ pub(crate) struct MetaState {
     pub(crate) running: bool,
     /// Unix ms; 0: never.
     pub(crate) ended_ms: u64,
+    /// Sound snapshots, and damaged ones.
     pub(crate) snapshots: u64,
+    pub(crate) found: u64,
     /// Groups whose replicas were compared, and replicas that differed.
     pub(crate) compared: u64,
     pub(crate) differing: u64,
+    /// Since the process began.
     pub(crate) damaged: Vec<Damaged>,
     pub(crate) problem: Option<String>,
 }
 
 impl MetaState {
     fn tell(&mut self, damaged: Damaged) {
+        self.found += 1;
         if self.damaged.len() >= TOLD_MAX {
             self.damaged.remove(0);
         }
@@ -104,7 +109,8 @@ impl MetaScrub {
         {
             let mut state = self.state.lock();
             state.running = true;
-            (state.snapshots, state.compared, state.differing) = (0, 0, 0);
+            (state.snapshots, state.found) = (0, 0);
+            (state.compared, state.differing) = (0, 0);
             state.problem = None;
         }
         for group in metadata.node().groups() {
@@ -120,7 +126,7 @@ impl MetaScrub {
         (state.running, state.ended_ms) = (false, now_ms());
         tracing::info!(
             snapshots = state.snapshots,
-            damaged = state.damaged.len(),
+            damaged = state.found,
             compared = state.compared,
             differing = state.differing,
             "metadata scrubbed"
@@ -142,14 +148,14 @@ impl MetaScrub {
         };
         let status = metadata.node().status();
         for of in waiting {
-            let all = shelf.all();
-            let Some(shelved) = all.iter().find(|shelved| shelved.id().0 == of.drive) else {
+            let mut all = shelf.files().into_iter();
+            let Some(files) = all.find(|files| files.drive().0 == of.drive) else {
                 // Out of service: what is on it is looked at when it is back.
                 continue;
             };
             let replicas = status.replicas(of.group);
-            let rests = replicas.iter().any(|(drive, _)| *drive == shelved.id());
-            if !rests || remade(shelved.files(), of.group, of.name.clone()).await {
+            let rests = replicas.iter().any(|(drive, _)| *drive == files.drive());
+            if !rests || remade(files, of.group, of.name.clone()).await {
                 let mut state = self.state.lock();
                 let same =
                     |other: &&mut Damaged| (other.drive, &other.name) == (of.drive, &of.name);
@@ -162,8 +168,7 @@ impl MetaScrub {
     }
 
     async fn snapshots(&self, shelf: &Shelf, metadata: &Replicated, group: GroupId) {
-        for shelved in shelf.all() {
-            let files = shelved.files();
+        for files in shelf.files() {
             let drive = files.drive().0;
             let looked = {
                 let files = Arc::clone(&files);
@@ -175,7 +180,10 @@ impl MetaScrub {
                     self.state.lock().problem = Some(format!("drive {drive}: {error}"));
                     continue;
                 }
-                Err(_ended) => return,
+                Err(ended) => {
+                    self.state.lock().problem = Some(format!("drive {drive}: {ended}"));
+                    continue;
+                }
             };
             self.state.lock().snapshots += sound;
             for (name, reason) in damaged {
@@ -189,7 +197,7 @@ impl MetaScrub {
                     ("drive", drive.to_string()),
                     ("kind", "snapshot".to_owned()),
                 ];
-                ::metrics::counter!(FOUND, &labels).increment(1);
+                ::metrics::counter!(SCRUB_FOUND, &labels).increment(1);
                 metadata.node().snapshot(group).await;
                 self.state.lock().tell(Damaged {
                     found_ms: now_ms(),
@@ -211,7 +219,7 @@ impl MetaScrub {
                 state.differing += check.differing.len() as u64;
             }
             Err(error) => {
-                let problem = format!("group {group}: replicas not compared: {error}");
+                let problem = format!("{}: replicas not compared: {error}", partition_name(group));
                 self.state.lock().problem = Some(problem);
             }
         }
@@ -306,13 +314,14 @@ mod tests {
             (state.damaged.len(), state.damaged[0].found_ms),
             (TOLD_MAX, 1)
         );
+        assert_eq!(state.found, TOLD_MAX as u64 + 1, "all are counted");
     }
 
-    #[test]
-    fn what_is_asked_for_runs() {
+    #[tokio::test]
+    async fn asking_wakes_who_runs_the_passes_even_before_it_waits() {
         let scrub = MetaScrub::default();
-        assert!(!scrub.state().running);
         scrub.ask();
-        assert!(scrub.state().running);
+        let woken = tokio::time::timeout(REMADE_WITHIN, scrub.asked.notified());
+        woken.await.expect("woken");
     }
 }

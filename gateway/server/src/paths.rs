@@ -3,9 +3,11 @@
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::store::{NODE, StoreError};
+use crate::witness::{empty_directory, new_witness};
+use engine_core::placement::Voters;
 use engine_core::ports::Entropy;
 use engine_disk::drives::{NewDrive, first_boot};
-use engine_disk::{Drive, MarkError, OpenError, Opened, open_drives};
+use engine_disk::{Drive, EmptyPath, MarkError, OpenError, Opened, Role, open_drives};
 use engine_types::{BootId, ClusterId, DriveId, DriveUuid};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ pub(crate) struct Opening {
     pub(crate) drives: Vec<Arc<Drive>>,
     /// Paths that are not in use, and why.
     pub(crate) out: Vec<(PathBuf, String)>,
+    /// The witness, where one stands; in use, or why not.
+    pub(crate) witness: Option<Result<Arc<Drive>, String>>,
     pub(crate) first: Option<Credentials>,
 }
 
@@ -52,53 +56,76 @@ pub(crate) fn open_paths(config: &Config, entropy: &dyn Entropy) -> Result<Openi
             tracing::warn!(path = %path.display(), "no such directory");
         }
     }
-    match open_drives(&config.drives, named) {
+    match open_drives(&config.drives, &config.witness_path(), named) {
         Opened::FirstStart {
             resumed,
             empty,
             forming,
-        } => {
-            let mut drives = forming;
-            let cluster = resumed.unwrap_or_else(|| {
-                let mut id = [0; 16];
-                entropy.fill(&mut id);
-                ClusterId(id)
-            });
-            let first = first_credentials(config, cluster)?;
-            let mut number = drives.iter().map(|d| d.mark().drive.0).max().unwrap_or(0);
-            for path in empty {
-                number += 1;
-                let mut uuid = [0; 16];
-                entropy.fill(&mut uuid);
-                let new = NewDrive {
-                    uuid: DriveUuid(uuid),
-                    drive: DriveId(number),
-                    cluster,
-                    node: NODE,
-                };
-                drives.push(path.form(new).map_err(StoreError::because)?);
-            }
-            let (boot, drives) = first_boot(drives);
-            let drives = drives
-                .into_iter()
-                .map(|d| d.map(Arc::new))
-                .collect::<Result<Vec<_>, _>>();
-            Ok(Opening {
-                boot,
-                cluster,
-                drives: drives.map_err(StoreError::because)?,
-                out: Vec::new(),
-                first: Some(first),
-            })
-        }
-        Opened::Started { boot, drives } => started(config, boot, drives, named.is_some()),
+        } => first_start(config, entropy, resumed, (empty, forming)),
+        Opened::Started {
+            boot,
+            drives,
+            witness,
+        } => started(config, boot, drives, witness, named.is_some()),
     }
+}
+
+/// Marks what is empty, and beside the drives the witness where they are fewer than the voters.
+fn first_start(
+    config: &Config,
+    entropy: &dyn Entropy,
+    resumed: Option<ClusterId>,
+    (empty, forming): (Vec<EmptyPath>, Vec<Drive>),
+) -> Result<Opening, StoreError> {
+    let mut drives = forming;
+    let cluster = resumed.unwrap_or_else(|| {
+        let mut id = [0; 16];
+        entropy.fill(&mut id);
+        ClusterId(id)
+    });
+    let witnessed = drives.iter().any(|d| d.mark().role() == Role::Witness);
+    if Voters::for_drives(config.drives.len()).witness && !witnessed {
+        let witness = empty_directory(&config.witness_path())?;
+        let formed = witness.form(new_witness(cluster, entropy));
+        drives.push(formed.map_err(StoreError::because)?);
+    }
+    let first = first_credentials(config, cluster)?;
+    let mut number = drives.iter().map(|d| d.mark().drive.0).max().unwrap_or(0);
+    for path in empty {
+        number += 1;
+        let mut uuid = [0; 16];
+        entropy.fill(&mut uuid);
+        let new = NewDrive {
+            uuid: DriveUuid(uuid),
+            drive: DriveId(number),
+            cluster,
+            node: NODE,
+        };
+        drives.push(path.form(new).map_err(StoreError::because)?);
+    }
+    let (boot, drives) = first_boot(drives);
+    let drives = drives
+        .into_iter()
+        .map(|d| d.map(Arc::new))
+        .collect::<Result<Vec<_>, _>>();
+    let drives = drives.map_err(StoreError::because)?.into_iter();
+    let (witness, drives): (Vec<_>, Vec<_>) =
+        drives.partition(|drive| drive.mark().role() == Role::Witness);
+    Ok(Opening {
+        boot,
+        cluster,
+        drives,
+        out: Vec::new(),
+        witness: witness.into_iter().next().map(Ok),
+        first: Some(first),
+    })
 }
 
 fn started(
     config: &Config,
     boot: BootId,
     outcomes: Vec<Result<Drive, MarkError>>,
+    witness: Option<Result<Drive, MarkError>>,
     standing: bool,
 ) -> Result<Opening, StoreError> {
     let (mut drives, mut out) = (Vec::new(), Vec::new());
@@ -114,8 +141,16 @@ fn started(
             }
         }
     }
+    let witness = witness.map(|witness| witness.map(Arc::new).map_err(|e| e.to_string()));
     let Some(drive) = drives.first() else {
-        let why: Vec<String> = out.into_iter().map(|(_, why)| why).collect();
+        let mut why: Vec<String> = out.into_iter().map(|(_, why)| why).collect();
+        if let (Some(Ok(witness)), false) = (&witness, standing) {
+            why.push(format!(
+                "{} holds the witness of cluster {}: to begin anew, empty it as well",
+                config.witness_path().display(),
+                witness.mark().cluster
+            ));
+        }
         let why = format!("no drive can be used: {}", why.join("; "));
         return Err(if may_come {
             StoreError::Waiting(why)
@@ -129,6 +164,7 @@ fn started(
         cluster,
         drives,
         out,
+        witness,
         first: None,
     })
 }

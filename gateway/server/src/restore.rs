@@ -34,7 +34,11 @@ pub(crate) fn restore(
             config.credentials_file.display()
         ))
     })?;
-    let Opened::Started { drives, .. } = open_drives(&config.drives, named) else {
+    let opened = open_drives(&config.drives, &config.witness_path(), named);
+    let Opened::Started {
+        drives, witness, ..
+    } = opened
+    else {
         return Err(refused(
             "these drives hold no store yet: start the server, then import without --offline"
                 .into(),
@@ -52,6 +56,14 @@ pub(crate) fn restore(
             "most of the drives are needed: {}",
             out.join("; ")
         )));
+    }
+    // A copy of the keyring lies there too, where it is in use.
+    match witness {
+        Some(Ok(witness)) => open.push(witness),
+        Some(Err(why)) => {
+            tracing::warn!(%why, "the witness has no copy of the keyring's latest state")
+        }
+        None => {}
     }
     let lock = keyring_lock(config, true)?;
     let holders: Vec<Arc<dyn DriveFiles>> = open

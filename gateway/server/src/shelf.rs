@@ -1,5 +1,6 @@
 //! The drives of this process: what stands at each path, with its shard store where it is in service.
-//! `keeper` takes them out and puts them back; `drive add` puts more on it.
+//! `keeper` takes them out and puts them back; `drive add` puts more on it. The witness stands beside
+//! them: it holds what they hold of metadata and keys, and no shards.
 
 use engine_core::ports::DriveFiles;
 use engine_disk::{Drive, SegmentStore};
@@ -38,10 +39,47 @@ pub(crate) struct Place {
     pub(crate) state: Result<Shelved, String>,
 }
 
+/// The witness's directory, and what stands there.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    pub(crate) path: PathBuf,
+    pub(crate) state: WitnessState,
+}
+
+/// What stands there.
+#[derive(Clone, Debug)]
+pub(crate) enum WitnessState {
+    /// It is in service.
+    Up(Arc<Drive>),
+    /// Nothing: it is made there when it may be. Why not yet.
+    Missing(String),
+    /// Something that cannot be used, and why.
+    Failing(String),
+}
+
+impl Witness {
+    fn drive(&self) -> Option<Arc<Drive>> {
+        match &self.state {
+            WitnessState::Up(drive) => Some(Arc::clone(drive)),
+            WitnessState::Missing(_) | WitnessState::Failing(_) => None,
+        }
+    }
+
+    /// Why it is not in service, if it is not.
+    pub(crate) fn why_not(&self) -> Option<String> {
+        match &self.state {
+            WitnessState::Up(_) => None,
+            WitnessState::Missing(why) | WitnessState::Failing(why) => Some(why.clone()),
+        }
+    }
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     places: RwLock<Vec<Place>>,
+    /// None: none is needed and none stands, as far as is known.
+    witness: RwLock<Option<Witness>>,
     /// Every drive that was ever in service here.
     uuids: RwLock<BTreeMap<DriveId, DriveUuid>>,
 }
@@ -73,6 +111,19 @@ impl Shelf {
         }
     }
 
+    /// What stands in the witness's directory now.
+    pub(crate) fn set_witness(&self, witness: Option<Witness>) {
+        if let Some(drive) = witness.as_ref().and_then(Witness::drive) {
+            let files = drive.files();
+            self.uuids.write().insert(files.drive(), files.uuid());
+        }
+        *self.witness.write() = witness;
+    }
+
+    pub(crate) fn witness(&self) -> Option<Witness> {
+        self.witness.read().clone()
+    }
+
     /// Forgets a path: its drive has left for good.
     pub(crate) fn forget(&self, path: &Path) {
         self.places.write().retain(|p| p.path != path);
@@ -83,11 +134,17 @@ impl Shelf {
         self.places.read().clone()
     }
 
-    /// Paths without a drive in service, and why.
+    /// Paths without a drive in service, and why; the witness's as well.
     pub(crate) fn left_out(&self) -> Vec<String> {
         let places = self.places();
         let why = |p: &Place| Some(format!("{}: {}", p.path.display(), p.state.as_ref().err()?));
-        places.iter().filter_map(why).collect()
+        let mut left_out: Vec<String> = places.iter().filter_map(why).collect();
+        let witness = self.witness();
+        left_out.extend(witness.and_then(|witness| {
+            let why = witness.why_not()?;
+            Some(format!("witness at {}: {why}", witness.path.display()))
+        }));
+        left_out
     }
 
     /// Which drive has which number, of all that were ever in service here.
@@ -95,7 +152,7 @@ impl Shelf {
         self.uuids.read().clone()
     }
 
-    /// Drives in service.
+    /// Drives in service: what holds shards.
     pub(crate) fn all(&self) -> Vec<Shelved> {
         self.places()
             .into_iter()
@@ -107,12 +164,16 @@ impl Shelf {
         self.all().into_iter().find(|s| s.id() == id)
     }
 
+    /// All that is marked and in service: drives, then the witness.
     pub(crate) fn drives(&self) -> Vec<Arc<Drive>> {
-        self.all().into_iter().map(|s| s.drive).collect()
+        let witness = self.witness().and_then(|witness| witness.drive());
+        let drives = self.all().into_iter().map(|s| s.drive);
+        drives.chain(witness).collect()
     }
 
-    /// Files of all in service: who holds the keyring.
+    /// Their files: who holds replicas and the keyring.
     pub(crate) fn files(&self) -> Vec<Arc<dyn DriveFiles>> {
-        self.all().iter().map(Shelved::files).collect()
+        let files = |drive: &Arc<Drive>| Arc::new(drive.files().clone()) as Arc<dyn DriveFiles>;
+        self.drives().iter().map(files).collect()
     }
 }

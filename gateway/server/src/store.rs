@@ -9,9 +9,8 @@ use crate::majority::{fill, wait_for_control};
 use crate::paths::{Opening, open_paths, pending};
 use crate::shelf::Shelf;
 use crate::system::{SystemClock, SystemEntropy};
-use engine_core::placement::{DriveState as LayoutState, Layout, LayoutDrive};
+use engine_core::placement::{DriveState as LayoutState, Layout, LayoutDrive, Voters};
 use engine_core::ports::{Clock, DriveFiles, Entropy, ShardStore};
-use engine_core::stripes::Geometry;
 use engine_disk::{Drive, DriveState, SegmentStore};
 use engine_meta::log::LogOptions;
 use engine_meta::metadata::Replicated;
@@ -77,7 +76,9 @@ impl Store {
             // What this attempt holds must be free for the next.
             for shelved in shelf.all() {
                 shelved.store.close().await;
-                shelved.drive.release();
+            }
+            for drive in shelf.drives() {
+                drive.release();
             }
             health.set(Phase::Starting { doing: why.clone() });
             if told != why {
@@ -100,7 +101,7 @@ impl Store {
             blocking(move || open_paths(&config, entropy.as_ref())).await?
         };
         let lock = keyring_lock(config, opening.first.is_some())?;
-        fill(shelf, &opening, disk_options(config)).await?;
+        fill(shelf, &opening, config).await?;
         health.set_left_out(&shelf.left_out());
         let time = (Arc::clone(&clock), Arc::clone(&entropy));
         let metadata = open_metadata(config, opening.boot, shelf, time).await?;
@@ -111,7 +112,12 @@ impl Store {
                 .await
                 .map_err(StoreError::because)?;
         }
-        let mut keeper = Keeper::new(Arc::clone(shelf), metadata.clone(), disk_options(config));
+        let mut keeper = Keeper::new(
+            Arc::clone(shelf),
+            metadata.clone(),
+            disk_options(config),
+            config.witness_path(),
+        );
         wait_for_control(&mut keeper, &metadata, shelf, health).await?;
         let parts = Parts {
             clock,
@@ -182,7 +188,7 @@ async fn open_metadata(
     let known = |drive: &Arc<Drive>| (drive.files().drive(), known_of(&drive.mark()));
     let options = MetaOptions {
         node: NODE.0.into(),
-        voters: voters(config.drives.len()),
+        voters: Voters::for_drives(config.drives.len()).count,
         log: LogOptions {
             boot: boot.0,
             ..LogOptions::default()
@@ -214,12 +220,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(StoreError::because)?
-}
-
-/// 2m+1 voters, as many as there are drives for (an odd number).
-pub(crate) fn voters(drives: usize) -> usize {
-    let m = Geometry::for_drives(drives).map_or(0, |g| usize::from(g.m));
-    (2 * m + 1).min(drives.saturating_sub(1) | 1)
 }
 
 /// `may_make`: a key file that is not there is made.

@@ -16,10 +16,12 @@ mod change;
 mod plan;
 mod removal;
 mod score;
+mod voters;
 
 pub use change::{LayoutChange, LayoutRefusal};
 pub use plan::{Fleet, Plan, Work};
 pub use removal::{DriveRoom, Removal, RemovalRefused, removal};
+pub use voters::Voters;
 
 use crate::erasure::ErasureError;
 use engine_types::{DataId, DriveId, DriveUuid, NodeId};
@@ -177,6 +179,12 @@ impl Limits {
                 .sum()
         };
         let least = m.max(1);
+        #[cfg(sabotage)]
+        let least = if engine_types::sabotage("ignore-domains") {
+            shards
+        } else {
+            least
+        };
         let fits = |room: &dyn Fn(usize) -> usize| {
             (least..=shards)
                 .find(|c| room(*c) >= shards)

@@ -50,17 +50,6 @@ pub enum RemovalRefused {
         /// Losses borne then.
         after_m: u8,
     },
-    /// Metadata's voters would have too few drives.
-    #[error(
-        "{left} drives would be left, and the metadata needs {voters} for its voters: replace the drive \
-         (`datamesh drive replace`), or add another first"
-    )]
-    Voters {
-        /// Drives left.
-        left: usize,
-        /// Voters of a partition.
-        voters: usize,
-    },
     /// Another is out of service, or leaves already: one at a time.
     #[error(
         "drive {0} is out of service or leaving: bring it back, replace it, or wait until it has left"
@@ -101,6 +90,8 @@ pub fn removal(
     let before = Geometry::for_drives(counted).unwrap_or(none);
     let after = Geometry::for_drives(left);
     let weaker = after.is_none_or(|after| after.m < before.m);
+    #[cfg(sabotage)]
+    let weaker = weaker && !engine_types::sabotage("remove-into-weakness");
     let after = after.unwrap_or(none);
     if weaker {
         return Err(RemovalRefused::Weaker {
@@ -109,10 +100,6 @@ pub fn removal(
             after_k: after.k,
             after_m: if left == 0 { 0 } else { after.m },
         });
-    }
-    let voters = 2 * usize::from(after.m) + 1;
-    if left < voters {
-        return Err(RemovalRefused::Voters { left, voters });
     }
     let others = || rooms.iter().filter(|room| room.drive != drive);
     let going = layout
@@ -124,6 +111,12 @@ pub fn removal(
         return Err(RemovalRefused::Another(another));
     }
     let needed = needed_bytes(before, after, drive, rooms);
+    #[cfg(sabotage)]
+    let needed = if engine_types::sabotage("remove-without-room") {
+        0
+    } else {
+        needed
+    };
     let takes = |room: &&DriveRoom| {
         let state = layout.drive(room.drive).map(|row| row.state);
         state == Some(DriveState::Active)
@@ -155,7 +148,7 @@ fn needed_bytes(before: Geometry, after: Geometry, drive: DriveId, rooms: &[Driv
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::LayoutDrive;
+    use crate::placement::{LayoutDrive, Voters};
     use engine_types::{DriveUuid, NodeId};
 
     fn layout(drives: u32) -> Layout {
@@ -195,18 +188,19 @@ mod tests {
             judged(2),
             Err(RemovalRefused::Weaker { left: 1, .. })
         ));
-        assert!(matches!(
-            judged(3),
-            Err(RemovalRefused::Voters { left: 2, voters: 3 })
-        ));
+        // The third voter moves to the witness.
+        let three = judged(3).unwrap();
+        assert_eq!((three.before.k, three.after.k), (2, 1));
         assert!(matches!(
             judged(4),
             Err(RemovalRefused::Weaker { left: 3, .. })
         ));
-        assert!(matches!(
-            judged(5),
-            Err(RemovalRefused::Voters { left: 4, voters: 5 })
-        ));
+        let five = judged(5).unwrap();
+        assert_eq!(five.before, five.after);
+        for left in 1..12 {
+            let voters = Voters::for_drives(left);
+            assert!(left + usize::from(voters.witness) >= voters.count);
+        }
         let six = judged(6).unwrap();
         assert_eq!((six.before.k, six.after.k), (4, 2));
         let seven = judged(7).unwrap();

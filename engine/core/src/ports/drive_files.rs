@@ -6,6 +6,9 @@ use engine_types::{DriveId, DriveUuid};
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+/// Ends the name of what [`DriveFiles::write`] writes aside (**format**): a cut may leave it behind.
+pub const ASIDE: &str = ".aside";
+
 /// An append-only file. Blocking: callers use threads of their own.
 pub trait LogFile: Send + Debug {
     /// Bytes in the file.
@@ -35,7 +38,8 @@ pub trait DriveFiles: Send + Sync + Debug {
     fn uuid(&self) -> DriveUuid;
     /// Whole content of a file; `NotFound` if absent.
     fn read(&self, name: &str) -> Result<Vec<u8>, DriveError>;
-    /// Replaces a file atomically and durably: write aside, fsync, rename, fsync the directory.
+    /// Replaces a file atomically and durably: write aside ([`ASIDE`]), fsync, rename, fsync
+    /// the directory.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError>;
     /// Removes a file or a directory tree durably; absent is fine.
     fn remove(&self, name: &str) -> Result<(), DriveError>;

@@ -7,7 +7,7 @@ mod metadata;
 mod shard_bytes;
 mod shard_store;
 
-pub use drive_files::{DriveFiles, LogFile};
+pub use drive_files::{ASIDE, DriveFiles, LogFile};
 pub use entropy::{Clock, Entropy};
 pub use metadata::{MetaError, Metadata};
 pub use shard_bytes::{ShardBuffer, ShardBytes};

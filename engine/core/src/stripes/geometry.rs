@@ -61,6 +61,8 @@ impl Geometry {
     /// written would hang on too few drives.
     pub fn choose(target: Self, writable: usize, out: usize) -> Option<Choice> {
         let mut geometry = target;
+        #[cfg(sabotage)]
+        let out = out.max(usize::from(engine_types::sabotage("leave-out-a-shard")));
         loop {
             let full = geometry.shards();
             let queued = if writable >= full {
@@ -74,6 +76,11 @@ impl Geometry {
                 return Some(Choice { geometry, queued });
             }
             let k = 1 << (geometry.k.max(2) - 1).ilog2();
+            #[cfg(sabotage)]
+            if engine_types::sabotage("shrink-parity") && geometry.m > 0 {
+                geometry.m -= 1;
+                continue;
+            }
             if k >= geometry.k || k < geometry.m {
                 return None;
             }

@@ -3,7 +3,7 @@
 use super::new_drive;
 use crate::drives::{Drive, EmptyPath, NewDrive, Opened, first_boot, open_drives, readmit};
 use crate::mark::{DriveState, FEATURE_LEVEL, MARK_FILE, Mark, MarkDecodeError, MarkError};
-use crate::{OpenError, Root};
+use crate::{OpenError, Role, Root};
 use engine_core::ports::DriveFiles;
 use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
 use std::collections::BTreeMap;
@@ -39,11 +39,16 @@ fn mark() -> Mark {
     }
 }
 
+/// Where no witness is.
+fn nowhere() -> &'static Path {
+    Path::new("/nowhere/witness")
+}
+
 /// A node of `count` drives, started once.
 fn node(count: u8) -> (Vec<TempDir>, Vec<PathBuf>) {
     let dirs: Vec<_> = (0..count).map(|_| new_drive()).collect();
     let paths: Vec<PathBuf> = dirs.iter().map(|dir| dir.path().to_owned()).collect();
-    let Opened::FirstStart { resumed, empty, .. } = open_drives(&paths, None) else {
+    let Opened::FirstStart { resumed, empty, .. } = open_drives(&paths, nowhere(), None) else {
         panic!("a first start")
     };
     assert_eq!(resumed, None);
@@ -65,8 +70,8 @@ fn started(
     paths: &[PathBuf],
     credentials: Option<ClusterId>,
 ) -> (BootId, Vec<Result<Drive, MarkError>>) {
-    match open_drives(paths, credentials) {
-        Opened::Started { boot, drives } => (boot, drives),
+    match open_drives(paths, nowhere(), credentials) {
+        Opened::Started { boot, drives, .. } => (boot, drives),
         Opened::FirstStart { .. } => panic!("not a first start"),
     }
 }
@@ -129,7 +134,7 @@ fn first_start_wants_every_path_empty_and_no_credentials() {
     let paths = [a.path().to_owned(), b.path().to_owned()];
     std::fs::create_dir(a.path().join("lost+found")).expect("creates");
     assert!(matches!(
-        open_drives(&paths, None),
+        open_drives(&paths, nowhere(), None),
         Opened::FirstStart { .. }
     ));
     let (_, outcomes) = started(&paths, Some(CLUSTER));
@@ -161,7 +166,7 @@ fn a_first_start_that_was_cut_off_resumes() {
         resumed,
         empty,
         forming,
-    } = open_drives(&paths, None)
+    } = open_drives(&paths, nowhere(), None)
     else {
         panic!("resumes")
     };
@@ -295,7 +300,7 @@ fn siblings_keep_how_far_a_log_was_durable() {
         sibling.log_ends,
         BTreeMap::from([(uuid(1), 5), (uuid(3), 90)])
     );
-    let back = readmit(&paths[2], &sibling).expect("readmitted");
+    let back = readmit(&paths[2], Role::Drive, &sibling).expect("readmitted");
     assert_eq!(back.mark().log_ends.get(&uuid(3)), Some(&90));
     // It was found, and has gone on from less: that is what counts from now on.
     drives[0]
@@ -381,14 +386,14 @@ fn a_drive_that_is_emptied_or_replaced_is_noticed() {
         .into_iter()
         .map(|drive| drive.expect("starts"))
         .collect();
-    assert!(drives.iter().all(Drive::still_here));
+    assert!(drives.iter().all(Drive::check_still_here));
     std::fs::remove_file(dirs[0].path().join(MARK_FILE)).expect("removes");
     let aside = new_drive();
     std::fs::rename(&paths[1], aside.path().join("moved")).expect("moves");
     std::fs::create_dir(&paths[1]).expect("another takes its place");
-    assert!(!drives[0].still_here());
-    assert!(!drives[1].still_here());
-    assert!(drives[2].still_here());
+    assert!(!drives[0].check_still_here());
+    assert!(!drives[1].check_still_here());
+    assert!(drives[2].check_still_here());
     assert!(drives[0].files().failure().is_some());
     assert!(drives[1].files().write("x", b"x").is_err());
     assert!(drives[2].files().write("x", b"x").is_ok());

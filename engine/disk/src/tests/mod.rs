@@ -8,7 +8,9 @@ mod power_cut;
 mod reclaim;
 mod recovery;
 mod scrub;
+mod syncs;
 pub(crate) mod tape;
+mod witness;
 
 use crate::{DriveDir, Options, Recovery, Root, SegmentStore};
 use engine_core::format::ShardHeader;

@@ -5,9 +5,9 @@
 
 use super::tape::Event;
 use super::{UUID, new_drive, open, open_dir, options, read};
-use crate::file::{ASIDE, parent};
+use crate::file::parent;
 use crate::{Root, SegmentStore};
-use engine_core::ports::{DriveError, ShardStore};
+use engine_core::ports::{ASIDE, DriveError, ShardStore};
 use engine_sim::contracts::shard_store::shard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,7 +23,7 @@ struct Inode {
 
 /// A file system as POSIX promises it, and no better.
 #[derive(Default)]
-struct Disk {
+pub(super) struct Disk {
     inodes: Vec<Inode>,
     /// Names now, and names that are safe.
     names: BTreeMap<String, usize>,
@@ -32,6 +32,15 @@ struct Disk {
 }
 
 impl Disk {
+    /// As it is after these.
+    pub(super) fn after(events: &[Event]) -> Self {
+        let mut disk = Self::default();
+        for event in events {
+            disk.apply(event);
+        }
+        disk
+    }
+
     fn inode(&mut self, name: &str) -> &mut Inode {
         let number = self.names[name];
         &mut self.inodes[number]
@@ -84,7 +93,7 @@ impl Disk {
     }
 
     /// Writes down what a cut may leave.
-    fn leave(&self, at: &Path, dice: &mut impl FnMut(u64) -> u64) {
+    pub(super) fn leave(&self, at: &Path, dice: &mut impl FnMut(u64) -> u64) {
         for directory in &self.directories {
             std::fs::create_dir_all(at.join(directory)).expect("creates");
         }
@@ -128,7 +137,7 @@ fn tear(inode: &Inode, dice: &mut impl FnMut(u64) -> u64) -> Vec<u8> {
     content
 }
 
-struct Acked {
+pub(super) struct Acked {
     /// Events on the tape when the answer was here.
     by: usize,
     shard: super::Shard,
@@ -137,7 +146,7 @@ struct Acked {
 }
 
 /// Appends, in groups and alone, over several segments; frees; deletes of dead segments.
-async fn workload(path: &Path) -> (Vec<Event>, Vec<Acked>) {
+pub(super) async fn workload(path: &Path) -> (Vec<Event>, Vec<Acked>) {
     let dir = open_dir(path).await;
     let root = std::sync::Arc::clone(dir.root());
     root.tape.start();
@@ -187,7 +196,7 @@ struct Verdict {
     undead: usize,
 }
 
-fn dice() -> impl FnMut(u64) -> u64 {
+pub(super) fn dice() -> impl FnMut(u64) -> u64 {
     let mut seed = 0x1234_5678_9ABC_DEF1_u64;
     move |below| {
         seed ^= seed << 13;
@@ -202,10 +211,7 @@ async fn judge(events: &[Event], acked: &[Acked], points: usize) -> Verdict {
     let mut verdict = Verdict::default();
     let step = (events.len() / points).max(1);
     for cut in (0..=events.len()).rev().step_by(step) {
-        let mut disk = Disk::default();
-        for event in &events[..cut] {
-            disk.apply(event);
-        }
+        let disk = Disk::after(&events[..cut]);
         let drive = new_drive();
         disk.leave(drive.path(), &mut dice);
         let (store, _) = open(drive.path()).await;
@@ -291,10 +297,7 @@ fn a_mark_is_old_or_new_and_new_once_written() {
     let mut dice = dice();
     for cut in 0..=events.len() {
         for _ in 0..8 {
-            let mut disk = Disk::default();
-            for event in &events[..cut] {
-                disk.apply(event);
-            }
+            let disk = Disk::after(&events[..cut]);
             let drive = new_drive();
             disk.leave(drive.path(), &mut dice);
             let found = std::fs::read(drive.path().join("drive.json")).ok();

@@ -118,6 +118,11 @@ impl DriveLog {
             file.truncate(torn)?;
         } else if !scan.files.is_empty() {
             // What the dead process wrote but did not sync is about to be built upon.
+            #[cfg(sabotage)]
+            if !engine_types::sabotage("skip-recovered-fsync") {
+                file.sync()?;
+            }
+            #[cfg(not(sabotage))]
             file.sync()?;
         }
         for damage in &scan.damage {

@@ -20,6 +20,7 @@
 mod drive_log;
 pub mod index;
 pub mod mend;
+mod reclaim;
 pub mod record;
 mod recover;
 mod store;

@@ -3,8 +3,8 @@
 use super::drive_log::Shared;
 use super::index::{GroupIndex, Place};
 use super::record::{self, Header, Kind, NO_GROUP};
-use super::{LogError, file_name, new_file};
-use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_option_log_id, put_vote};
+use super::{LogError, new_file};
+use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_vote};
 use crate::raft::types::{Entry, LogId, Types, Vote};
 use engine_core::ports::{DriveFiles, LogFile};
 use openraft::storage::IOFlushed;
@@ -17,8 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) const QUEUE_OPS_MAX: usize = 4096;
 /// Entry bytes written with one sync at most.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
-const COPY_BYTES_MAX: u64 = 8 << 20;
 
 /// What a group asks to have written.
 #[derive(Debug)]
@@ -66,9 +64,9 @@ pub(super) enum Op {
 
 /// What to tell the indexes once a batch is durable.
 #[derive(Default)]
-struct Written {
-    places: Vec<(Arc<GroupIndex>, u64, u64, Place)>,
-    states: Vec<(Arc<GroupIndex>, Kind, u64)>,
+pub(super) struct Written {
+    pub places: Vec<(Arc<GroupIndex>, u64, u64, Place)>,
+    pub states: Vec<(Arc<GroupIndex>, Kind, u64)>,
     tickets: Vec<(Arc<GroupIndex>, u64)>,
     done: Vec<Done>,
 }
@@ -144,7 +142,12 @@ impl Writer {
                 done,
             } = op
             {
-                hints_only &= matches!(change, Change::Committed(_));
+                let hint = matches!(change, Change::Committed(_));
+                #[cfg(sabotage)]
+                let hint = hint
+                    || (matches!(change, Change::Vote(_))
+                        && engine_types::sabotage("skip-vote-fsync"));
+                hints_only &= hint;
                 self.encode(base, &index, ticket, &change, &mut written);
                 written.tickets.push((index, ticket));
                 written.done.push(done);
@@ -170,7 +173,7 @@ impl Writer {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), LogError> {
+    pub(super) fn flush(&mut self) -> Result<(), LogError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -187,7 +190,12 @@ impl Writer {
     }
 
     /// Writes one record into the buffer; returns its offset there and span.
-    fn record(&mut self, group: u32, kind: Kind, fill: impl FnOnce(&mut Vec<u8>)) -> (usize, u32) {
+    pub(super) fn record(
+        &mut self,
+        group: u32,
+        kind: Kind,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> (usize, u32) {
         let start = self.buffer.len();
         self.sequence += 1;
         let group_sequence = if group == NO_GROUP {
@@ -265,7 +273,7 @@ impl Writer {
     /// Begins the next file. All of the last one is synced: recovery rests on that.
     fn roll(&mut self) -> Result<(), LogError> {
         self.flush()?;
-        self.file.sync()?;
+        self.sync_left()?;
         let number = self.number + 1;
         let Some((file, reader)) = new_file(&*self.files, number)? else {
             return Ok(());
@@ -277,6 +285,14 @@ impl Writer {
         self.reclaim()
     }
 
+    fn sync_left(&mut self) -> Result<(), LogError> {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("skip-roll-fsync") {
+            return Ok(());
+        }
+        Ok(self.file.sync()?)
+    }
+
     /// Writes a file's first record.
     pub(super) fn begin(&mut self) -> Result<(), LogError> {
         let (uuid, number) = (self.files.uuid(), self.number);
@@ -285,99 +301,6 @@ impl Writer {
             out.extend_from_slice(&number.to_le_bytes());
         });
         self.flush()
-    }
-
-    /// Deletes files nothing lives in; where too many are left, copies small groups forward and
-    /// asks for snapshots of the large.
-    fn reclaim(&mut self) -> Result<(), LogError> {
-        self.delete_dead()?;
-        while self.shared.readers.lock().len() > self.files_max {
-            let Some(oldest) = self.shared.oldest_file() else {
-                return Ok(());
-            };
-            let mut copied = false;
-            for index in self.shared.indexes() {
-                let (holds, bytes) = {
-                    let state = index.state.lock();
-                    (state.oldest_file() == Some(oldest), state.live_bytes)
-                };
-                if holds && bytes <= COPY_BYTES_MAX {
-                    self.copy(&index)?;
-                    copied = true;
-                } else if holds {
-                    self.shared.pressure.lock().insert(index.group);
-                }
-            }
-            self.delete_dead()?;
-            if !copied || self.shared.oldest_file() == Some(oldest) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn delete_dead(&mut self) -> Result<(), LogError> {
-        let live = self
-            .shared
-            .indexes()
-            .iter()
-            .filter_map(|i| i.state.lock().oldest_file())
-            .min();
-        let live = live.unwrap_or(self.number).min(self.number);
-        loop {
-            let Some(oldest) = self.shared.oldest_file().filter(|oldest| *oldest < live) else {
-                return Ok(());
-            };
-            self.files.remove(&file_name(oldest))?;
-            self.shared.readers.lock().remove(&oldest);
-        }
-    }
-
-    /// Writes all that lives of a group anew. What is asked for but still queued behind (entries
-    /// without a place) comes after it in the log, as it would have.
-    fn copy(&mut self, index: &Arc<GroupIndex>) -> Result<(), LogError> {
-        let (vote, purged, committed, entries) = {
-            let state = index.state.lock();
-            let written: Vec<_> = state
-                .slots
-                .iter()
-                .map_while(|slot| slot.place.map(|place| (slot.clone(), place)))
-                .collect();
-            (state.vote, state.purged, state.committed, written)
-        };
-        let base = self.file.len();
-        let group = index.group.0;
-        let mut written = Written::default();
-        self.record(group, Kind::CopyBegin, |out| {
-            out.push(u8::from(vote.is_some()));
-            if let Some(vote) = &vote {
-                put_vote(out, vote);
-            }
-            put_option_log_id(out, purged.as_ref());
-            put_option_log_id(out, committed.as_ref());
-        });
-        written
-            .states
-            .push((Arc::clone(index), Kind::CopyBegin, self.number));
-        for (slot, place) in entries {
-            let entry = match slot.entry {
-                Some(entry) => entry,
-                None => self.shared.read_back(place)?,
-            };
-            let (at, span) = self.record(group, Kind::CopyEntry, |out| put_entry(out, &entry));
-            let place = Place {
-                file: self.number,
-                offset: base + at as u64,
-                span,
-            };
-            written
-                .places
-                .push((Arc::clone(index), entry.log_id.index(), slot.ticket, place));
-        }
-        self.record(group, Kind::CopyEnd, |_| {});
-        self.flush()?;
-        publish(written);
-        Ok(())
     }
 
     /// A last mark, so that rot in the last batch is seen as damage at the next start.
@@ -410,7 +333,7 @@ fn gather(first: Op, queue: &mut mpsc::Receiver<Op>) -> (Vec<Op>, bool) {
     (batch, false)
 }
 
-fn publish(written: Written) {
+pub(super) fn publish(written: Written) {
     for (index, at, ticket, place) in written.places {
         let mut state = index.state.lock();
         state.placed(at, ticket, place);

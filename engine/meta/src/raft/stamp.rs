@@ -29,6 +29,10 @@ impl StampSource {
     pub fn next(&self, clock: &dyn Clock, floor: u64) -> u64 {
         let (now, at) = (clock.unix_ms(), clock.monotonic());
         let mut last = self.0.lock();
+        #[cfg(sabotage)]
+        if engine_types::sabotage("stamp-back") {
+            return now;
+        }
         let stamp = match *last {
             Some(last) => {
                 let run = u64::try_from(at.saturating_sub(last.at).as_millis()).unwrap_or(u64::MAX);

@@ -160,7 +160,15 @@ impl RaftStateMachine<Types> for ReplicaMachine {
             let Some((last, _)) = batch.last() else {
                 continue;
             };
-            self.0.log.wait_durable(last.log_id.index()).await?;
+            let durable = self.0.log.wait_durable(last.log_id.index());
+            #[cfg(sabotage)]
+            let durable = async {
+                if engine_types::sabotage("apply-ahead-of-log") {
+                    return Ok(());
+                }
+                durable.await
+            };
+            durable.await?;
             let core = Arc::clone(&self.0);
             let result = self.0.parts.lane.run(move || core.apply(batch)).await;
             if let Err(error) = result {

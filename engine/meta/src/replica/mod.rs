@@ -22,6 +22,7 @@ mod lane;
 mod machine;
 mod overlay;
 mod probe;
+mod tables;
 
 pub use ahead::{AHEAD_BYTES_MAX, AHEAD_ENTRIES_MAX, View};
 pub use identity::Identity;
@@ -33,7 +34,6 @@ use crate::fjall_rows::{SharedTables, Table, TableView};
 use crate::log::{DriveLog, GroupLog, LogError};
 use crate::raft::machine::Machine;
 use crate::raft::network::{Connector, Node, Switchboard};
-use crate::raft::types::LogId;
 use crate::rows::RowsError;
 use crate::snapshot::{self, Applied, Reader, SnapshotError, SnapshotFile};
 use ahead::Held;
@@ -44,6 +44,7 @@ use openraft::async_runtime::WatchReceiver;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tables::{check, load};
 
 /// Why a replica cannot run.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -118,6 +119,7 @@ impl ReplicaCore {
         let files = parts.files.as_ref();
         let identity = Identity::read(files, group)?
             .ok_or_else(|| ReplicaError::Damaged("no replica of this group on the drive".into()))?;
+        snapshot::sweep(files, group)?;
         let log = parts.log.group(group);
         let table = parts.tables.generation(group, identity.generation)?;
         let applied = if rebuild {
@@ -258,6 +260,12 @@ impl ReplicaCore {
         self.rows_bytes_before.store(before, Ordering::Relaxed);
         let oldest = snapshot::prune(self.parts.files.as_ref(), self.group, snapshot::KEPT)?;
         if let Some(oldest) = oldest {
+            #[cfg(sabotage)]
+            let oldest = if engine_types::sabotage("purge-to-newest") {
+                applied.clone()
+            } else {
+                oldest
+            };
             self.purge_upto.fetch_max(oldest.index(), Ordering::Relaxed);
         }
         self.since_snapshot.store(0, Ordering::Relaxed);
@@ -279,64 +287,6 @@ impl ReplicaCore {
         }
         Ok(None)
     }
-}
-
-/// What the tables hold, if they can be rested on; else why not.
-fn check(
-    parts: &DriveParts,
-    group: GroupId,
-    table: &Table,
-    log: &GroupLog,
-) -> Result<Applied, String> {
-    let bytes = table.view().applied().map_err(|error| error.to_string())?;
-    let applied = match bytes {
-        Some(bytes) => Applied::decode(&bytes).map_err(|error| error.to_string())?,
-        None => Applied::default(),
-    };
-    let (purged, last) = log.bounds();
-    let index = |id: Option<LogId>| id.map(|id| id.index());
-    if index(applied.last) < index(purged) {
-        return Err("tables end below the purged log".into());
-    }
-    let newest = snapshot::names(parts.files.as_ref(), group).map_err(|error| error.to_string())?;
-    if newest
-        .first()
-        .and_then(|name| snapshot::index_of(name))
-        .is_some_and(|at| at > applied.index())
-    {
-        // Left to openraft, it would be installed unverified, and a damaged one end the replica.
-        return Err("a snapshot is ahead of the tables".into());
-    }
-    let Some(end) = applied.last else {
-        return Ok(applied);
-    };
-    if index(applied.last) <= index(last) && log.log_id_at(end.index()) == Some(end) {
-        return Ok(applied);
-    }
-    // A snapshot was installed and the log's purge was cut off: the snapshot vouches for them.
-    let newest = snapshot::newest(&parts.files, group).map_err(|error| error.to_string())?;
-    match newest {
-        Some(file) if file.applied == applied => Ok(applied),
-        _ => Err("tables hold what the log does not".into()),
-    }
-}
-
-/// Fills a generation from a snapshot, or leaves it empty.
-fn load(
-    parts: &DriveParts,
-    group: GroupId,
-    generation: u64,
-    from: Option<&SnapshotFile>,
-) -> Result<Table, ReplicaError> {
-    // A cut attempt may have left rows behind under this number.
-    parts.tables.drop_generation(group, generation)?;
-    let table = parts.tables.generation(group, generation)?;
-    if let Some(file) = from {
-        let (reader, applied) = Reader::open(file.files.as_ref(), group, &file.name)?;
-        let rows = reader.map(|row| row.map_err(|error| RowsError(error.to_string())));
-        table.load(rows, &applied.encode())?;
-    }
-    Ok(table)
 }
 
 /// A running replica.

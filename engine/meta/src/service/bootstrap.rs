@@ -13,18 +13,24 @@ impl MetaNode {
     /// Makes every group's first replicas and memberships, and waits until all have leaders.
     /// Idempotent: what an attempt cut short has made is kept, what runs already is left alone.
     pub async fn bootstrap(&self) -> Result<(), MetaError> {
-        {
-            let _lifecycle = self.inner.lifecycle.lock().await;
-            for (at, group) in self.inner.options.groups.iter().enumerate() {
-                self.inner.form(at, *group).await?;
-                self.inner.groups[group].watched.begin();
-            }
-        }
+        let parts = || self.inner.groups.values();
+        parts().for_each(|part| part.watched.hold());
+        let formed = self.inner.form_all().await;
+        parts().for_each(|part| part.watched.begin());
+        formed?;
         self.wait_ready().await
     }
 }
 
 impl Inner {
+    async fn form_all(self: &Arc<Self>) -> Result<(), MetaError> {
+        let _lifecycle = self.lifecycle.lock().await;
+        for (at, group) in self.options.groups.iter().enumerate() {
+            self.form(at, *group).await?;
+        }
+        Ok(())
+    }
+
     async fn form(self: &Arc<Self>, at: usize, group: GroupId) -> Result<(), MetaError> {
         for replica in self.replicas(group) {
             if replica
@@ -65,7 +71,9 @@ impl Inner {
                 },
             );
         }
-        let first = chosen[0].1.replicas.read().get(&group).cloned();
+        let on_drive = chosen.iter().find(|(drive, _)| *drive != DriveId::WITNESS);
+        let (_, first) = on_drive.unwrap_or(&chosen[0]);
+        let first = first.replicas.read().get(&group).cloned();
         let Some(first) = first else {
             return Err(MetaError::Unavailable(format!(
                 "group {group}: replica did not open"

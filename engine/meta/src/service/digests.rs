@@ -7,6 +7,7 @@
 //! must agree before a differing one is disowned: it is then enough to go on with, and where it is
 //! missing nobody can say who is right, so that is told and nothing is thrown away.
 
+use super::group::partition_name;
 use super::host::{self, Running};
 use super::{Inner, MetaNode};
 use crate::raft::types::Proposal;
@@ -186,8 +187,8 @@ impl Inner {
             }
         }
         Err(MetaError::Unavailable(format!(
-            "group {}: its replicas cannot be compared now",
-            leader.core.group
+            "{}: its replicas cannot be compared now",
+            partition_name(leader.core.group)
         )))
     }
 
@@ -223,12 +224,12 @@ impl Inner {
         let group = check.group;
         if !check.decided {
             tracing::error!(%group, index = check.index, digests = ?check.digests, voters = check.voters,
-                "no majority of the replicas agrees on the group's tables");
+                "no majority of the replicas agrees on the partition's tables");
             return;
         }
         for drive in &check.differing {
             tracing::error!(%group, %drive, index = check.index,
-                "replica differs from the majority of its group: it is made anew");
+                "replica differs from the majority of its partition: it is made anew");
             let replica = asked
                 .iter()
                 .find(|replica| replica.core.parts.files.drive() == *drive);

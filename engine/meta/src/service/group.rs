@@ -56,6 +56,14 @@ impl Group {
     }
 }
 
+/// What people are told a group is: `control`, or `partition 3`. Groups are ours alone.
+pub fn partition_name(group: GroupId) -> String {
+    match group.0 {
+        0 => "control".to_owned(),
+        id => format!("partition {id}"),
+    }
+}
+
 fn leads(replica: &Replica) -> bool {
     let metrics = replica.node.metrics();
     let metrics = metrics.borrow_watched();
@@ -65,7 +73,9 @@ fn leads(replica: &Replica) -> bool {
 impl Inner {
     fn group(&self, group: GroupId) -> Result<&Group, MetaError> {
         let found = self.groups.get(&group);
-        found.ok_or_else(|| MetaError::Unavailable(format!("group {group} is not run here")))
+        found.ok_or_else(|| {
+            MetaError::Unavailable(format!("{} is not run here", partition_name(group)))
+        })
     }
 
     /// The group's leader among this node's replicas.
@@ -102,7 +112,8 @@ impl Inner {
                 Some(leader) if !quorum::unheard(&leader) => return Ok(leader),
                 Some(_) if began.elapsed() >= PATIENCE => {
                     return Err(MetaError::NoMajority(format!(
-                        "group {group} has no majority: its voters do not answer their leader"
+                        "{} has no majority: its voters do not answer their leader",
+                        partition_name(group)
                     )));
                 }
                 Some(_) | None => {}
@@ -137,7 +148,10 @@ impl Inner {
     pub(super) fn why_no_leader(&self, group: GroupId) -> String {
         let short = self.lasting_shortage(group);
         short.map_or_else(
-            || format!("group {group} has no leader: its voters elect one"),
+            || {
+                let partition = partition_name(group);
+                format!("{partition} has no leader: its voters elect one")
+            },
             |short| short.to_string(),
         )
     }
@@ -173,7 +187,8 @@ impl Inner {
             }
             if Instant::now() >= until {
                 return Err(MetaError::Unavailable(format!(
-                    "group {group}: outcome unknown"
+                    "{}: outcome unknown",
+                    partition_name(group)
                 )));
             }
             tokio::time::sleep(PAUSE).await;
@@ -236,6 +251,10 @@ impl Inner {
         let until = Instant::now() + self.options.deadline;
         loop {
             let leader = self.await_leader(group, until).await?;
+            #[cfg(sabotage)]
+            if engine_types::sabotage("skip-read-index") {
+                return Ok(leader);
+            }
             let confirmed = leader.node.ensure_linearizable(ReadPolicy::ReadIndex);
             match self.attempt(group, until, confirmed).await {
                 Some(Ok(_index)) => return Ok(leader),

@@ -3,7 +3,6 @@
 use super::{Inner, Known};
 use crate::fjall_rows::Tables;
 use crate::log::DriveLog;
-use crate::raft::network::Node;
 use crate::raft::types::Types;
 use crate::replica::{DriveParts, Identity, Lane, Replica, ReplicaError};
 use engine_core::ports::{DriveError, DriveFiles, MetaError};
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a replica may take to stop before it is left behind.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a clean stop may write tables out before it leaves the rest to the journals.
 const WRITTEN_OUT_WITHIN: Duration = Duration::from_secs(10);
@@ -117,8 +116,14 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
     let (parts, old_copy, disowned) = parts
         .await
         .map_err(|error| ReplicaError::Raft(error.to_string()))??;
+    #[cfg(sabotage)]
+    if drive == DriveId::WITNESS && engine_types::sabotage("witness-votes-empty") {
+        inner.votes_as_before(files.as_ref())?;
+    }
     let groups = Identity::groups(files.as_ref())?;
     let told = |group: &GroupId| Some((*group, parts.log.damage_of(*group)?));
+    #[cfg(sabotage)]
+    let told = |group: &GroupId| told(group).filter(|_| !engine_types::sabotage("run-damaged-log"));
     let told = groups.iter().filter_map(told).chain(disowned);
     let damaged = Mutex::new(told.collect());
     let running = Arc::new(Running {
@@ -182,12 +187,24 @@ async fn settle(replica: &Replica) {
 
 /// Has the memtables written to the tables' files, so that the next start need not read journals.
 async fn write_out(running: &Running) -> Result<(), String> {
-    let begun = tokio::time::Instant::now();
-    loop {
+    let ask = || {
         let tables = Arc::clone(&running.parts.tables);
-        let asked = tokio::task::spawn_blocking(move || tables.write_out()).await;
-        let done = asked.map_err(|ended| ended.to_string())?;
-        if done.map_err(|error| error.to_string())? {
+        async move {
+            let asked = tokio::task::spawn_blocking(move || tables.write_out()).await;
+            let done = asked.map_err(|ended| ended.to_string())?;
+            done.map_err(|error| error.to_string())
+        }
+    };
+    until_written(tokio::time::Instant::now(), ask).await
+}
+
+/// Asks until the answer is yes, or [`WRITTEN_OUT_WITHIN`] has passed since `begun`.
+async fn until_written<F: Future<Output = Result<bool, String>>>(
+    begun: tokio::time::Instant,
+    mut ask: impl FnMut() -> F,
+) -> Result<(), String> {
+    loop {
+        if ask().await? {
             return Ok(());
         }
         if begun.elapsed() >= WRITTEN_OUT_WITHIN {
@@ -252,7 +269,8 @@ impl Inner {
                 }
             }
         };
-        tracing::error!(%drive, reason, "drive out of service");
+        // Whoever failed the drive has told people why.
+        tracing::info!(%drive, reason, "the drive's replicas stop");
         let replicas: Vec<Replica> = running.replicas.read().values().cloned().collect();
         for replica in &replicas {
             self.switchboard.disconnect(replica.core.group, replica.id);
@@ -335,31 +353,29 @@ impl Inner {
         self.mend_logs().await;
         result
     }
-
-    /// Has each group's first voter here stand for election now: a cold start need not wait out a
-    /// timeout.
-    pub(super) async fn prompt_elections(&self) {
-        for (at, group) in self.options.groups.iter().enumerate() {
-            let replicas = self.replicas(*group);
-            // Rotated, so that leaders spread; a voter with a shorter log loses, and a timeout decides.
-            let longest = replicas
-                .iter()
-                .map(|replica| replica.core.log.bounds().1)
-                .max()
-                .flatten();
-            let able: Vec<&Replica> = replicas
-                .iter()
-                .filter(|replica| replica.core.log.bounds().1 == longest)
-                .collect();
-            if longest.is_some() && !able.is_empty() {
-                elect(&able[at % able.len()].node).await;
-            }
-        }
-    }
 }
 
-pub(super) async fn elect(node: &Node) {
-    if let Err(error) = node.trigger().elect(false).await {
-        tracing::debug!(%error, "election not prompted");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    /// Says no `times` times, then yes; how often it was asked.
+    async fn asked(begun: Instant, times: usize) -> (Result<(), String>, usize) {
+        let mut count = 0;
+        let ask = || {
+            count += 1;
+            std::future::ready(Ok(count > times))
+        };
+        let done = until_written(begun, ask).await;
+        (done, count)
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_its_tables_within_the_limit_and_no_longer() {
+        let past = Instant::now() - WRITTEN_OUT_WITHIN;
+        assert_eq!(asked(past + WRITTEN_OUT_WITHIN / 2, 2).await, (Ok(()), 3));
+        let late = Err("not within 10 s".to_owned());
+        assert_eq!(asked(past, 2).await, (late, 1), "past it there is one look");
     }
 }

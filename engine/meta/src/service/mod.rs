@@ -14,6 +14,7 @@
 
 mod bootstrap;
 mod digests;
+mod elections;
 mod group;
 mod host;
 mod mend;
@@ -26,6 +27,7 @@ mod status;
 mod supervise;
 
 pub use digests::DigestCheck;
+pub use group::partition_name;
 pub use plan::Plan;
 pub use quorum::Shortage;
 pub use returning::Known;
@@ -261,7 +263,9 @@ impl MetaNode {
             .iter()
             .map(|r| Stamp(r.core.stamp()))
             .max();
-        newest.ok_or_else(|| MetaError::Unavailable(format!("no replica of group {group} here")))
+        newest.ok_or_else(|| {
+            MetaError::Unavailable(format!("no replica of {} here", partition_name(group)))
+        })
     }
 
     /// The highest index applied here; 0 where there is no replica.

@@ -81,9 +81,15 @@ impl std::fmt::Display for Shortage {
 pub(super) struct Watched(Mutex<Since>);
 
 impl Watched {
-    /// The group was made just now: what it lacked before is no outage.
+    /// The group is being made: what it lacks is no outage.
+    pub(super) fn hold(&self) {
+        let mut since = self.0.lock();
+        (since.forming, since.short) = (true, None);
+    }
+
+    /// It is made, or was not to be.
     pub(super) fn begin(&self) {
-        self.0.lock().short = None;
+        self.0.lock().forming = false;
     }
 
     /// Whether the last look found it out of service.
@@ -96,6 +102,7 @@ impl Watched {
 struct Since {
     short: Option<Instant>,
     told: bool,
+    forming: bool,
 }
 
 impl MetaNode {
@@ -155,7 +162,7 @@ impl Inner {
     pub(super) fn lasting_shortage(&self, group: GroupId) -> Option<Shortage> {
         let found = self.shortage(group);
         let mut since = self.groups.get(&group)?.watched.0.lock();
-        if found.is_none() {
+        if found.is_none() || since.forming {
             since.short = None;
             return None;
         }

@@ -13,6 +13,7 @@
 //! The replicas are disowned, not erased: each is erased when its group makes it anew. Where so many
 //! are disowned that a group has no majority, nothing is, and [`MetaNode::status`] says what stands.
 
+use super::host::{Host, HostState, STOP_WITHIN};
 use super::{Inner, MetaNode};
 use crate::log::DriveLog;
 use crate::replica::{Identity, ReplicaError};
@@ -72,6 +73,13 @@ impl MetaNode {
         self.inner.drive_back(files).await
     }
 
+    /// Takes a drive out for good and forgets it: whatever comes under its number next is somebody
+    /// new, of which nothing is known. False: it is not let go of yet; ask again.
+    pub async fn drive_gone(&self, drive: DriveId, reason: &str) -> bool {
+        self.inner.drive_out(drive, reason, true).await;
+        self.inner.forget(drive).await
+    }
+
     /// The last durable log sequence of each drive that was ever open here: what must be found on it
     /// at any later open. Grows while the drive is in service; also after [`MetaNode::shutdown`].
     pub fn log_ends(&self) -> BTreeMap<DriveId, u64> {
@@ -125,6 +133,33 @@ impl Inner {
         Ok(Some(why))
     }
 
+    /// Forgets a drive that is out of service, once it is let go of; false: it is not yet, ask again.
+    async fn forget(&self, drive: DriveId) -> bool {
+        let _lifecycle = self.lifecycle.lock().await;
+        let closing = match self.hosts.write().get_mut(&drive).map(|h| &mut h.state) {
+            None => None,
+            Some(HostState::In(_)) => return false,
+            Some(HostState::Out { closing, .. }) => closing.take(),
+        };
+        if let Some(mut closing) = closing
+            && tokio::time::timeout(STOP_WITHIN, &mut closing)
+                .await
+                .is_err()
+        {
+            if let Some(Host {
+                state: HostState::Out { closing: slot, .. },
+                ..
+            }) = self.hosts.write().get_mut(&drive)
+            {
+                *slot = Some(closing);
+            }
+            return false;
+        }
+        self.hosts.write().remove(&drive);
+        self.found(drive);
+        true
+    }
+
     /// What is known has been found: only what is written from now on counts at the next open.
     pub(super) fn found(&self, drive: DriveId) {
         self.known.lock().remove(&drive);
@@ -141,5 +176,21 @@ impl Inner {
         );
         let groups = Identity::disowned(files)?.into_iter();
         Ok(groups.map(|group| (group, why.clone())).collect())
+    }
+
+    /// Gives an empty witness the names of the voters that it lost.
+    #[cfg(sabotage)]
+    pub(super) fn votes_as_before(&self, files: &dyn DriveFiles) -> Result<(), ReplicaError> {
+        for group in &self.options.groups {
+            let status = self.status();
+            let known = status.replicas(*group);
+            let lost = known.iter().flat_map(|(_, replica)| &replica.voters);
+            let lost = lost.copied().find(|id| id >> 32 == 0);
+            if let (Some(id), None) = (lost, Identity::read(files, *group)?) {
+                let generation = 1;
+                Identity { id, generation }.write(files, *group)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -6,9 +6,7 @@ use super::quorum;
 use crate::raft::types::Proposal;
 use crate::replica::Replica;
 use engine_core::ports::{DriveFiles, MetaError};
-use engine_types::{DriveId, GroupId};
-use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeMap;
+use engine_types::GroupId;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -186,57 +184,6 @@ impl Inner {
                 )
                 .await,
         );
-    }
-
-    /// Hands one leadership from the busiest drive to an idler one. Only while every voter runs:
-    /// during trouble nothing is moved for balance.
-    async fn spread_leaders(&self) {
-        let mut counts: BTreeMap<DriveId, usize> = BTreeMap::new();
-        for (drive, host) in self.hosts.read().iter() {
-            if host.running().is_none() {
-                return;
-            }
-            counts.insert(*drive, 0);
-        }
-        let leaders: Vec<Replica> = self
-            .options
-            .groups
-            .iter()
-            .filter_map(|group| self.leader(*group))
-            .collect();
-        for leader in &leaders {
-            *counts.entry(leader.core.parts.files.drive()).or_default() += 1;
-        }
-        for leader in leaders {
-            let busy = counts
-                .get(&leader.core.parts.files.drive())
-                .copied()
-                .unwrap_or(0);
-            let end = leader.core.log.bounds().1;
-            let voters: Vec<u64> = leader
-                .node
-                .metrics()
-                .borrow_watched()
-                .membership_config
-                .voter_ids()
-                .collect();
-            let idle = self
-                .replicas(leader.core.group)
-                .into_iter()
-                .find(|replica| {
-                    let count = counts
-                        .get(&replica.core.parts.files.drive())
-                        .copied()
-                        .unwrap_or(0);
-                    voters.contains(&replica.id)
-                        && count + 1 < busy
-                        && replica.core.log.bounds().1 == end
-                });
-            if let Some(idle) = idle {
-                told(leader.node.trigger().transfer_leader(idle.id).await);
-                return;
-            }
-        }
     }
 }
 

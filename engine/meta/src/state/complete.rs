@@ -9,10 +9,10 @@ use engine_core::meta::{
     UploadRow, VersionKind, VersionRow,
 };
 use engine_types::{BucketId, Order};
-use std::collections::BTreeMap;
 
 /// Compare-and-set on the data ids of the chosen parts. Parts not chosen die, the upload's rows go.
-/// Repeated after success it answers the version it made, while that exists.
+/// Repeated after success it answers the version it made, while that exists, whatever it names this
+/// time: the upload's rows, which would have to be compared, are gone.
 pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answer> {
     let bucket = tx.open_bucket(complete.bucket)?;
     let (id, key, upload) = (bucket.id, &complete.key, complete.upload);
@@ -20,13 +20,22 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
         return repeated(tx, id, complete);
     };
     let current = versions::current(&tx.rows(), (&bucket).into(), key)?;
-    versions::judge(
+    let judged = versions::judge(
         &complete.condition,
         current.as_ref().map(|found| &found.row),
         Absent::WRITE,
-    )?;
+    );
+    #[cfg(sabotage)]
+    let judged = judged.or_else(|refused| {
+        let dropped = engine_types::sabotage("drop-complete-condition");
+        dropped.then_some(()).ok_or(refused)
+    });
+    judged?;
     let parts = uploads::all_parts(tx, id, key, upload)?;
-    if !chosen_well(complete, &parts) {
+    let chosen_well = chosen_well(complete, &parts);
+    #[cfg(sabotage)]
+    let chosen_well = chosen_well || engine_types::sabotage("complete-blindly");
+    if !chosen_well {
         return Err(Refusal::Changed.into());
     }
     uploads::uncharge(tx, id, &row, &parts);
@@ -61,16 +70,15 @@ pub(crate) fn complete(tx: &mut Tx<'_>, complete: &CompleteUpload) -> Step<Answe
     Ok(Answer::Version(versions::slim(made)))
 }
 
-/// Whether what the node chose is what is here: ascending numbers, the same data ids and sizes,
-/// offsets without gaps, the sum right.
+/// Whether what the node chose is what is here (`parts`, by number): ascending numbers, the same data
+/// ids and sizes, offsets without gaps, the sum right.
 fn chosen_well(complete: &CompleteUpload, parts: &[(u16, UploadPartRow)]) -> bool {
-    let here: BTreeMap<u16, &UploadPartRow> =
-        parts.iter().map(|(number, part)| (*number, part)).collect();
     let mut offset = 0u64;
     let mut last = 0;
     let as_read = |entry: &ManifestEntry| {
-        let part = here.get(&entry.number);
-        let same = part.is_some_and(|part| part.data == entry.data && part.size == entry.size);
+        let found = parts.binary_search_by_key(&entry.number, |(number, _)| *number);
+        let part = found.ok().and_then(|at| parts.get(at));
+        let same = part.is_some_and(|(_, part)| part.data == entry.data && part.size == entry.size);
         let next = same && entry.number > last && entry.offset == offset;
         last = entry.number;
         offset = offset.saturating_add(entry.size);

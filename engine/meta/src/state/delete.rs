@@ -16,10 +16,19 @@ use serde_bytes::ByteBuf;
 /// it.
 pub(crate) fn delete(tx: &mut Tx<'_>, delete: &Delete) -> Step<Answer> {
     let bucket = tx.open_bucket(delete.bucket)?;
+    #[cfg(sabotage)]
+    let delete = &Delete {
+        condition: if engine_types::sabotage("drop-delete-condition") {
+            engine_core::meta::Condition::default()
+        } else {
+            delete.condition.clone()
+        },
+        ..delete.clone()
+    };
     match delete.version {
         Some(version) => one_version(tx, &bucket, delete, version),
         None if bucket.versioning == Versioning::Unversioned => current_object(tx, &bucket, delete),
-        None => mark(tx, &bucket, delete),
+        None => delete_marker(tx, &bucket, delete),
     }
 }
 
@@ -66,7 +75,7 @@ fn current_object(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<
     })
 }
 
-fn mark(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
+fn delete_marker(tx: &mut Tx<'_>, bucket: &BucketRow, delete: &Delete) -> Step<Answer> {
     let found = versions::current(&tx.rows(), bucket.into(), &delete.key)?;
     versions::judge(
         &delete.condition,

@@ -29,7 +29,10 @@ pub(crate) fn already(
     now: Stamp,
     command: CommandId,
 ) -> Result<Option<Answer>, RowsError> {
-    if command.birth() < floor(now) {
+    let old = command.birth() < floor(now);
+    #[cfg(sabotage)]
+    let old = old && !engine_types::sabotage("accept-old-command");
+    if old {
         return Ok(Some(Answer::Refused(Refusal::TooOld)));
     }
     #[cfg(sabotage)]

@@ -23,7 +23,10 @@ pub(crate) fn store(
         NewPlace::Stripes(stripes) => stripes,
     };
     refuse_old_ids(tx, part.data.birth(), stripes)?;
-    if tx.exists(&keys::part(bucket, key, part.data))? {
+    let used = tx.exists(&keys::part(bucket, key, part.data))?;
+    #[cfg(sabotage)]
+    let used = used && !engine_types::sabotage("reuse-data-id");
+    if used {
         return Err(Refusal::TooOld.into());
     }
     let place = match &part.place {
@@ -114,6 +117,10 @@ pub(crate) struct StripeOf<'a> {
 
 /// Keeps `repairs` in step: a row for each stripe that misses a slot.
 fn queue_repair(tx: &mut Tx<'_>, of: &StripeOf<'_>, stripe: &Stripe) {
+    #[cfg(sabotage)]
+    if engine_types::sabotage("queue-no-repair") {
+        return;
+    }
     if stripe.slots.iter().any(Option::is_none) {
         let missing = stripe.slots.iter().filter(|slot| slot.is_none()).count();
         let missing = u8::try_from(missing).unwrap_or(u8::MAX);
@@ -138,7 +145,10 @@ pub(crate) fn move_stripe(
     let part: Option<PartRow> = tx.read(&keys::part(bucket, key, data))?;
     let held =
         part.is_some_and(|part| matches!(part.place, Place::Stripes(count) if index < count));
-    if !held || tx.exists(&keys::dead(bucket, key, &data.0))? {
+    let dead = tx.exists(&keys::dead(bucket, key, &data.0))?;
+    #[cfg(sabotage)]
+    let dead = dead && !engine_types::sabotage("move-the-dead");
+    if !held || dead {
         return Err(Refusal::Changed.into());
     }
     let chunk_key = keys::stripes(bucket, key, data, index / STRIPE_CHUNK);
@@ -163,6 +173,10 @@ pub(crate) fn move_stripe(
     stripe.clone_from(to);
     tx.write(chunk_key, &chunk);
     for slot in old.into_iter().filter(|slot| !new.contains(slot)) {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("move-and-forget") {
+            continue;
+        }
         dead::bury(tx, bucket, key, DeadThing::Copy(slot));
     }
     tx.delete(keys::repair(bucket, key, data, index));

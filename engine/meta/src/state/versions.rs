@@ -278,7 +278,11 @@ pub(crate) fn judge(
     absent: Absent,
 ) -> Result<(), Refusal> {
     let object = found.filter(|row| row.kind == VersionKind::Object);
-    if condition.unchanged.is_some() && condition.unchanged != object.map(|row| row.order) {
+    let changed =
+        condition.unchanged.is_some() && condition.unchanged != object.map(|row| row.order);
+    #[cfg(sabotage)]
+    let changed = changed && !engine_types::sabotage("ignore-change");
+    if changed {
         return Err(Refusal::Changed);
     }
     #[cfg(sabotage)]

@@ -30,6 +30,8 @@ pub(crate) fn report(
     oldest: Option<Stamp>,
 ) -> Step<Answer> {
     let known: Option<BootRow> = tx.read(&keys::boot(node))?;
+    #[cfg(sabotage)]
+    let known = known.filter(|_| !engine_types::sabotage("hear-fenced-boot"));
     if known.is_some_and(|known| boot < known.boot || (boot == known.boot && known.fenced)) {
         return Err(Refusal::Fenced.into());
     }
@@ -63,7 +65,15 @@ pub(crate) fn fence(tx: &mut Tx<'_>, node: NodeId, boot: BootId) -> Step<Answer>
 /// Moves W as far as it may go; never back.
 pub(crate) fn advance(tx: &mut Tx<'_>) -> Step<Answer> {
     let mut next = tx.now().minus_ms(WATERMARK_LAG_MS);
+    #[cfg(sabotage)]
+    if engine_types::sabotage("watermark-too-soon") {
+        next = tx.now();
+    }
     for (_, boot) in boots(&tx.rows())? {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("forget-boots") {
+            continue;
+        }
         if !boot.fenced {
             next = next.min(boot.holds);
         }

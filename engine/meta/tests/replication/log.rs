@@ -22,28 +22,29 @@ impl StoreBuilder<Types, GroupLog, ReplicaMachine, Arc<FakeDrive>> for Builder {
         &self,
     ) -> Result<(Arc<FakeDrive>, GroupLog, ReplicaMachine), StorageError<Types>> {
         let drive = FakeDrive::new(1);
-        let files: Arc<dyn DriveFiles> = Arc::clone(&drive) as _;
-        let log =
-            Arc::new(DriveLog::open(Arc::clone(&files), LogOptions::default()).expect("opens"));
-        let tables =
-            Arc::new(Tables::open(files.as_ref(), TableOptions::default()).expect("opens"));
-        Identity {
-            id: 0,
-            generation: 1,
-        }
-        .write(files.as_ref(), GROUP)
-        .expect("written");
-        let lane = Lane::start().expect("starts");
-        let parts = DriveParts {
-            files,
-            log,
-            tables,
-            lane,
-            machine: Arc::new(SuiteMachine),
-        };
-        let core = ReplicaCore::open(parts, GROUP, false).expect("opens");
+        let core = core_on(&drive);
         Ok((drive, core.log.clone(), ReplicaMachine::new(core)))
     }
+}
+
+/// A replica of [`GROUP`] over the drive.
+pub(super) fn core_on(drive: &Arc<FakeDrive>) -> Arc<ReplicaCore> {
+    let files: Arc<dyn DriveFiles> = Arc::clone(drive) as _;
+    let log = Arc::new(DriveLog::open(Arc::clone(&files), LogOptions::default()).expect("opens"));
+    let tables = Arc::new(Tables::open(files.as_ref(), TableOptions::default()).expect("opens"));
+    let identity = Identity {
+        id: 0,
+        generation: 1,
+    };
+    identity.write(files.as_ref(), GROUP).expect("written");
+    let parts = DriveParts {
+        files,
+        log,
+        tables,
+        lane: Lane::start().expect("starts"),
+        machine: Arc::new(SuiteMachine),
+    };
+    ReplicaCore::open(parts, GROUP, false).expect("opens")
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ async fn openrafts_own_suite() {
     Suite::test_all(Builder).await.expect("the suite passes");
 }
 
-fn open(drive: &Arc<FakeDrive>) -> DriveLog {
+pub(super) fn open(drive: &Arc<FakeDrive>) -> DriveLog {
     open_with(drive, LogOptions::default())
 }
 

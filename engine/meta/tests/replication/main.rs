@@ -11,12 +11,17 @@ mod fjall_promises;
 mod journals;
 mod log;
 mod log_copies;
+mod log_ends;
 mod majority;
 mod newer;
 mod node;
 mod openraft_promises;
+mod reads;
 mod rest;
 mod returns;
 mod snapshots;
+mod syncs;
 #[cfg(slow)]
 mod throughput;
+mod truth;
+mod witness;

@@ -293,35 +293,6 @@ async fn snapshots_purge_the_log_and_a_restart_builds_on_them() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_newest_snapshot_falls_back_to_the_older() {
-    let before = drives(1);
-    let node = formed(&before, options(1)).await;
-    for round in 0..2 {
-        propose_many(&node, CONTROL, round * 50..round * 50 + 50).await;
-        node.snapshot(CONTROL).await;
-        let due = node.applied(CONTROL);
-        until("snapshot", Duration::from_secs(10), || {
-            node.status().replicas(CONTROL)[0].1.snapshot >= Some(due)
-        })
-        .await;
-    }
-    let after = before[0].after_cut(0, false);
-    let newest = after
-        .names()
-        .into_iter()
-        .rfind(|name| name.starts_with("snapshots/g0/"))
-        .expect("one");
-    after.edit(&newest, |bytes| {
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-    });
-    let again = open(&[after], options(1)).await;
-    expect_all(&again, CONTROL, 0..100).await;
-    again.shutdown().await;
-    node.shutdown().await;
-}
-
 /// Turns bits in the middle of a drive's only log file.
 pub(crate) fn damage_log(drive: &FakeDrive) {
     let mut names = drive.names().into_iter();

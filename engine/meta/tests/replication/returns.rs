@@ -10,16 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-fn ids(node: &MetaNode, group: GroupId) -> BTreeMap<DriveId, u64> {
+pub(crate) fn ids(node: &MetaNode, group: GroupId) -> BTreeMap<DriveId, u64> {
     let status = node.status();
     let replicas = status.replicas(group);
     replicas.iter().map(|(drive, r)| (*drive, r.id)).collect()
 }
 
 /// Waits until the group's voters are exactly its running replicas, so many.
-async fn settled(node: &MetaNode, group: GroupId, count: usize) {
+pub(crate) async fn settled(node: &MetaNode, group: GroupId, count: usize) {
     until("voters are the replicas that run", LONG, || {
         let running: BTreeSet<u64> = ids(node, group).into_values().collect();
         let status = node.status();
@@ -33,7 +33,7 @@ async fn settled(node: &MetaNode, group: GroupId, count: usize) {
 }
 
 /// Puts a drive back as soon as its old self is let go.
-async fn back(node: &MetaNode, files: &Arc<FakeDrive>) {
+pub(crate) async fn back(node: &MetaNode, files: &Arc<FakeDrive>) {
     let deadline = Instant::now() + LONG;
     while let Err(error) = node
         .drive_back(Arc::clone(files) as Arc<dyn DriveFiles>)
@@ -44,7 +44,7 @@ async fn back(node: &MetaNode, files: &Arc<FakeDrive>) {
     }
 }
 
-fn old_copy(node: &MetaNode, drive: u32) -> Option<String> {
+pub(crate) fn old_copy(node: &MetaNode, drive: u32) -> Option<String> {
     let drives = node.status().drives;
     let found = drives.into_iter().find(|d| d.drive == DriveId(drive));
     found.expect("known").old_copy

@@ -1,22 +1,108 @@
 //! What the purged log rests on.
 
+use super::common::{FakeDrive, until};
+use super::node::{CONTROL, drives, expect_all, formed, open, options, propose_many};
 use engine_core::ports::DriveFiles;
-use engine_meta::snapshot::{Applied, newest, write};
-use engine_sim::FakeDrive;
-use engine_types::{DriveId, DriveUuid, GroupId, Stamp};
+use engine_meta::service::MetaNode;
+use engine_meta::snapshot::{Applied, SnapshotFile, fetch, newest, write};
+use engine_types::{GroupId, Stamp};
 use std::sync::Arc;
+use std::time::Duration;
 
-#[test]
-fn a_snapshot_that_was_named_outlives_a_power_cut() {
-    let drive = FakeDrive::new(DriveId(1), DriveUuid([1; 16]));
-    let files: Arc<dyn DriveFiles> = Arc::new(drive.clone());
+const GROUP: GroupId = GroupId(3);
+const SOON: Duration = Duration::from_secs(10);
+
+fn written(drive: &Arc<FakeDrive>) -> SnapshotFile {
+    let files: Arc<dyn DriveFiles> = Arc::clone(drive) as _;
     let applied = Applied {
         stamp: Stamp(5),
         ..Applied::default()
     };
     let rows = (0..100_u8).map(|n| Ok((vec![n], vec![n; 1000])));
-    write(&files, GroupId(3), &applied, rows).expect("written");
-    drive.power_cut();
-    let found = newest(&files, GroupId(3)).expect("readable");
-    assert_eq!(found.expect("whole").applied, applied);
+    write(&files, GROUP, &applied, rows).expect("written")
+}
+
+/// What a power cut leaves of the newest.
+fn after_cut(drive: &FakeDrive) -> Applied {
+    let files: Arc<dyn DriveFiles> = drive.after_cut(0, false);
+    let found = newest(&files, GROUP).expect("readable");
+    found.expect("whole").applied
+}
+
+#[test]
+fn a_snapshot_that_was_named_outlives_a_power_cut() {
+    let drive = FakeDrive::new(1);
+    let file = written(&drive);
+    assert_eq!(after_cut(&drive), file.applied);
+}
+
+#[test]
+fn a_snapshot_that_was_fetched_outlives_a_power_cut() {
+    let (from, to) = (FakeDrive::new(1), FakeDrive::new(2));
+    let file = written(&from);
+    let files: Arc<dyn DriveFiles> = Arc::clone(&to) as _;
+    fetch(&files, GROUP, &file).expect("fetched");
+    assert_eq!(after_cut(&to), file.applied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_left_of_a_snapshot_goes_at_the_next_open() {
+    let drives = drives(1);
+    let node = formed(&drives, options(1)).await;
+    snapshot(&node).await;
+    node.shutdown().await;
+    let cut = format!("snapshots/g{CONTROL}/00000000000000000009-00000000000000000001.snap.tmp");
+    drives[0]
+        .open_log(&cut)
+        .expect("made")
+        .append(b"half")
+        .expect("written");
+    let node = open(&drives, options(1)).await;
+    let left = drives[0]
+        .list(&format!("snapshots/g{CONTROL}"))
+        .expect("listed");
+    assert!(left.iter().all(|name| name.ends_with(".snap")), "{left:?}");
+    assert!(!left.is_empty(), "the finished one stays");
+    node.shutdown().await;
+}
+
+/// Snapshots control on a lone drive; the index up to which it reaches.
+async fn snapshot(node: &MetaNode) -> u64 {
+    node.snapshot(CONTROL).await;
+    let due = node.applied(CONTROL);
+    until("snapshot", SOON, || {
+        node.status().replicas(CONTROL)[0].1.snapshot >= Some(due)
+    })
+    .await;
+    due
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_newest_snapshot_falls_back_to_the_older() {
+    let before = drives(1);
+    let node = formed(&before, options(1)).await;
+    propose_many(&node, CONTROL, 0..50).await;
+    let older = snapshot(&node).await;
+    propose_many(&node, CONTROL, 50..100).await;
+    snapshot(&node).await;
+    until("purged", SOON, || {
+        node.status().replicas(CONTROL)[0].1.purged >= Some(older)
+    })
+    .await;
+    // Syncs the purge with it.
+    propose_many(&node, CONTROL, 100..101).await;
+    let after = before[0].after_cut(0, false);
+    let newest = after
+        .names()
+        .into_iter()
+        .rfind(|name| name.starts_with("snapshots/g0/"))
+        .expect("one");
+    after.edit(&newest, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+    let again = open(&[after], options(1)).await;
+    expect_all(&again, CONTROL, 0..101).await;
+    again.shutdown().await;
+    node.shutdown().await;
 }

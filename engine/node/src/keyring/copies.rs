@@ -12,7 +12,7 @@
 //! is lost only with those, so a majority of them must hold the keys it needs.
 
 use super::KeyringError;
-use engine_core::ports::{DriveError, DriveFiles};
+use engine_core::ports::{ASIDE, DriveError, DriveFiles};
 use engine_types::DriveId;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +24,6 @@ use std::time::Duration;
 pub const KEYRING_FILE: &str = "keyring/keyring";
 /// What it replaces, until that is erased.
 pub const OLD_FILE: &str = "keyring/old";
-/// What a write of the file that was cut off leaves (see FORMATS).
-const ASIDE_FILE: &str = "keyring/keyring.aside";
 /// A drive that takes longer to write its copy does not count.
 const HOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -163,6 +161,10 @@ impl Copies {
     ) -> Result<(), KeyringError> {
         let voters = self.voters.read().clone();
         let mut asked = voters.map(|voters| voters()).unwrap_or_default();
+        #[cfg(sabotage)]
+        if engine_types::sabotage("keyring-any-holder") {
+            asked.clear();
+        }
         if asked.is_empty() {
             asked = holders.iter().map(|files| files.drive()).collect();
         }
@@ -205,7 +207,12 @@ fn put(files: &dyn DriveFiles, bytes: &[u8]) -> Result<Put, DriveError> {
         }
     }
     // What a write that was cut off has left: `write` would give its blocks back as they are.
-    files.erase(ASIDE_FILE)?;
+    files.erase(&format!("{KEYRING_FILE}{ASIDE}"))?;
+    #[cfg(sabotage)]
+    if engine_types::sabotage("skip-keyring-fsync") {
+        files.open_log(KEYRING_FILE)?.append(bytes)?;
+        return Ok(erased(files));
+    }
     files.write(KEYRING_FILE, bytes)?;
     Ok(erased(files))
 }

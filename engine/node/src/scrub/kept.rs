@@ -77,6 +77,13 @@ impl Kept {
     }
 }
 
+/// For fuzzing: what the file `bytes`, or none, reads as, written once more.
+#[doc(hidden)]
+pub fn reads_again(bytes: Option<&[u8]>) -> Option<Vec<u8>> {
+    let kept = bytes.map_or(Some(Kept::default()), Kept::from_bytes)?;
+    Some(kept.to_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

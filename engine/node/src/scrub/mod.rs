@@ -7,6 +7,8 @@ mod kept;
 use crate::stripe_read::StripeAt;
 pub use ask::{DriveScrub, ScrubStatus};
 use engine_types::{CopyToken, DriveId};
+#[doc(hidden)]
+pub use kept::reads_again;
 pub(crate) use kept::{KEPT_FILE, Kept, KeptCopy, KeptSegment};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

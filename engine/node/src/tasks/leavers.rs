@@ -27,7 +27,7 @@ impl Leavers {
 
     /// Notes from when on this node placed no shard on a drive that leaves, and which of them no
     /// write from before can name any more.
-    pub(super) async fn watch(&mut self, inner: &Inner) -> Result<(), EngineError> {
+    pub(super) async fn watch(&mut self, inner: &Inner) {
         let layout = inner.drives.layout();
         let leaves = |drive: &DriveId| layout.drive(*drive).is_some_and(|d| !d.state.counts());
         self.fences.retain(|drive, _| leaves(drive));
@@ -38,37 +38,50 @@ impl Leavers {
             if self.fences.contains_key(&row.id) {
                 continue;
             }
-            let mut stamps = BTreeMap::new();
-            for partition in &partitions {
-                // Both: what births are made of here may lag behind the partition for a moment, or
-                // a replica with the newest stamp may have gone since a birth was opened.
-                let (stamp, _) = clock(inner, *partition).await?;
-                let seen = inner.metadata.stamp(*partition).await?;
-                stamps.insert(*partition, stamp.max(seen));
+            // A partition that does not answer leaves the drive unfenced until the next watch.
+            if let Some(stamps) = stamps(inner, &partitions).await {
+                self.fences.insert(row.id, stamps);
             }
-            self.fences.insert(row.id, stamps);
         }
         let waiting: Vec<DriveId> = self.fences.keys().copied().collect();
         for drive in waiting {
-            if !self.settled.contains(&drive) && self.passed(inner, drive).await? {
+            if !self.settled.contains(&drive) && self.passed(inner, drive).await {
                 self.settled.insert(drive);
             }
         }
-        Ok(())
     }
 
-    async fn passed(&self, inner: &Inner, drive: DriveId) -> Result<bool, EngineError> {
+    /// Not as long as some partition does not say.
+    async fn passed(&self, inner: &Inner, drive: DriveId) -> bool {
         let Some(stamps) = self.fences.get(&drive) else {
-            return Ok(false);
+            return false;
         };
         for (partition, stamp) in stamps {
-            let (_, watermark) = clock(inner, *partition).await?;
-            if watermark <= *stamp {
-                return Ok(false);
+            let Ok((_, watermark)) = clock(inner, *partition).await else {
+                return false;
+            };
+            let open = watermark <= *stamp;
+            #[cfg(sabotage)]
+            let open = open && !engine_types::sabotage("depart-at-once");
+            if open {
+                return false;
             }
         }
-        Ok(true)
+        true
     }
+}
+
+/// The youngest birth that may be open in each partition; none where one does not answer.
+async fn stamps(inner: &Inner, partitions: &[PartitionId]) -> Option<BTreeMap<PartitionId, Stamp>> {
+    let mut stamps = BTreeMap::new();
+    for partition in partitions {
+        // Both: what births are made of here may lag behind the partition for a moment, or a replica
+        // with the newest stamp may have gone since a birth was opened.
+        let (stamp, _) = clock(inner, *partition).await.ok()?;
+        let seen = inner.metadata.stamp(*partition).await.ok()?;
+        stamps.insert(*partition, stamp.max(seen));
+    }
+    Some(stamps)
 }
 
 /// A partition's stamp and watermark.

@@ -33,4 +33,5 @@ pub(crate) fn start(inner: &Arc<Inner>) {
     worker::start(inner, pack::Packer::default());
     worker::start(inner, crate::keyring::Rewrapper::default());
     worker::start(inner, crate::idle_read::Sweeper);
+    worker::start(inner, crate::buffers::Trimmer);
 }

@@ -73,6 +73,12 @@ impl Sweeper {
     ) -> Result<bool, EngineError> {
         let id = drive.row.id;
         let after = self.after.get(&id).copied();
+        #[cfg(sabotage)]
+        let before = if engine_types::sabotage("orphan-ignore-watermark") {
+            Stamp(u64::MAX)
+        } else {
+            before
+        };
         let entries = drive.store.entries(after, before, COPIES_PER_TICK);
         let Ok(entries) = inner.drives.run(drive, "entries", entries).await else {
             return Ok(false);
@@ -128,9 +134,18 @@ async fn orphan(inner: &Inner, drive: DriveId, header: &ShardHeader) -> Result<b
         // Its maker alone knows, whoever has rows that point into it.
         ShardOwner::Pack { partition, .. } => partition,
     };
-    if !known(inner, partition, (*bucket, key), data).await? {
+    let named = known(inner, partition, (*bucket, key), data).await?;
+    #[cfg(sabotage)]
+    let named = named && !engine_types::sabotage("orphan-skip-lookup");
+    if !named {
         return Ok(true);
     }
+    #[cfg(sabotage)]
+    let token = if engine_types::sabotage("orphan-ignore-slots") {
+        CopyToken([0; 16])
+    } else {
+        token
+    };
     let query = Query::Part {
         bucket: *bucket,
         key: key.clone(),

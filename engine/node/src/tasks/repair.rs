@@ -64,9 +64,16 @@ impl Repairer {
             let Some(damage) = reports.pop() else {
                 return failed.map_or(Ok(Progress::Done), Err);
             };
-            // One that cannot be mended does not stand in the others' way.
+            // One that cannot be mended does not stand in the others' way: its repair has reported
+            // its other shards, more urgent than all else.
+            let (data, stripe) = (damage.data, damage.stripe);
             if let Err(error) = mend_damage(inner, damage).await {
+                inner.damage.forget(data, stripe);
                 failed = Some(error);
+                #[cfg(sabotage)]
+                if engine_types::sabotage("stop-at-unmendable") {
+                    break;
+                }
             }
         }
         failed.map_or(Ok(Progress::More), Err)
@@ -102,6 +109,10 @@ impl Repairer {
             };
             if let Err(error) = mend(inner, &at, None).await {
                 failed = Some(error);
+                #[cfg(sabotage)]
+                if engine_types::sabotage("stop-at-unmendable") {
+                    break;
+                }
             }
             self.after.insert(partition, (bucket, key, data, stripe));
         }

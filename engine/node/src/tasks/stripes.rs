@@ -31,6 +31,8 @@ pub(super) struct Stripes {
     after: Option<(BucketId, ObjectKey, DataId)>,
     /// At most a page's parts.
     rest: VecDeque<Rest>,
+    /// A partition was left out.
+    incomplete: bool,
 }
 
 impl Stripes {
@@ -41,6 +43,41 @@ impl Stripes {
             partitions: all.filter(|p| *p != PartitionId::CONTROL).collect(),
             after: None,
             rest: VecDeque::new(),
+            incomplete: false,
+        }
+    }
+
+    /// The next page, which may be empty, of the partitions that answer; none: the end. One without a
+    /// majority must not leave the stripes of the others short of shards.
+    pub(super) async fn page_of_those_that_answer(
+        &mut self,
+        inner: &Inner,
+    ) -> Option<Vec<(StripeAt, Stripe)>> {
+        match self.page(inner).await {
+            Ok(page) => page,
+            Err(error) => {
+                let partition = match self.rest.front() {
+                    Some(rest) => rest.partition,
+                    None => *self.partitions.front()?,
+                };
+                tracing::warn!(%partition, %error, "a walk over the stripes leaves a partition out");
+                self.leave_out(partition);
+                Some(Vec::new())
+            }
+        }
+    }
+
+    /// Whether some partition was left out.
+    pub(super) fn incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    fn leave_out(&mut self, partition: PartitionId) {
+        self.incomplete = true;
+        self.rest.retain(|rest| rest.partition != partition);
+        if self.partitions.front() == Some(&partition) {
+            self.partitions.pop_front();
+            self.after = None;
         }
     }
 

@@ -150,7 +150,7 @@ impl Worker for Walker {
 impl Walker {
     async fn idle(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
         inner.read_layout().await?;
-        self.leavers.watch(inner).await?;
+        self.leavers.watch(inner).await;
         let settled = self.leavers.settled();
         self.departed.retain(|drive| settled.contains(drive));
         let seen = self.see(inner);
@@ -211,15 +211,14 @@ impl Walker {
         mut tally: Tally,
         seen: Seen,
     ) -> Result<Progress, EngineError> {
-        // On an error the walk begins anew at the next tick: it counted too little.
         self.seen = None;
-        let page = stripes.page(inner).await?;
+        let page = stripes.page_of_those_that_answer(inner).await;
         let fleet = inner.drives.fleet(room());
         if fleet.layout.version != seen.layout {
             return Ok(Progress::More);
         }
         let Some(page) = page else {
-            return Ok(self.surveyed(inner, &tally, seen));
+            return Ok(self.surveyed(inner, &tally, seen, stripes.incomplete()));
         };
         for (at, stripe) in &page {
             tally.judge(&fleet, at, stripe);
@@ -235,7 +234,9 @@ impl Walker {
         Ok(Progress::More)
     }
 
-    fn surveyed(&mut self, inner: &Inner, tally: &Tally, seen: Seen) -> Progress {
+    /// `incomplete`: some partition was not counted. What it names is not known then, so no drive has
+    /// departed, and the walk is made again soon.
+    fn surveyed(&mut self, inner: &Inner, tally: &Tally, seen: Seen, incomplete: bool) -> Progress {
         inner
             .rebuild
             .found(tally.left, tally.blocked, &tally.drives);
@@ -243,11 +244,11 @@ impl Walker {
         self.departed = seen
             .settled
             .iter()
-            .filter(|drive| !named(drive))
+            .filter(|drive| !incomplete && !named(drive))
             .copied()
             .collect();
         self.blocked = tally.blocked.stripes > 0;
-        self.failed = false;
+        self.failed = incomplete;
         if tally.levels.is_empty() {
             self.end(inner, seen);
             return Progress::Done;
@@ -285,7 +286,7 @@ impl Walker {
         mut mended: u64,
     ) -> Result<Progress, EngineError> {
         self.seen = None;
-        let page = stripes.page(inner).await?;
+        let page = stripes.page_of_those_that_answer(inner).await;
         let fleet = inner.drives.fleet(room());
         let Some(&level) = levels.first() else {
             return Ok(Progress::More);

@@ -19,6 +19,15 @@ pub(crate) fn busy() -> EngineOptions {
     }
 }
 
+/// What the collector asks each partition for.
+fn dead() -> Query {
+    Query::Dead {
+        after: None,
+        before: Stamp(u64::MAX),
+        limit: 10,
+    }
+}
+
 async fn watermark(cluster: &Cluster, partition: PartitionId) -> Stamp {
     match cluster
         .metadata
@@ -39,11 +48,8 @@ async fn what_is_replaced_is_freed_once_no_reader_holds_it() {
     let reader = cluster.found("k").await;
     cluster.put("k", &bytes(100_000, 2)).await.unwrap();
     cluster.metadata.advance(120_000);
-    // Something else dies and is collected meanwhile: the collector has passed the pinned row.
-    cluster.put("other", &bytes(100_000, 3)).await.unwrap();
-    assert_eq!(cluster.shards(), 18);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(cluster.shards(), 18, "the reader's pin holds it");
+    cluster.round_of(&dead()).await;
+    assert_eq!(cluster.shards(), 12, "the reader's pin holds it");
     let read = cluster
         .engine
         .read(reader, 0..u64::MAX, None)
@@ -51,7 +57,7 @@ async fn what_is_replaced_is_freed_once_no_reader_holds_it() {
         .unwrap();
     assert_eq!(collect(read).await.unwrap(), old);
     cluster
-        .until("the replaced object is freed", |c| c.shards() == 12)
+        .until("the replaced object is freed", |c| c.shards() == 6)
         .await;
     assert!(cluster.engine.shutdown(Duration::from_secs(10)).await);
 }
@@ -72,11 +78,7 @@ async fn dead_rows_wait_for_a_drive_that_is_out() {
     cluster
         .until("freed where it can be", |c| c.shards() == 1)
         .await;
-    let dead = Query::Dead {
-        after: None,
-        before: Stamp(u64::MAX),
-        limit: 10,
-    };
+    let dead = dead();
     let partition = cluster.bucket.reference.partition;
     let Reply::Dead(rows) = cluster
         .metadata
@@ -120,15 +122,22 @@ async fn the_watermark_rises_and_waits_for_open_writes() {
         &mut open.body.stream,
         futures::StreamExt::boxed(futures::stream::empty()),
     );
+    let (begun, begins) = tokio::sync::oneshot::channel::<()>();
     let (go, wait) = tokio::sync::oneshot::channel::<()>();
-    let waiting = futures::StreamExt::filter_map(futures::stream::once(wait), |_| async { None });
+    let hold = async move {
+        begun.send(()).unwrap();
+        wait.await.unwrap();
+    };
+    let waiting = futures::StreamExt::filter_map(futures::stream::once(hold), |()| async { None });
     open.body.stream = futures::StreamExt::boxed(futures::StreamExt::chain(waiting, whole));
     let engine = cluster.engine.clone();
     let put = tokio::spawn(async move { engine.put(open).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // A body is read under a birth that is open already.
+    begins.await.unwrap();
     let born = cluster.metadata.stamp(partition).await.unwrap();
     cluster.metadata.advance(3_600_000);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Asked for before the watermark is moved.
+    cluster.round_of(&Query::Boots).await;
     assert!(
         watermark(&cluster, partition).await <= born,
         "held by the open write"
@@ -250,13 +259,14 @@ async fn orphans_go_once_the_watermark_has_passed_them() {
         .append(header, payload)
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Asked for before copies are judged.
+    cluster.round_of(&Query::Clock).await;
     assert_eq!(cluster.shards(), 7, "it may still be committed");
     cluster.metadata.advance(120_000);
     cluster
         .until("the orphan is freed", |c| c.shards() == 6)
         .await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    cluster.round_of(&Query::Clock).await;
     assert_eq!(cluster.shards(), 6, "what is referenced stays");
     assert!(cluster.all("k").await.unwrap() == sent);
 }

@@ -279,6 +279,17 @@ async fn a_cut_between_the_two_names_loses_nothing() {
     assert_eq!(exists.unwrap_err(), KeyringError::Exists);
 }
 
+/// Objects that it seals may be acknowledged at once.
+#[tokio::test]
+async fn a_version_outlives_a_power_cut_of_all_drives() {
+    let drives = drives(3);
+    let keyring = create(&drives, key_file()).await;
+    let id = keyring.current(&account(1)).await.unwrap();
+    drives.iter().for_each(FakeDrive::power_cut);
+    let again = open(&drives, key_file()).await.unwrap();
+    assert!(again.secret(id).is_some());
+}
+
 #[tokio::test]
 async fn a_version_is_on_a_majority_of_controls_voters() {
     let drives = drives(6);

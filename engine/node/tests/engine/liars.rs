@@ -118,6 +118,10 @@ async fn a_stripe_that_cannot_be_mended_does_not_stop_the_others() {
         ..busy()
     };
     let cluster = Cluster::with(6, options).await;
+    // As would the one at the start.
+    cluster
+        .until("that is over", |c| c.engine.rebuild_status().walks > 0)
+        .await;
     cluster.drives[5].store.fail("gone");
     let sent = bytes(300_000, 4);
     for name in ["a", "b"] {

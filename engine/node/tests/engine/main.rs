@@ -15,6 +15,7 @@ mod faults;
 mod keyring;
 mod keys;
 mod liars;
+mod lost;
 mod moved;
 mod multipart;
 mod objects;

@@ -1,7 +1,7 @@
 //! An engine over fakes: metadata that runs the real apply, drives in memory.
 
 use bytes::Bytes;
-use engine_core::meta::{Condition, Encryption, VersionAttributes, VersionRow};
+use engine_core::meta::{Condition, Encryption, Query, VersionAttributes, VersionRow};
 use engine_core::placement::{DriveState, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
 use engine_node::{
@@ -213,6 +213,17 @@ impl Cluster {
             .iter()
             .map(|drive| drive.store.tokens().len())
             .sum()
+    }
+
+    /// Waits until the worker that asks every partition for this has gone round whole since now: it
+    /// asks each at most twice a round, so of this many reads a whole round lies between two others.
+    pub(crate) async fn round_of(&self, kind: &Query) {
+        let reads = 4 * self.metadata.partitions().len() as u64;
+        let enough = self.metadata.asked(kind) + reads;
+        self.until("background work goes round", |c| {
+            c.metadata.asked(kind) >= enough
+        })
+        .await;
     }
 
     /// Waits until `condition` holds.

@@ -261,14 +261,18 @@ async fn few_small_bytes_wait_and_young_ones_too() {
     for n in 0..7 {
         cluster.put(&name(n), &bytes(10_000, 1)).await.unwrap();
     }
-    let ticks = || tokio::time::sleep(Duration::from_millis(100));
+    let packs = Query::Packs(PackQuery::Unpacked {
+        after: None,
+        before: Stamp(0),
+        limit: 1,
+    });
     cluster.metadata.advance(61_000);
-    ticks().await;
+    cluster.round_of(&packs).await;
     assert_eq!(cluster.shards(), 0, "70 KB are below the least");
     for n in 7..11 {
         cluster.put(&name(n), &bytes(10_000, 1)).await.unwrap();
     }
-    ticks().await;
+    cluster.round_of(&packs).await;
     assert_eq!(cluster.shards(), 0, "enough, but too young");
     cluster.metadata.advance(61_000);
     cluster.until("one pack of all", |c| c.shards() == 6).await;
@@ -280,7 +284,7 @@ async fn few_small_bytes_wait_and_young_ones_too() {
     cluster.until("a second pack", |c| c.shards() == 12).await;
     cluster.put("one", &bytes(10_000, 1)).await.unwrap();
     cluster.metadata.advance(3_700_000);
-    ticks().await;
+    cluster.round_of(&packs).await;
     assert_eq!(
         (cluster.shards(), cluster.place("one").await),
         (12, Place::Inline)
@@ -357,7 +361,12 @@ async fn a_reader_of_a_pack_that_dies_reads_on() {
     let reader = cluster.found("k").await;
     cluster.remove("k").await;
     cluster.metadata.advance(10);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let dead = Query::Dead {
+        after: None,
+        before: Stamp(0),
+        limit: 1,
+    };
+    cluster.round_of(&dead).await;
     assert_eq!(cluster.shards(), 6, "the reader's pin holds the pack");
     let stream = cluster
         .engine

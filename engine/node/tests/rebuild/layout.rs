@@ -95,17 +95,22 @@ async fn set(cluster: &Cluster, drive: u32, state: DriveState) {
 pub(crate) async fn stripes(cluster: &Cluster) -> Vec<Stripe> {
     let mut all = Vec::new();
     for partition in cluster.metadata.partitions() {
-        let query = Query::ScanParts {
-            after: None,
-            limit: 10_000,
-        };
-        let reply = cluster.metadata.read(partition, query).await.unwrap();
-        let Reply::ScannedParts(parts) = reply else {
-            panic!()
-        };
-        all.extend(parts.into_iter().flat_map(|(_, _, part)| part.stripes));
+        all.extend(stripes_of(cluster, partition).await);
     }
     all
+}
+
+pub(crate) async fn stripes_of(cluster: &Cluster, partition: PartitionId) -> Vec<Stripe> {
+    let query = Query::ScanParts {
+        after: None,
+        limit: 10_000,
+    };
+    let reply = cluster.metadata.read(partition, query).await.unwrap();
+    let Reply::ScannedParts(parts) = reply else {
+        panic!()
+    };
+    let stripes = parts.into_iter().flat_map(|(_, _, part)| part.stripes);
+    stripes.collect()
 }
 
 pub(crate) async fn dead(cluster: &Cluster) -> usize {

@@ -21,11 +21,15 @@ use engine_core::placement::LayoutChange;
 use engine_core::ports::Metadata;
 use engine_node::{Engine, EngineOptions, EngineParts};
 use engine_sim::Fault;
-use engine_types::{BirthId, BootId, CommandId, CopyToken, DataId, DriveId, ETag, NodeId};
-use layout::{at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stay, stripes};
+use engine_types::{
+    BirthId, BootId, CommandId, CopyToken, DataId, DriveId, ETag, NodeId, PartitionId,
+};
+use layout::{
+    at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stay, stripes, stripes_of,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Cluster, bytes, clock, open_drive, quick};
+use support::{Cluster, bytes, clock, make_bucket, open_drive, quick, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_drives_shards_are_rebuilt_on_its_replacement() {
@@ -40,6 +44,42 @@ async fn a_dead_drives_shards_are_rebuilt_on_its_replacement() {
     // Two others may go now.
     cluster.drives[0].store.fail("gone");
     cluster.drives[5].store.fail("gone");
+    reads_all(&cluster, &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_a_majority_does_not_keep_the_others_from_being_rebuilt() {
+    let mut cluster = Cluster::with(6, busy()).await;
+    let sent = fill(&cluster).await;
+    for n in 0..20 {
+        let bucket = make_bucket(&cluster.engine, &format!("other-{n}")).await;
+        let (bucket, body) = (bucket.unwrap(), bytes(20_000, n));
+        let put = request(&bucket, "k", &body);
+        cluster.engine.put(put).await.unwrap();
+    }
+    let all = stripes(&cluster).await.len();
+    let (mut silent, mut held) = (PartitionId::CONTROL, 0);
+    for partition in cluster.metadata.partitions() {
+        let here = stripes_of(&cluster, partition).await.len();
+        if here > 0 && held == 0 {
+            (silent, held) = (partition, here);
+        }
+    }
+    assert!(held > 0 && held < all, "{held} of {all}");
+    cluster.metadata.set_majority(silent, false);
+    cluster.drives[2].store.fail("dead");
+    cluster.engine.drives().remove(DriveId(3));
+    replace(&mut cluster, 3, true).await;
+    cluster
+        .until("the others are rebuilt", |c| {
+            c.drives[6].store.tokens().len() == all - held
+        })
+        .await;
+    cluster.metadata.set_majority(silent, true);
+    // A walk that left it out is made again by itself, though not at once.
+    cluster.engine.start_rebuild();
+    at_rest(&cluster, 4, 2).await;
+    assert_eq!(cluster.drives[6].store.tokens().len(), all);
     reads_all(&cluster, &sent).await;
 }
 

@@ -33,7 +33,7 @@ fn chosen(part: &CompletedPart) -> S3Result<NamedPart> {
 }
 
 /// The parts of a Complete: at least one, at most 10,000.
-fn all_chosen(upload: Option<&CompletedMultipartUpload>) -> S3Result<Vec<NamedPart>> {
+pub(crate) fn all_chosen(upload: Option<&CompletedMultipartUpload>) -> S3Result<Vec<NamedPart>> {
     let parts = upload.and_then(|u| u.parts.as_deref()).unwrap_or_default();
     if parts.is_empty() {
         return Err(malformed());

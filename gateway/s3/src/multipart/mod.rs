@@ -5,7 +5,7 @@ mod complete;
 mod create;
 mod part;
 
-pub(crate) use complete::complete;
+pub(crate) use complete::{all_chosen, complete};
 pub(crate) use create::create;
 pub(crate) use part::{PartPlace, upload_part};
 

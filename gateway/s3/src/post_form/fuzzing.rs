@@ -50,6 +50,11 @@ pub fn form(step: u8, content_type: &str, body: &[u8]) -> bool {
     whole.is_ok()
 }
 
+/// The `tagging` field's document: it becomes a header that reads.
+pub fn tagging(document: &str) -> bool {
+    super::answer::tagging_header(document).is_ok()
+}
+
 /// A policy's JSON, held against a form.
 pub fn form_policy(json: &[u8]) -> bool {
     let judge = || -> S3Result<()> {

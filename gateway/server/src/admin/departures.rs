@@ -10,16 +10,16 @@
 //! is closed and left as it is. Erasing what nobody said was to leave would be too much trust.
 
 use super::Running;
-use super::drives::erase;
 use super::error::AdminError;
 use super::layout;
+use crate::erase::erase;
+use crate::holders::votes;
 use crate::shelf::Shelved;
-use crate::store::{row, voters};
-use engine_core::placement::{DriveState as LayoutState, Layout, LayoutChange};
+use crate::store::row;
+use engine_core::placement::{DriveState as LayoutState, Layout, LayoutChange, Voters};
 use engine_core::ports::ShardStore;
 use engine_disk::{Drive, DriveState, MarkError};
 use engine_meta::service::Plan;
-use engine_types::DriveId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,14 +48,16 @@ async fn look(running: &Running) -> Result<(), AdminError> {
         follow(running, &known, shelved).await?;
     }
     for place in running.shelf.places() {
-        let left = place.drive.is_some_and(|id| known.drive(id).is_none());
-        if left && place.state.is_err() {
+        let left = place.drive.filter(|id| known.drive(*id).is_none());
+        if let (Some(id), true) = (left, place.state.is_err()) {
             running.shelf.forget(&place.path);
+            let node = running.metadata.node();
+            node.drive_gone(id, "it has left the layout").await;
         }
     }
     for drive in running.engine.rebuild_status().departed {
         let leaves = known.drive(drive).is_some_and(|row| !row.state.counts());
-        if leaves && !votes(running, drive) {
+        if leaves && !votes(&running.metadata, drive) {
             tracing::info!(%drive, "nothing names the drive any more: it leaves the layout");
             layout::change(running, &known, LayoutChange::Drop(drive)).await?;
             return Ok(());
@@ -64,12 +66,14 @@ async fn look(running: &Running) -> Result<(), AdminError> {
     Ok(())
 }
 
-/// Voters belong on the drives that stripes are spread over.
+/// Voters belong on the drives that stripes are spread over, and where those are too few in the
+/// witness, which the keeper makes and lets go.
 fn plan_voters(running: &Running, known: &Layout) {
     let counted = known.drives.iter().filter(|row| row.state.counts());
+    let voters = Voters::for_drives(known.counted());
     running.metadata.node().replan(Plan {
-        voters: voters(known.counted()),
-        drives: Some(counted.map(|row| row.id).collect()),
+        voters: voters.count,
+        drives: Some(voters.homes(counted.map(|row| row.id))),
     });
 }
 
@@ -111,7 +115,7 @@ async fn leave(running: &Running, shelved: Shelved, erased: bool) -> Result<(), 
     let path = shelved.drive.files().root().path().to_owned();
     running.shelf.forget(&path);
     let node = running.metadata.node();
-    node.drive_out(id, "it has left the layout").await;
+    node.drive_gone(id, "it has left the layout").await;
     running.engine.drives().remove(id);
     shelved.store.close().await;
     if let Err(error) = running
@@ -140,23 +144,6 @@ async fn leave(running: &Running, shelved: Shelved, erased: bool) -> Result<(), 
         );
     }
     Ok(())
-}
-
-/// Whether some partition still counts on a voter there, as its leader has it.
-fn votes(running: &Running, drive: DriveId) -> bool {
-    let status = running.metadata.node().status();
-    let groups = running.metadata.node().groups().into_iter();
-    groups.into_iter().any(|group| {
-        let replicas = status.replicas(group);
-        let leader = replicas.iter().find(|(_, replica)| replica.leader);
-        // A replica's id carries its drive's number above 32 random bits.
-        leader.is_none_or(|(_, leader)| {
-            leader
-                .voters
-                .iter()
-                .any(|id| id >> 32 == u64::from(drive.0))
-        })
-    })
 }
 
 /// What the layout says of a drive, as people read it.

@@ -15,6 +15,7 @@ use super::error::AdminError;
 use super::routes::Given;
 use super::shapes::{DriveAdded, DriveInfo, DrivePath};
 use super::{Admin, Running, layout, status};
+use crate::erase::erase;
 use crate::shelf::{Place, Shelved};
 use crate::store::{NODE, disk_options, row};
 use crate::system::SystemEntropy;
@@ -258,9 +259,9 @@ async fn form(
     path: PathBuf,
 ) -> Result<(Arc<Drive>, Arc<SegmentStore>), AdminError> {
     let ours = running.shelf.drives();
-    let cluster = ours
+    let sibling = ours
         .first()
-        .map(|d| d.mark().cluster)
+        .map(|d| d.mark())
         .ok_or_else(|| AdminError::unavailable("no drive is open"))?;
     let empty = tokio::task::spawn_blocking(move || EmptyPath::open(&path));
     let empty = empty.await.map_err(AdminError::internal)??;
@@ -270,13 +271,13 @@ async fn form(
     let new = NewDrive {
         uuid: DriveUuid(uuid),
         drive: number,
-        cluster,
+        cluster: sibling.cluster,
         node: NODE,
     };
     let options = disk_options(&running.config);
     let formed = tokio::task::spawn_blocking(move || {
         let path = empty.path().to_owned();
-        let drive = empty.form(new)?;
+        let drive = empty.join(new, &sibling)?;
         let store = SegmentStore::open(drive.files().clone(), options);
         if store.is_err() {
             erase(&drive);
@@ -347,32 +348,5 @@ async fn undo(running: &Running, drive: &Arc<Drive>, store: Arc<SegmentStore>) {
     .await
     {
         tracing::warn!(%error, "drive not erased");
-    }
-}
-
-/// What is ours on a drive, beside its mark.
-const OURS: [&str; 6] = [
-    "shards",
-    "log",
-    "tables",
-    "replicas",
-    "snapshots",
-    "keyring",
-];
-
-/// Takes what is ours off a drive: the mark last, so that a cut leaves a path that says what it is.
-/// What somebody else put there stays.
-pub(super) fn erase(drive: &Drive) {
-    let files = drive.files();
-    let names = files.list("").unwrap_or_default();
-    let ours = names.iter().map(String::as_str);
-    // A small file that was never renamed into place ends so.
-    let aside = |name: &str| name.strip_suffix(".aside").is_some();
-    let ours = ours.filter(|name| OURS.contains(name) || aside(name));
-    for name in ours.chain([engine_disk::mark::MARK_FILE]) {
-        if let Err(error) = files.remove(name) {
-            tracing::warn!(name, %error, "left on a drive that was to be empty");
-            return;
-        }
     }
 }

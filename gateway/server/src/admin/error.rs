@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use engine_core::meta::Refusal;
 use engine_core::ports::MetaError;
-use engine_disk::MarkError;
+use engine_disk::{MarkError, OpenError};
 use engine_node::{EngineError, ImportError, KeyringError};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind::NotFound;
 
 /// Why a request was not done, and what to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,6 +156,34 @@ impl From<KeyringError> for AdminError {
 
 impl From<MarkError> for AdminError {
     fn from(error: MarkError) -> Self {
-        Self::conflict("DriveRefused", error.to_string())
+        let text = match &error {
+            MarkError::Open(OpenError::Io { path, source }) if source.kind() == NotFound => {
+                let path = path.display();
+                format!("{path}: no such directory: make the empty directory first")
+            }
+            _ => error.to_string(),
+        };
+        Self::conflict("DriveRefused", text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_adds_a_path_that_is_absent_is_told_to_make_it() {
+        let drive = tempfile::TempDir::new().expect("a directory");
+        let absent = drive.path().join("absent");
+        let refused = engine_disk::EmptyPath::open(&absent).expect_err("it is absent");
+        let told = AdminError::from(refused);
+        assert_eq!(
+            (told.status, told.code),
+            (StatusCode::CONFLICT, "DriveRefused")
+        );
+        assert!(
+            told.message.contains("make the empty directory first"),
+            "{told:?}"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! Readiness: one sentence that names the cause, and every drive that is missing. From memory alone,
 //! so that it answers also when control cannot be read.
 
-use super::shapes::{DriveInfo, Readiness};
+use super::shapes::{DriveInfo, Readiness, WitnessInfo};
 use super::{Running, status};
 use engine_core::stripes::Geometry;
-use engine_meta::service::Shortage;
+use engine_meta::service::{Shortage, partition_name};
+use engine_types::DriveId;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 
@@ -79,7 +80,9 @@ impl Health {
                 let short = running.metadata.node().without_majority();
                 let mut missing = status::left_out(running);
                 missing.extend(drives.iter().filter_map(out));
-                missing.extend(broken(&short, &drives));
+                let witness = status::witness(running);
+                missing.extend(witness.as_ref().and_then(unwitnessed));
+                missing.extend(broken(&short, &out_of_service(&drives, witness.as_ref())));
                 let (name, reason) = judge(too_few(&drives), &short);
                 state(name, reason, missing)
             }
@@ -115,6 +118,19 @@ fn out(drive: &DriveInfo) -> Option<String> {
         .map(|reason| format!("drive {}{path}: {reason}", drive.id))
 }
 
+fn unwitnessed(witness: &WitnessInfo) -> Option<String> {
+    let reason = witness.reason.as_ref()?;
+    Some(format!("witness at {}: {reason}", witness.path))
+}
+
+/// What holds a replica, as people call it.
+fn home(drive: DriveId) -> String {
+    if drive == DriveId::WITNESS {
+        return "in the witness".into();
+    }
+    format!("on drive {drive}")
+}
+
 /// More drives out of service than stripes bear.
 fn too_few(drives: &[DriveInfo]) -> Option<String> {
     let counted = || drives.iter().filter(|drive| drive.counts());
@@ -122,24 +138,17 @@ fn too_few(drives: &[DriveInfo]) -> Option<String> {
     let borne = Geometry::for_drives(all).map_or(0, |g| usize::from(g.m));
     let out = counted().filter(|drive| drive.state == "out").count();
     (out > borne).then(|| {
-        format!("{out} of {all} drives are out of service, {borne} may be: bring them back")
+        format!("{out} of {all} drives are out of service; at most {borne} may be: bring them back")
     })
-}
-
-fn partition(short: &Shortage) -> String {
-    match short.group.0 {
-        0 => "control".to_owned(),
-        id => format!("partition {id}"),
-    }
 }
 
 /// Every partition without a majority.
 fn no_majority(short: &[Shortage]) -> Option<String> {
     let named = short.iter().map(|short| match short.voters {
-        0 => format!("{} (no replica is whole)", partition(short)),
+        0 => format!("{} (no replica is whole)", partition_name(short.group)),
         all => format!(
             "{} ({} of {all} voters in service)",
-            partition(short),
+            partition_name(short.group),
             short.running
         ),
     });
@@ -152,18 +161,24 @@ fn no_majority(short: &[Shortage]) -> Option<String> {
     (!named.is_empty()).then(|| format!("no majority: {}; {asks}", named.join(", ")))
 }
 
-/// Replicas that partitions without a majority miss on drives that are not out of service.
-fn broken(short: &[Shortage], drives: &[DriveInfo]) -> Vec<String> {
-    let out: BTreeSet<u32> = drives
-        .iter()
-        .filter(|d| d.state == "out")
-        .map(|d| d.id)
-        .collect();
+/// What is told of as a whole.
+fn out_of_service(drives: &[DriveInfo], witness: Option<&WitnessInfo>) -> BTreeSet<DriveId> {
+    let drives = drives.iter().filter(|d| d.state == "out");
+    let witness = witness.filter(|witness| witness.state != "up");
+    drives
+        .map(|d| DriveId(d.id))
+        .chain(witness.map(|_| DriveId::WITNESS))
+        .collect()
+}
+
+/// Replicas that partitions without a majority miss elsewhere than on what is `out` of service.
+fn broken(short: &[Shortage], out: &BTreeSet<DriveId>) -> Vec<String> {
     let mut told = Vec::new();
     for short in short {
         for (drive, why) in &short.missing {
-            if !out.contains(&drive.0) {
-                told.push(format!("{} on drive {drive}: {why}", partition(short)));
+            if !out.contains(drive) {
+                let partition = partition_name(short.group);
+                told.push(format!("{partition} {}: {why}", home(*drive)));
             }
         }
     }
@@ -200,7 +215,7 @@ mod tests {
         assert!(
             too_few(&drives(3))
                 .expect("too few")
-                .starts_with("3 of 6 drives")
+                .starts_with("3 of 6 drives are out of service; at most 2 may be")
         );
         assert_eq!(
             drives(1).iter().filter_map(out).collect::<Vec<_>>(),
@@ -214,8 +229,8 @@ mod tests {
             voters: 5,
             running: 2,
             missing: vec![
-                (engine_types::DriveId(0), "unplugged".into()),
-                (engine_types::DriveId(4), "log damaged".into()),
+                (DriveId(1), "unplugged".into()),
+                (DriveId(4), "log damaged".into()),
             ],
         }
     }
@@ -245,9 +260,30 @@ mod tests {
     #[test]
     fn what_a_partition_misses_on_drives_in_service_is_named_once() {
         assert_eq!(
-            broken(&[short(2)], &drives(1)),
+            broken(&[short(2)], &out_of_service(&drives(2), None)),
             ["partition 2 on drive 4: log damaged"]
         );
+        let witness = |state: &str| WitnessInfo {
+            path: "/k/witness".into(),
+            state: state.into(),
+            reason: (state != "up").then(|| "gone".into()),
+            replicas: 0,
+        };
+        let mut short = short(2);
+        short.missing = vec![(DriveId::WITNESS, "log damaged".into())];
+        let told = |state| {
+            broken(
+                &[short.clone()],
+                &out_of_service(&[], Some(&witness(state))),
+            )
+        };
+        assert_eq!(told("up"), ["partition 2 in the witness: log damaged"]);
+        assert!(told("missing").is_empty());
+        assert_eq!(
+            unwitnessed(&witness("missing")).as_deref(),
+            Some("witness at /k/witness: gone")
+        );
+        assert_eq!(unwitnessed(&witness("up")), None);
     }
 
     #[test]

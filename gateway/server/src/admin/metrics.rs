@@ -12,6 +12,7 @@ const DRIVE_CAPACITY: &str = "datamesh_drive_capacity_bytes";
 const DRIVE_AVAILABLE: &str = "datamesh_drive_available_bytes";
 const DRIVE_LIVE: &str = "datamesh_drive_live_bytes";
 const DRIVE_WRITTEN: &str = "datamesh_drive_written_bytes";
+const WITNESS_UP: &str = "datamesh_witness_up";
 const LOG_SYNCS: &str = "datamesh_drive_log_syncs_total";
 const RAFT_APPLIED: &str = "datamesh_raft_applied_index";
 const RAFT_LAG: &str = "datamesh_raft_lag_entries";
@@ -40,6 +41,10 @@ pub(super) fn describe() {
     describe_gauge!(DRIVE_AVAILABLE, Unit::Bytes, "room for shards");
     describe_gauge!(DRIVE_LIVE, Unit::Bytes, "live shards");
     describe_gauge!(DRIVE_WRITTEN, Unit::Bytes, "written in segments");
+    describe_gauge!(
+        WITNESS_UP,
+        "1 while the witness is in service, where the drives need one"
+    );
     describe_counter!(LOG_SYNCS, "syncs of the drive's metadata log");
     describe_gauge!(RAFT_APPLIED, "last index applied");
     describe_gauge!(RAFT_LAG, "entries behind the leader's log");
@@ -114,6 +119,9 @@ pub(super) fn refresh(running: Option<&Running>) {
         for (name, bytes) in room {
             gauge!(name, "drive" => id.clone()).set(bytes as f64);
         }
+    }
+    if let Some(witness) = status::witness(running) {
+        gauge!(WITNESS_UP).set(f64::from(u8::from(witness.state == "up")));
     }
     for drive in running.metadata.node().status().drives {
         counter!(LOG_SYNCS, "drive" => drive.drive.to_string()).absolute(drive.syncs);

@@ -39,6 +39,9 @@ pub(crate) struct Status {
     pub(crate) geometry: String,
     /// Drives of the layout.
     pub(crate) drives: Vec<DriveInfo>,
+    /// Where one more voter lies, while the drives are fewer than the voters.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) witness: Option<WitnessInfo>,
     /// Paths of the settings that are not in use, and why.
     pub(crate) left_out: Vec<String>,
     /// Partitions; 0 is control.
@@ -84,6 +87,19 @@ pub(crate) struct DriveInfo {
     /// Their bytes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) bytes_left: Option<u64>,
+}
+
+/// The witness.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct WitnessInfo {
+    /// Its directory.
+    pub(crate) path: String,
+    /// `up`, `missing` (nothing is there) or `failing`.
+    pub(crate) state: String,
+    /// Why it is not up.
+    pub(crate) reason: Option<String>,
+    /// Replicas of partitions in it.
+    pub(crate) replicas: u32,
 }
 
 /// How far rebuilding and re-striping are.

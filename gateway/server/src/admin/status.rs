@@ -1,16 +1,17 @@
 //! `GET /v1/status`, and the drives as everything shows them.
 
 use super::error::AdminError;
-use super::shapes::{DriveInfo, Partition, Rebuild, ReplicaInfo, Status};
+use super::shapes::{DriveInfo, Partition, Rebuild, ReplicaInfo, Status, WitnessInfo};
 use super::{Admin, Running, departures, work};
 use crate::config::TlsMode;
-use crate::shelf::Place;
+use crate::shelf::{Place, WitnessState};
 use axum::Json;
 use axum::extract::State;
+use engine_core::placement::Voters;
 use engine_core::stripes::Geometry;
 use engine_meta::service::NodeStatus;
 use engine_node::{DriveStatus, RebuildPhase, RebuildStatus, Service};
-use engine_types::GroupId;
+use engine_types::{DriveId, GroupId};
 
 pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, AdminError> {
     let running = admin.running()?;
@@ -34,6 +35,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Result<Json<Status>, A
         readiness: admin.health.readiness(Some(running)),
         geometry,
         drives,
+        witness: witness(running),
         left_out: left_out(running),
         partitions: partitions(running),
         rebuild: rebuild(&running.engine.rebuild_status()),
@@ -106,6 +108,33 @@ pub(super) fn left_out(running: &Running) -> Vec<String> {
         .filter(|place| place.drive.is_none());
     let why = |place: Place| Some(format!("{}: {}", place.path.display(), place.state.err()?));
     places.filter_map(why).collect()
+}
+
+/// The witness, where one is needed or still stands.
+pub(super) fn witness(running: &Running) -> Option<WitnessInfo> {
+    let layout = running.engine.drives().layout();
+    let standing = running.shelf.witness();
+    if standing.is_none() && !Voters::for_drives(layout.counted()).witness {
+        return None;
+    }
+    let replicas = running.metadata.node().status();
+    let mut drives = replicas.drives.iter();
+    let here = drives.find(|d| d.drive == DriveId::WITNESS);
+    // Metadata may have seen a failure that no look has met yet.
+    let failed = here.and_then(|here| here.out.clone());
+    let (state, reason) = match standing.map(|witness| witness.state) {
+        Some(WitnessState::Up(_)) if failed.is_none() => ("up", None),
+        Some(WitnessState::Up(_)) => ("failing", failed),
+        Some(WitnessState::Failing(why)) => ("failing", Some(why)),
+        Some(WitnessState::Missing(why)) => ("missing", Some(why)),
+        None => ("missing", Some("it is made within seconds".into())),
+    };
+    Some(WitnessInfo {
+        path: running.config.witness_path().display().to_string(),
+        state: state.into(),
+        reason,
+        replicas: here.map_or(0, |d| u32::try_from(d.replicas.len()).unwrap_or(u32::MAX)),
+    })
 }
 
 /// What a service state is called, and why where it is out.
@@ -181,15 +210,13 @@ fn partition(status: &NodeStatus, group: GroupId) -> Partition {
     let alive = replicas.iter().filter(|(_, r)| r.stopped.is_none()).count();
     let leader = named.filter(|_| alive * 2 > voters);
     let replica =
-        |(drive, replica): &(engine_types::DriveId, &engine_meta::service::ReplicaStatus)| {
-            ReplicaInfo {
-                drive: drive.0,
-                leader: Some(*drive) == leader,
-                applied: replica.applied,
-                lag: last.saturating_sub(replica.applied),
-                log_bytes: replica.log_bytes,
-                stopped: replica.stopped.clone(),
-            }
+        |(drive, replica): &(DriveId, &engine_meta::service::ReplicaStatus)| ReplicaInfo {
+            drive: drive.0,
+            leader: Some(*drive) == leader,
+            applied: replica.applied,
+            lag: last.saturating_sub(replica.applied),
+            log_bytes: replica.log_bytes,
+            stopped: replica.stopped.clone(),
         };
     Partition {
         id: group.0,

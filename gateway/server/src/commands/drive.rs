@@ -133,6 +133,14 @@ fn given(path: &std::path::Path) -> Result<DrivePath, Failed> {
     })
 }
 
+/// A size; of a drive that is out none is known.
+fn size(drive: &DriveInfo, of: u64) -> String {
+    if drive.state == "out" && of == 0 {
+        return "-".into();
+    }
+    bytes(of)
+}
+
 /// Drives as a table; reasons below it.
 pub(super) fn drive_table(drives: &[DriveInfo]) -> String {
     let rows = drives.iter().map(|drive| {
@@ -145,13 +153,12 @@ pub(super) fn drive_table(drives: &[DriveInfo]) -> String {
         vec![
             drive.id.to_string(),
             state,
-            bytes(drive.capacity_bytes),
-            bytes(drive.available_bytes),
-            format!(
-                "{} %",
-                (used * 100).checked_div(drive.capacity_bytes).unwrap_or(0)
-            ),
-            bytes(drive.live_bytes),
+            size(drive, drive.capacity_bytes),
+            size(drive, drive.available_bytes),
+            (used * 100)
+                .checked_div(drive.capacity_bytes)
+                .map_or_else(|| "-".into(), |percent| format!("{percent} %")),
+            size(drive, drive.live_bytes),
             drive.replicas.to_string(),
             drive.zone.clone(),
             or_dash(drive.path.as_deref()),
@@ -206,12 +213,10 @@ mod tests {
             bytes_left: Some(2048),
         };
         let text = drive_table(&[drive]);
-        assert!(
-            text.contains("out, leaving")
-                && text.ends_with(
-                    "drive 3: its path leads elsewhere\ndrive 3: 7 shards (2.0 KiB) still to be brought elsewhere\n"
-                ),
-            "{text}"
-        );
+        assert!(text.contains("out, leaving"), "{text}");
+        assert!(!text.contains("0 B") && !text.contains('%'), "{text}");
+        let below = "drive 3: its path leads elsewhere\n\
+                     drive 3: 7 shards (2.0 KiB) still to be brought elsewhere\n";
+        assert!(text.ends_with(below), "{text}");
     }
 }

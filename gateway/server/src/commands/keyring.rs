@@ -8,8 +8,7 @@ use crate::admin::shapes::{Destroyed, Imported, KeyName, KeyOf, KeyVersionInfo, 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use engine_types::DriveId;
 use std::path::{Path, PathBuf};
 
 /// Keys that seal objects: one per account, and named ones (KMS).
@@ -146,12 +145,7 @@ async fn export(
     };
     let sealed: Sealed = connection.post("/v1/keyring/export", &ask).await?;
     let bytes = STANDARD.decode(&sealed.keyring).map_err(Failed::because)?;
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file);
-    let written = written.and_then(|mut f| f.write_all(&bytes).and_then(|()| f.sync_all()));
+    let written = crate::credentials::private::create(file, &bytes);
     written.map_err(|e| Failed::because(format!("{}: {e}", file.display())))?;
     print(&format!(
         "written to {}; it opens with the passphrase alone: keep them apart\n",
@@ -226,7 +220,11 @@ async fn destroy(connection: &mut Connection, whose: Whose, yes: bool) -> Result
 }
 
 fn drives(ids: &[u32]) -> String {
-    let names: Vec<String> = ids.iter().map(|id| format!("drive {id}")).collect();
+    let name = |id: &u32| match DriveId(*id) {
+        DriveId::WITNESS => "the witness".to_owned(),
+        drive => format!("drive {drive}"),
+    };
+    let names: Vec<String> = ids.iter().map(name).collect();
     names.join(", ")
 }
 

@@ -10,6 +10,7 @@ use crate::shutdown::{Shutdown, signalled};
 use crate::store::Store;
 use crate::tls::Certificate;
 use clap::Args;
+use engine_core::placement::Voters;
 use engine_node::{EngineError, Secret};
 use gateway_s3::{FrontOptions, ObjectOwnership, S3Front};
 use std::sync::Arc;
@@ -29,7 +30,8 @@ impl Serve {
         drop(config.passphrase()?);
         crate::telemetry::start_logging(config.log_format, &config.log_level)
             .map_err(|e| crate::config::ConfigError::new("log_level", e))?;
-        let connections = crate::handles::connections(config.drives.len())
+        let witness = usize::from(Voters::for_drives(config.drives.len()).witness);
+        let connections = crate::handles::connections(config.drives.len() + witness)
             .map_err(|e| Failed::wrong(e.to_string()))?;
         let front = front_options(&config)?;
         let certificate = match config.tls.mode {

@@ -6,6 +6,7 @@ use super::remote::Remote;
 use super::render::{bytes, duration, or_dash, table};
 use crate::admin::shapes::{Partition, Rebuild, Status as Shape, Work};
 use clap::Args;
+use engine_types::DriveId;
 use std::fmt::Write;
 
 /// Cluster, drives, replicas and background work at a glance.
@@ -45,6 +46,15 @@ fn text(status: &Shape) -> String {
         status.geometry,
     );
     text += &drive_table(&status.drives);
+    if let Some(witness) = &status.witness {
+        let reason = witness.reason.as_ref();
+        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+        let _infallible = writeln!(
+            text,
+            "witness {} at {}, {} replicas{reason}",
+            witness.state, witness.path, witness.replicas
+        );
+    }
     for path in &status.left_out {
         let _infallible = writeln!(text, "not in use: {path}");
     }
@@ -109,7 +119,7 @@ fn partition_table(partitions: &[Partition]) -> String {
             } else {
                 ""
             };
-            format!("{}{mark}{lag}", replica.drive)
+            format!("{}{mark}{lag}", home(replica.drive))
         });
         let applied = partition
             .replicas
@@ -124,7 +134,7 @@ fn partition_table(partitions: &[Partition]) -> String {
         };
         vec![
             name,
-            or_dash(partition.leader),
+            or_dash(partition.leader.map(home)),
             partition.term.to_string(),
             applied.to_string(),
             format!(
@@ -161,6 +171,14 @@ fn partition_table(partitions: &[Partition]) -> String {
     )
 }
 
+/// Where a replica lies: a drive's number, or `w` for the witness.
+fn home(drive: u32) -> String {
+    if drive == DriveId::WITNESS.0 {
+        return "w".into();
+    }
+    drive.to_string()
+}
+
 /// What waits.
 pub(super) fn work_table(work: &[Work]) -> String {
     let rows = work.iter().map(|work| {
@@ -177,7 +195,7 @@ pub(super) fn work_table(work: &[Work]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::shapes::{Readiness, ReplicaInfo};
+    use crate::admin::shapes::{Readiness, ReplicaInfo, WitnessInfo};
 
     #[test]
     fn trouble_is_seen_at_a_glance() {
@@ -197,12 +215,12 @@ mod tests {
             replicas: vec![
                 replica(1, false, 7, None),
                 replica(2, true, 0, None),
-                replica(3, false, 0, Some("disk")),
+                replica(0, false, 0, Some("disk")),
             ],
         };
         let table = partition_table(&[partition]);
         assert!(
-            table.contains("2/3") && table.contains("1 (-7) 2* 3!"),
+            table.contains("2/3") && table.contains("1 (-7) 2* w!"),
             "{table}"
         );
         let status = Shape {
@@ -220,6 +238,12 @@ mod tests {
             },
             geometry: "4+2".into(),
             drives: vec![],
+            witness: Some(WitnessInfo {
+                path: "/k/witness".into(),
+                state: "failing".into(),
+                reason: Some("read-only".into()),
+                replicas: 0,
+            }),
             left_out: vec!["/d/3: holds no drive".into()],
             partitions: vec![],
             rebuild: Rebuild {
@@ -243,6 +267,10 @@ mod tests {
         );
         assert!(
             text.contains("failing: 3 of 6") && text.contains("not in use: /d/3"),
+            "{text}"
+        );
+        assert!(
+            text.contains("witness failing at /k/witness, 0 replicas: read-only"),
             "{text}"
         );
     }

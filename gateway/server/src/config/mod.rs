@@ -124,7 +124,8 @@ pub(crate) struct Config {
     pub(crate) passphrase_file: Option<PathBuf>,
     /// The passphrase itself, instead of both; for `DATAMESH_PASSPHRASE`.
     pub(crate) passphrase: Option<SecretText>,
-    /// Where one more voter lives when the drives are fewer than the voters.
+    /// Where one more voter lives when the drives are fewer than the voters; beside the credentials
+    /// file unless set.
     pub(crate) witness_dir: Option<PathBuf>,
     /// Region that signatures and bucket locations name.
     pub(crate) region: String,
@@ -227,12 +228,6 @@ impl Config {
         }
         self.one_lock()?;
         check_region(&self.region)?;
-        if self.witness_dir.is_some() {
-            return Err(ConfigError::new(
-                "witness_dir",
-                "the witness voter is not built yet; leave it out",
-            ));
-        }
         self.outside_the_drives()?;
         if self.tls.mode != TlsMode::Off {
             for (name, file) in [("tls.cert", &self.tls.cert), ("tls.key", &self.tls.key)] {
@@ -266,7 +261,14 @@ impl Config {
         Ok(())
     }
 
-    /// What opens the drives must not lie on them: one stolen drive must tell nothing.
+    /// The witness's directory.
+    pub(crate) fn witness_path(&self) -> PathBuf {
+        let beside = || self.credentials_file.with_file_name("witness");
+        self.witness_dir.clone().unwrap_or_else(beside)
+    }
+
+    /// What opens the drives must not lie on them: one stolen drive must tell nothing. Nor must the
+    /// witness, which would be lost with the drive whose loss it is to outlast.
     fn outside_the_drives(&self) -> Result<(), ConfigError> {
         let files = [
             ("credentials_file", Some(&self.credentials_file)),
@@ -281,6 +283,18 @@ impl Config {
                     format!("must lie outside the drive {}", drive.display()),
                 ));
             }
+        }
+        let witness = self.witness_path();
+        let overlaps = |drive: &&PathBuf| witness.starts_with(drive) || drive.starts_with(&witness);
+        if let Some(drive) = self.drives.iter().find(overlaps) {
+            return Err(ConfigError::new(
+                "witness_dir",
+                format!(
+                    "{} and the drive {} must lie outside each other",
+                    witness.display(),
+                    drive.display()
+                ),
+            ));
         }
         Ok(())
     }

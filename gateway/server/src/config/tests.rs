@@ -60,13 +60,15 @@ fn what_is_wrong_is_named() {
         },
         "credentials_file",
     );
-    complains(
-        &Config {
-            witness_dir: Some("/w".into()),
-            ..good()
-        },
-        "witness_dir",
-    );
+    for inside in ["/d/1", "/d/1/witness", "/d"] {
+        complains(
+            &Config {
+                witness_dir: Some(inside.into()),
+                ..good()
+            },
+            "witness_dir",
+        );
+    }
     complains(
         &Config {
             segment_bytes: 4096,
@@ -220,6 +222,58 @@ fn every_setting_has_a_variable_a_flag_and_a_line_in_the_documents() {
             "{} is no field",
             setting.name
         );
+    }
+}
+
+/// How the document writes a default; what is nothing stands empty.
+fn written(name: &str, value: Option<&toml::Value>) -> String {
+    match value {
+        Some(toml::Value::Integer(n)) if name.contains("bytes") && *n > 0 => {
+            assert_eq!(n % (1 << 20), 0, "{name} is no whole number of MiB");
+            format!("{} MiB", n >> 20)
+        }
+        Some(toml::Value::Integer(n)) => n.to_string(),
+        Some(toml::Value::Boolean(on)) => format!("`{on}`"),
+        Some(toml::Value::String(text)) => format!("`{text}`"),
+        _ => String::new(),
+    }
+}
+
+/// Setting → default, of the rows of the document's table.
+fn told(document: &str) -> Vec<(String, String)> {
+    let lines = document.lines().skip_while(|line| *line != "## Settings");
+    let lines = lines.take_while(|line| *line != "## The admin port");
+    let rows = lines.filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let each = rows.flat_map(|(names, rest)| {
+        let default = rest.split('|').next().unwrap_or_default().trim();
+        let names: Vec<&str> = names.split("`, `").collect();
+        let mut defaults = default.split(", ");
+        let one = |name: &str| (name.to_owned(), defaults.next().unwrap_or("").to_owned());
+        names.into_iter().map(one).collect::<Vec<_>>()
+    });
+    each.collect()
+}
+
+#[test]
+fn the_document_tells_every_default() {
+    let defaults = toml::Value::try_from(Config::default()).expect("a table");
+    let told = told(include_str!("../../../../docs/OPERATIONS.md"));
+    for setting in SETTINGS {
+        let value = setting
+            .name
+            .split('.')
+            .try_fold(&defaults, |at, name| at.get(name));
+        let wanted = match setting.name {
+            "witness_dir" => {
+                let beside = Config::default().witness_path();
+                let name = beside.file_name().expect("a name");
+                format!("`{}` beside `credentials_file`", name.display())
+            }
+            name => written(name, value),
+        };
+        let row = told.iter().find(|(name, _)| name == setting.name);
+        let row = row.map(|(_, default)| default.as_str());
+        assert_eq!(row, Some(wanted.as_str()), "{}", setting.name);
     }
 }
 

@@ -8,31 +8,31 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-fn root(server: &Server) -> Client {
+pub(crate) fn root(server: &Server) -> Client {
     let read = std::fs::read(server.folder.path().join("credentials.json")).expect("credentials");
     let root: Value = serde_json::from_slice(&read).expect("JSON");
     server.s3(text(&root, "/access_key"), text(&root, "/secret_key"))
 }
 
-async fn get(client: &mut Client, path: &str) -> StatusCode {
+pub(crate) async fn get(client: &mut Client, path: &str) -> StatusCode {
     let answer = client.send(Method::GET, path, &[], Vec::new().into(), Payload::Signed);
     answer.await.expect("answered").status
 }
 
-fn stop(server: &mut Server) {
+pub(crate) fn stop(server: &mut Server) {
     let mut child = server.child.take().expect("running");
     child.kill().expect("killed");
     child.wait().expect("reaped");
 }
 
-fn up(server: &Server) -> usize {
+pub(crate) fn up(server: &Server) -> usize {
     let output = server.run(&["drive", "list", "--output", "json"]);
     let drives: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let all = drives.as_array().map(Vec::as_slice).unwrap_or_default();
     all.iter().filter(|drive| drive["state"] == "up").count()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     // A file may go between listing and copying: the copy is one that a backup would take.
     let output = Command::new("cp").arg("-a").arg(from).arg(to).output();
     let output = output.expect("ran");

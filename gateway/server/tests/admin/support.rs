@@ -67,12 +67,16 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::over(3)
+    }
+
+    pub(crate) fn over(drives: usize) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut server = Self {
             _turn: turn,
             folder,
-            drives: 3,
+            drives,
             s3: free_port(),
             admin: free_port(),
             child: None,

@@ -130,17 +130,17 @@ async fn meet(inner: &Inner, drive: &Drive) {
     }
     let files = Arc::clone(&drive.files);
     let read = tokio::task::spawn_blocking(move || files.read(KEPT_FILE)).await;
-    let kept = match read {
-        Ok(Ok(bytes)) => Kept::from_bytes(&bytes).unwrap_or_else(|| {
-            tracing::warn!(drive = %id, "what was kept of the scrub is damaged: it begins anew");
-            Kept::default()
-        }),
-        Ok(Err(DriveError::NotFound)) => Kept::default(),
+    let (kept, why) = match read {
+        Ok(Ok(bytes)) => match Kept::from_bytes(&bytes) {
+            Some(kept) => (kept, "its last use did not end in order"),
+            None => (Kept::default(), "what was kept of its scrub is damaged"),
+        },
+        Ok(Err(DriveError::NotFound)) => (Kept::default(), "no scrub of it is known"),
         // The drive errs: again at the next tick.
         Ok(Err(_)) | Err(_) => return,
     };
     if !kept.in_order {
-        want_maps(inner, id, "its last use did not end in order");
+        want_maps(inner, id, why);
     }
     inner.scrub.board(|board| {
         for copy in &kept.open {

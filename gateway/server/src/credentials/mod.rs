@@ -1,11 +1,13 @@
 //! The credentials file and the key file: what opens this cluster, 0600, outside the drives.
 
+pub(crate) mod private;
+
 use engine_types::ClusterId;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -100,7 +102,7 @@ impl Credentials {
     /// Writes the file, 0600, durably; refuses to replace one.
     pub(crate) fn write_new(&self, file: &Path) -> Result<(), CredentialsError> {
         let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|e| wrong(file, e))?);
-        write_private(file, &text)
+        private::appear(file, &text).map_err(|e| wrong(file, e))
     }
 }
 
@@ -136,7 +138,7 @@ pub(crate) fn key_file(
     }
     let mut key = Zeroizing::new(vec![0; KEY_FILE_BYTES]);
     random(&mut key)?;
-    write_private(file, &key)?;
+    private::appear(file, &key).map_err(|e| wrong(file, e))?;
     Ok(key)
 }
 
@@ -160,29 +162,6 @@ fn read_private(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CredentialsEr
     let mut bytes = Zeroizing::new(Vec::new());
     opened.read_to_end(&mut bytes).map_err(|e| wrong(file, e))?;
     Ok(Some(bytes))
-}
-
-fn write_private(file: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(directory).map_err(|e| wrong(file, e))?;
-    let aside = file.with_extension("new");
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)
-        .and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
-    written.map_err(|e| wrong(&aside, e))?;
-    // link(2), not rename: it fails where the file has come to stand meanwhile.
-    std::fs::hard_link(&aside, file).map_err(|e| wrong(file, e))?;
-    std::fs::remove_file(&aside).map_err(|e| wrong(&aside, e))?;
-    File::open(directory)
-        .and_then(|d| d.sync_all())
-        .map_err(|e| wrong(directory, e))
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), CredentialsError> {

@@ -2,6 +2,8 @@
 //!
 //! No part of the API. A module and not a crate, because what it calls is private to this one.
 
+mod bodies;
+
 use crate::access;
 use crate::acl::{Acl, grantees};
 use crate::checksum;
@@ -15,11 +17,13 @@ use crate::precheck::Known;
 use crate::sse::CustomerAsked;
 use crate::{precheck, range, tagging, token, translate};
 use engine_core::meta::{BucketDocument, BucketRow, Versioning};
+use engine_core::seal::BoundContext;
 use engine_types::{AccountId, BucketId, BucketName, Stamp};
 use http::request::Parts;
-use s3s::dto::{ETagCondition, Range};
+use s3s::dto::{CopySource, ETagCondition, Range, Timestamp, TimestampFormat};
 
-pub use crate::post_form::fuzzing::{form, form_policy};
+pub use crate::post_form::fuzzing::{form, form_policy, tagging as post_tagging};
+pub use bodies::{BODIES, body};
 
 /// What the head alone decides, its condition keys and the copy source it may name.
 pub fn head(head: &Parts) -> bool {
@@ -38,9 +42,12 @@ pub fn head(head: &Parts) -> bool {
     checked && sums.is_ok()
 }
 
+/// Kinds of [`value`].
+pub const VALUES: u8 = 17;
+
 /// Values of headers, fields and query parameters: `kind` picks which.
 pub fn value(kind: u8, text: &str) -> bool {
-    match kind {
+    match kind % VALUES {
         0 => tagging::parse_header(text).is_ok(),
         1 => Range::parse(text).is_ok_and(|asked| {
             [0, 1, 10, u64::MAX].into_iter().all(|size| {
@@ -67,6 +74,10 @@ pub fn value(kind: u8, text: &str) -> bool {
             .is_some(),
         10 => text.parse::<Proxy>().is_ok(),
         11 => checksum::parse_name(text).is_ok(),
+        12 => BoundContext::of_header(Some(text)).stored().is_some(),
+        13 => post_tagging(text),
+        14 => CopySource::parse(text).is_ok(),
+        15 => Timestamp::parse(TimestampFormat::HttpDate, text).is_ok(),
         _ => {
             let mut parts = text.split('\n').map(|part| Some(part.to_owned()));
             let mut next = || parts.next().flatten();
