@@ -21,7 +21,7 @@ SMOKE := aws-cli-v1,s5cmd
 built = cargo build $(2) $(CARGO_FLAGS) || { echo '{"target":"$(1)","ok":false,"why":"the build failed"}'; exit 1; }
 
 .PHONY: help run test verify fix tidy arrows docs licences s3tests s3tests-keep clients clients-nginx clients-docker behaviour smoke \
-  crash powercut drills sabotage fuzz bench bench-peers docker
+  fixture crash powercut drills sabotage fuzz bench bench-peers docker
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -43,6 +43,7 @@ test: ## build, all tests, our S3 behaviour suite, two real clients, and the pub
 	  'unit=cargo test --workspace --no-fail-fast $(CARGO_FLAGS)' \
 	  'behaviour=python3 conformance/behaviour/run.py' \
 	  'smoke=python3 conformance/clients/run.py --target smoke --only $(SMOKE)' \
+	  'fixture=python3 conformance/fixture/run.py' \
 	  's3tests=python3 conformance/s3tests/drive.py --optional'
 
 verify: ## format, clippy, tidy, arrows, docs, licences; changes nothing
@@ -92,6 +93,10 @@ clients-docker: ## the clients against the image of `make docker` as a container
 
 smoke: ## two real clients: what `make test` runs
 	@$(MAKE) clients ONLY=$(SMOKE) ARGS='--target smoke'
+
+fixture: ## stores kept from earlier builds open byte-exact; ARGS='--write N' keeps a new one
+	@$(call built,fixture,-p gateway-server)
+	@python3 conformance/fixture/run.py $(ARGS)
 
 crash: ## kill -9 under load from real clients; ROUNDS=200
 	@$(call built,crash,-p gateway-server)

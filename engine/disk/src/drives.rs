@@ -7,12 +7,10 @@
 use crate::drive_dir::DriveDir;
 pub use crate::empty_path::{EmptyPath, NewDrive};
 use crate::file::Root;
-use crate::mark::{
-    DriveState, FEATURE_LEVEL, Found, MARK_FILE, Mark, MarkDecodeError, MarkError, Plan, decide,
-};
+use crate::mark::{DriveState, Found, MARK_FILE, Mark, MarkDecodeError, MarkError, Plan, decide};
 use crate::witness::{Role, look_for, standing};
 use engine_core::ports::{ASIDE, DriveError, DriveFiles};
-use engine_types::{BootId, ClusterId, DriveId, DriveUuid, NodeId};
+use engine_types::{BootId, ClusterId, DriveUuid};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! A fresh node's first replicas.
 
+use super::group::partition_name;
 use super::host::{self, Running};
 use super::{Inner, MetaNode, unavailable};
 use crate::raft::types::Home;
@@ -76,11 +77,13 @@ impl Inner {
         let first = first.replicas.read().get(&group).cloned();
         let Some(first) = first else {
             return Err(MetaError::Unavailable(format!(
-                "group {group}: replica did not open"
+                "{}: replica did not open",
+                partition_name(group)
             )));
         };
         let formed = first.node.initialize(members).await;
-        formed.map_err(|error| MetaError::Unavailable(format!("group {group}: {error}")))
+        formed
+            .map_err(|error| MetaError::Unavailable(format!("{}: {error}", partition_name(group))))
     }
 
     /// The replica of `group` on a drive, made with a fresh id where there is none.
@@ -106,7 +109,9 @@ impl Inner {
             .map_err(|error| ReplicaError::Raft(error.to_string()))??;
         host::open_replica(self, running, group, false).await?;
         let replica = running.replicas.read().get(&group).cloned();
-        replica.ok_or_else(|| ReplicaError::Damaged(format!("group {group}: replica did not open")))
+        replica.ok_or_else(|| {
+            ReplicaError::Damaged(format!("{}: replica did not open", partition_name(group)))
+        })
     }
 
     /// A replica id nobody had: the drive's number above 32 random bits.

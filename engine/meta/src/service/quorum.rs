@@ -6,6 +6,7 @@
 //! deadline, and each worker of the engine its turn for the other groups. Nothing else follows from
 //! it; raft alone decides what commits.
 
+use super::group::partition_name;
 use super::host::HostState;
 use super::{Inner, MetaNode};
 use crate::raft::types::Home;
@@ -44,19 +45,20 @@ pub struct Shortage {
 impl std::fmt::Display for Shortage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            group,
             voters,
             running,
             missing,
+            ..
         } = self;
+        let partition = partition_name(self.group);
         match voters {
             0 => write!(
                 f,
-                "group {group} has no majority: none of its replicas here is whole and in service"
+                "{partition} has no majority: none of its replicas here is whole and in service"
             )?,
             _ => write!(
                 f,
-                "group {group} has no majority: {running} of {voters} voters are in service"
+                "{partition} has no majority: {running} of {voters} voters are in service"
             )?,
         }
         for (at, (drive, why)) in missing.iter().enumerate() {
@@ -188,10 +190,10 @@ impl Inner {
             let mut since = part.watched.0.lock();
             match short {
                 Some(short) if !since.told => {
-                    tracing::error!(%group, reason = %short, "group out of service");
+                    tracing::error!(%group, reason = %short, "partition out of service");
                 }
                 None if since.told && since.short.is_none() => {
-                    tracing::info!(%group, "group has a majority again");
+                    tracing::info!(%group, "partition has a majority again");
                 }
                 _ => continue,
             }

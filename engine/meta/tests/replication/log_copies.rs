@@ -40,12 +40,12 @@ fn logs(drive: &FakeDrive) -> Vec<String> {
         .collect()
 }
 
-/// Where the records of `kind` of the idle group begin.
-fn records(bytes: &[u8], kind: Kind) -> Vec<usize> {
+/// Where the records of `kind` of a group begin.
+pub(super) fn records(bytes: &[u8], group: GroupId, kind: Kind) -> Vec<usize> {
     let is = |at: &usize| {
         let head = &bytes[*at..*at + HEADER_BYTES];
         head.starts_with(&MAGIC.to_le_bytes())
-            && head[40..44] == GROUP.0.to_le_bytes()
+            && head[40..44] == group.0.to_le_bytes()
             && head[44] == kind as u8
     };
     (0..bytes.len() - HEADER_BYTES)
@@ -79,7 +79,7 @@ async fn a_copy_with_a_damaged_entry_is_damage() {
     let drive = copied().await;
     let mut hits = 0;
     for name in logs(&drive) {
-        for at in records(&drive.bytes(&name), Kind::CopyEntry) {
+        for at in records(&drive.bytes(&name), GROUP, Kind::CopyEntry) {
             let cut = drive.after_cut(0, false);
             cut.edit(&name, |bytes| bytes[at + HEADER_BYTES + 20] ^= 1);
             let damaged = open_with(&cut, SMALL).damaged();

@@ -11,7 +11,7 @@ mod fjall_promises;
 mod journals;
 mod log;
 mod log_copies;
-mod log_ends;
+mod lost_votes;
 mod majority;
 mod newer;
 mod node;

@@ -133,7 +133,8 @@ pub(crate) fn key_file(
     if !may_make {
         return Err(wrong(
             file,
-            "key file is missing; the drives cannot be opened without it: bring it back",
+            "key file is missing; the drives cannot be opened without it: bring it back, or see \
+             \"datamesh keyring import --offline\"",
         ));
     }
     let mut key = Zeroizing::new(vec![0; KEY_FILE_BYTES]);

@@ -21,11 +21,7 @@ use support::{Server, TENANT, command, free_port, put, text, told};
 async fn status_keys_and_objects() {
     let server = Server::start();
     // What is being made the first time is neither an outage nor the end of an earlier use.
-    for alarm in [
-        "group out of service",
-        "partition out of service",
-        "did not end in order",
-    ] {
+    for alarm in ["partition out of service", "did not end in order"] {
         assert!(!server.log().contains(alarm), "{}", server.log());
     }
     let status = server.json(&["status"]);

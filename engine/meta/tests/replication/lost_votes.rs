@@ -1,25 +1,16 @@
-//! A log that lost records at its end, and nothing behind them: only marks tell.
+//! A log that lost a vote, and is whole beside.
 
-use super::common::{FakeDrive, until};
+use super::common::until;
+use super::log_copies::records;
 use super::node::{CONTROL, drives, expect_all, expect_equal, formed, open, options, propose_many};
 use super::returns::ids;
+use engine_meta::log::record::{HEADER_BYTES, Kind};
 use engine_types::DriveId;
 use std::time::Duration;
 
-/// Turns bits of the last record that holds `key`.
-fn damage_last(drive: &FakeDrive, key: &str) {
-    let mut names = drive.names().into_iter();
-    let name = names.find(|name| name.starts_with("log/"));
-    drive.edit(&name.expect("a log"), |bytes| {
-        let mut places = bytes.windows(key.len());
-        let at = places.rposition(|found| found == key.as_bytes());
-        bytes[at.expect("logged")] ^= 0x55;
-    });
-}
-
-/// It may have promised what it forgot: as what it was it must not come back.
+/// It may have voted as it no longer knows: as what it was it must not come back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_whose_log_forgot_its_end_is_made_anew() {
+async fn a_replica_whose_log_lost_a_vote_is_made_anew() {
     let drives = drives(3);
     let node = formed(&drives, options(3)).await;
     for batch in 0..10 {
@@ -29,7 +20,12 @@ async fn a_replica_whose_log_forgot_its_end_is_made_anew() {
     let old = ids(&node, CONTROL);
     node.shutdown().await;
     drop(node);
-    damage_last(&drives[0], "k49");
+    let mut names = drives[0].names().into_iter();
+    let name = names.find(|name| name.starts_with("log/"));
+    drives[0].edit(&name.expect("a log"), |bytes| {
+        let first = records(bytes, CONTROL, Kind::Vote).into_iter().next();
+        bytes[first.expect("it voted") + HEADER_BYTES] ^= 0x55;
+    });
     let again = open(&drives, options(3)).await;
     until("made anew", Duration::from_secs(20), || {
         let new = ids(&again, CONTROL);
