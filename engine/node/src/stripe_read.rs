@@ -55,6 +55,8 @@ pub(crate) struct Failures {
     pub(crate) damaged: usize,
     /// On drives that are out of service: they may come back.
     pub(crate) out: usize,
+    /// The code that a later release wrote the stripe with.
+    unknown_codec: Option<u8>,
 }
 
 impl Failures {
@@ -75,7 +77,14 @@ impl Failures {
             moved,
             damaged,
             out,
+            unknown_codec,
         } = self;
+        if let Some(codec) = unknown_codec {
+            return EngineError::Unavailable(format!(
+                "stripe {stripe} of part {data} is written in code {codec}, which this build does not \
+                 know: run the release that wrote it"
+            ));
+        }
         let what = format!(
             "stripe {stripe} of part {data}: {damaged} shards damaged, {moved} missing, {out} on drives out of service"
         );
@@ -295,12 +304,14 @@ impl Inner {
                 break;
             }
         }
-        let codec = Codec::from_id(stripe.codec);
+        let Some(codec) = Codec::from_id(stripe.codec) else {
+            failures.unknown_codec = Some(stripe.codec);
+            return Err(failures);
+        };
         let mut out = BytesMut::zeroed((whole.end - whole.start) as usize);
         let present: Vec<(u8, &[u8])> = present.iter().map(|(n, bytes)| (*n, &bytes[..])).collect();
-        let rebuilt = codec
-            .map(|codec| erasure::reconstruct(codec, (k, m), &present, &mut [(index, &mut out)]));
-        if !matches!(rebuilt, Some(Ok(()))) {
+        // Fewer than k were read, and why is counted.
+        if erasure::reconstruct(codec, (k, m), &present, &mut [(index, &mut out)]).is_err() {
             return Err(failures);
         }
         metrics::counter!(RECONSTRUCTIONS).increment(1);
@@ -308,5 +319,39 @@ impl Inner {
         Ok(out
             .freeze()
             .slice(skip..skip + (range.end - range.start) as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_now_is_not_called_lost() {
+        let at = StripeAt {
+            partition: PartitionId(1),
+            bucket: BucketId(1),
+            key: ObjectKey::parse("k").expect("a key"),
+            data: DataId([1; 16]),
+            stripe: 0,
+        };
+        let lost = Failures {
+            damaged: 3,
+            ..Failures::default()
+        };
+        assert!(matches!(lost.error(&at), EngineError::DataLost(_)));
+        let out = Failures {
+            out: 1,
+            ..lost.clone()
+        };
+        assert!(matches!(out.error(&at), EngineError::Unavailable(_)));
+        let newer = Failures {
+            unknown_codec: Some(9),
+            ..lost
+        };
+        let EngineError::Unavailable(why) = newer.error(&at) else {
+            panic!("a later release's code is no loss")
+        };
+        assert!(why.contains("code 9"), "{why}");
     }
 }
