@@ -125,6 +125,8 @@ async fn nothing_is_made_or_erased_for_a_group_without_a_majority() {
     };
     let node = formed(&drives, options).await;
     propose_many(&node, CONTROL, 0..20).await;
+    // Its time begins with its first command.
+    propose_many(&node, GroupId(1), 0..1).await;
     node.drive_out(DriveId(1), "pulled").await;
     // Its leader stays: it would be the one to make and to erase.
     let mut led = None;
