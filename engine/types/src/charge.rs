@@ -36,7 +36,7 @@ impl fmt::Display for ByteCount {
             return write!(f, "{} B", self.0);
         }
         let step = (self.0.ilog2() / 10).min(6);
-        let tenths = u128::from(self.0) * 10 >> (10 * step);
+        let tenths = (u128::from(self.0) * 10) >> (10 * step);
         let unit = UNITS
             .get(usize::try_from(step).unwrap_or(1) - 1)
             .copied()
