@@ -106,6 +106,24 @@ async fn a_drive_has_departed_only_when_no_write_can_name_it_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_drive_has_departed_while_a_partition_does_not_say_what_it_names() {
+    let mut cluster = Cluster::with(6, busy()).await;
+    fill(&cluster).await;
+    replace(&mut cluster, 3, false).await;
+    at_rest(&cluster, 4, 2).await;
+    cluster.metadata.advance(120_000);
+    let departed = |c: &Cluster| c.engine.rebuild_status().departed.contains(&DriveId(3));
+    cluster.until("departed", departed).await;
+    let silent = PartitionId(1);
+    cluster.metadata.set_majority(silent, false);
+    cluster.engine.start_rebuild();
+    cluster.until("unsaid", |c| !departed(c)).await;
+    cluster.metadata.set_majority(silent, true);
+    cluster.engine.start_rebuild();
+    cluster.until("departed again", departed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drive_is_emptied_onto_the_others() {
     let cluster = Cluster::with(8, busy()).await;
     let sent = fill(&cluster).await;
