@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills a server (SIGKILL) under load from real clients, again and again: nothing acknowledged may be lost.
 
-  ROUNDS=200 SEED=n run.py
+  run.py --rounds 200 --seed N
 
 Six drives in the clone's cache, one server. In each round boto3, s5cmd and the aws cli overwrite,
 upload in parts and delete for a random time, then the server dies; one start in five is killed too, at
@@ -12,6 +12,7 @@ cuts: what the kernel holds survives it (`make powercut` is for those).
 """
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -204,8 +205,11 @@ def rounds(line: dict, count: int, seed: int) -> None:
 
 
 def main() -> int:
-    count = int(os.environ.get("ROUNDS") or 200)
-    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS") or 200), help="or ROUNDS in the environment")
+    ap.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32)))
+    a = ap.parse_args()
+    count, seed = a.rounds, a.seed
     line: dict = {"target": "crash", "ok": False, "rounds": 0, "acknowledged": 0, "lost": 0, "wrong": 0, "seed": seed}
     try:
         venv_again()

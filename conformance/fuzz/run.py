@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes every parser of foreign bytes: FUZZ_SECONDS=60 FUZZ_ONLY=log,policy SEED=n run.py
+"""Fuzzes every parser of foreign bytes: run.py [--seconds 60] [--only log,policy] [--seed N] [--jobs N]
 
 libFuzzer, guided by coverage, on the stable toolchain: `rustc.sh` adds the counters. Needs a C++
 compiler and nothing else. Corpora grow in .cache/fuzz/corpus from run to run; what crashes a target
@@ -7,6 +7,7 @@ is kept in .cache/fuzz/crashes, and belongs into `regressions/TARGET/` once it i
 """
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -80,15 +81,25 @@ def one(program: Path, name: str, seconds: int, seed: int) -> dict:
     return figures
 
 
+def words() -> argparse.Namespace:
+    env = os.environ
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--seconds", type=int, default=int(env.get("FUZZ_SECONDS") or 60), help="each target (FUZZ_SECONDS)")
+    ap.add_argument("--only", default=env.get("FUZZ_ONLY", ""), help="targets, comma between (FUZZ_ONLY)")
+    ap.add_argument("--seed", type=int, default=int(env.get("SEED") or random.SystemRandom().randrange(1, 1 << 31)))
+    ap.add_argument("--jobs", type=int, default=int(env.get("FUZZ_JOBS") or min(os.cpu_count() or 1, 8)),
+                    help="targets at a time (FUZZ_JOBS)")
+    return ap.parse_args()
+
+
 def main() -> int:
-    seconds = int(os.environ.get("FUZZ_SECONDS") or 60)
-    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(1, 1 << 31))
-    jobs = int(os.environ.get("FUZZ_JOBS") or min(os.cpu_count() or 1, 8))
+    a = words()
+    seconds, seed, jobs = a.seconds, a.seed, a.jobs
     line: dict = {"target": "fuzz", "ok": False, "inputs": 0, "crashes": 0, "seed": seed, "seconds": seconds}
     try:
         program = built()
         every = seeds(program)
-        names = [n for n in os.environ.get("FUZZ_ONLY", "").split(",") if n] or every
+        names = [n for n in a.only.split(",") if n] or every
         say(f"-- fuzz: {len(names)} targets, {seconds} s each, {jobs} at a time, seed {seed}")
         with ThreadPoolExecutor(jobs) as pool:
             results = dict(zip(names, pool.map(lambda n: one(program, n, seconds, seed), names)))
