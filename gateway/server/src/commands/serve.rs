@@ -5,7 +5,7 @@ use crate::admin::{Admin, Health, Phase};
 use crate::config::{Config, Flags, Ownership, TlsMode, load};
 use crate::door::Door;
 use crate::keeper::LOOK;
-use crate::listen::Listener;
+use crate::listen::{Listener, bound};
 use crate::shutdown::{Shutdown, signalled};
 use crate::store::Store;
 use crate::tls::Certificate;
@@ -45,10 +45,8 @@ impl Serve {
     }
 }
 
-async fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failed> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| Failed::because(format!("{name} {address}: {e}")))
+fn bind(name: &str, address: std::net::SocketAddr) -> Result<TcpListener, Failed> {
+    bound(address).map_err(|e| Failed::because(format!("{name} {address}: {e}")))
 }
 
 async fn serve(
@@ -61,8 +59,8 @@ async fn serve(
     let (shutdown, ending) = Shutdown::new();
     // The admin listener goes last: until then readiness says `ending`.
     let (last, admin_ending) = Shutdown::new();
-    let admin_socket = bind("admin_listen", config.admin_listen).await?;
-    let socket = bind("listen", config.listen).await?;
+    let admin_socket = bind("admin_listen", config.admin_listen)?;
+    let socket = bind("listen", config.listen)?;
     let health = Arc::new(Health::new());
     let admin = Admin::new(Arc::clone(&health), metrics, &config.region);
     let administered = admin.clone();

@@ -1,12 +1,34 @@
-//! What is asked of the kernel for each connection.
+//! What is asked of the kernel for a listener and for each connection.
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections that wait in the kernel until they are accepted; it takes `net.core.somaxconn` (4,096
+/// where nobody changed it) if that is fewer. Tokio's own 1,024 is what a thousand clients that start
+/// together fill: the next handshakes are then lost or, from SYN cookies, reset.
+const BACKLOG: u32 = 4_096;
 
 /// Bytes that wait unsent in the kernel for a client that does not read. Left alone it takes 4 MiB a
 /// connection (`tcp_wmem`): two thousand stalled readers would hold gigabytes that no budget of ours
 /// sees. What is on its way is not counted, so a fast client far away is not slowed.
 pub(super) const UNSENT_BYTES_MAX: u32 = 256 << 10;
+
+/// Binds and listens; a port of which only ended connections are left is free.
+///
+/// # Errors
+///
+/// What the kernel says: in use, not ours, not allowed.
+pub(crate) fn bound(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Answers leave at once, and little waits behind them.
 pub(super) fn tune(stream: &TcpStream) -> std::io::Result<()> {
@@ -17,7 +39,6 @@ pub(super) fn tune(stream: &TcpStream) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
 
     /// What the kernel takes for a peer that does not read.
     async fn taken(tuned: bool) -> usize {
@@ -46,5 +67,22 @@ mod tests {
         // One write may go over it, and what the peer's own buffer takes is on top.
         assert!(tuned >= limit / 2 && tuned <= 2 * limit, "{tuned}");
         assert!(left_alone > tuned, "{left_alone}");
+    }
+
+    #[tokio::test]
+    async fn clients_that_start_together_all_find_a_place_before_the_first_is_accepted() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let waiting = BACKLOG.min(most.trim().parse().unwrap());
+        let listener = bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (waiting, deadline) = (waiting as usize / 2, std::time::Duration::from_secs(20));
+        let mut clients = Vec::with_capacity(waiting);
+        for _ in 0..waiting {
+            let client = tokio::time::timeout(deadline, TcpStream::connect(address));
+            clients.push(client.await.expect("no place").unwrap());
+        }
+        for _ in clients {
+            listener.accept().await.unwrap();
+        }
     }
 }

@@ -4,6 +4,8 @@ mod held_back;
 mod socket;
 mod stall;
 
+pub(crate) use self::socket::bound;
+
 use self::held_back::HeldBack;
 use self::stall::{Flow, Watched};
 use crate::config::TlsMode;
@@ -26,7 +28,7 @@ use tokio_util::task::TaskTracker;
 /// Most connections at once, idle ones included; more wait in the kernel's queue.
 pub(crate) const CONNECTIONS_MAX: usize = 16_384;
 /// A client has this long to send a whole request head; also how long a connection may idle.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// And this long for the TLS handshake, first byte included.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most header lines of a request.
