@@ -22,7 +22,7 @@ pub enum Kind {
     Head,
     /// List pages of 1,000.
     List,
-    /// DeleteObjects of a hundred keys put before; each counts.
+    /// `DeleteObjects` of a hundred keys put before; each counts.
     Delete,
     /// 45 % GET, 15 % PUT, 10 % DELETE, 30 % HEAD (warp's mix).
     Mixed,
@@ -75,7 +75,7 @@ pub struct Outcome {
     pub latency: Percentiles,
 }
 
-/// Keys of one DeleteObjects.
+/// Keys of one `DeleteObjects`.
 const DELETE_KEYS: u64 = 100;
 
 #[derive(Default)]
@@ -260,7 +260,7 @@ async fn simple(client: &mut Client, run: &Run, method: Method, index: u64) -> D
 async fn delete(client: &mut Client, run: &Run, batch: u64) -> Done {
     let first = batch * DELETE_KEYS;
     let objects: String = (first..first + DELETE_KEYS)
-        .map(|index| format!("<Object><Key>{}</Key></Object>", key(index)))
+        .map(|index| ["<Object><Key>", &key(index), "</Key></Object>"].concat())
         .collect();
     let body = format!("<Delete><Quiet>true</Quiet>{objects}</Delete>");
     let md5 = BASE64_STANDARD.encode(engine_core::digest::md5(body.as_bytes()));

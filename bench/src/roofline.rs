@@ -98,8 +98,8 @@ fn seal(bytes: &mut [u8]) -> f64 {
             DataId::born(Stamp(0), [0; 10]),
         );
         for frame in bytes.chunks_exact_mut(FRAME_SEALED) {
-            let sealed = sealer.seal(frame, false);
-            debug_assert!(sealed.is_ok(), "a whole frame");
+            let result = sealer.seal(frame, false);
+            debug_assert!(result.is_ok(), "a whole frame");
         }
     })
 }

@@ -34,14 +34,14 @@ const API: &str = "engine/node/src/api.rs";
 const FILL: &str = "engine/node/src/budget/fill.rs";
 const FRAMING: &str = "gateway/s3/src/chunked/framing.rs";
 const HELD: &str = "gateway/s3/src/held.rs";
-const LISTEN: &str = "gateway/server/src/listen.rs";
+const LISTEN: &str = "gateway/server/src/listen/mod.rs";
 const NAME: &str = "engine/types/src/name.rs";
-const POLICY: &str = "gateway/policy/src/document.rs";
+const POLICY: &str = "gateway/policy/src/document/mod.rs";
 const PRECHECK: &str = "gateway/s3/src/precheck/mod.rs";
 const TAGGING: &str = "gateway/s3/src/tagging.rs";
 
 /// What somebody waits for memory before the slow give way.
-const PATIENCE: Figure = (Time, &[("engine/node/src/budget.rs", "PATIENCE")]);
+const PATIENCE: Figure = (Time, &[("engine/node/src/budget/mod.rs", "PATIENCE")]);
 
 /// Rows, cells parted by ` | `; each `{}` is the next figure.
 const ROWS: &[(&str, &[Figure])] = &[

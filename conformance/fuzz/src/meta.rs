@@ -200,6 +200,26 @@ pub(crate) fn commands() -> Vec<Vec<u8>> {
     all.collect()
 }
 
+fn version_row() -> VersionRow {
+    VersionRow {
+        version: VersionId::Null,
+        order: Order {
+            stamp: Stamp(5),
+            seq: 1,
+        },
+        kind: engine_core::meta::VersionKind::Object,
+        size: 5,
+        etag: ETag {
+            md5: [1; 16],
+            parts: 2,
+        },
+        checksum: None,
+        attributes: attributes(),
+        body: engine_core::meta::Body::Part(DataId([4; 16])),
+        counted: 20,
+    }
+}
+
 pub(crate) fn rows() -> Vec<Vec<u8>> {
     let with = |kind: u8, bytes: Vec<u8>| [vec![kind], bytes].concat();
     let key = PartKey {
@@ -237,26 +257,7 @@ pub(crate) fn rows() -> Vec<Vec<u8>> {
         ),
         with(12, encode(&Layout::default())),
         with(13, Applied::default().encode()),
-        with(
-            0,
-            encode(&VersionRow {
-                version: VersionId::Null,
-                order: Order {
-                    stamp: Stamp(5),
-                    seq: 1,
-                },
-                kind: engine_core::meta::VersionKind::Object,
-                size: 5,
-                etag: ETag {
-                    md5: [1; 16],
-                    parts: 2,
-                },
-                checksum: None,
-                attributes: attributes(),
-                body: engine_core::meta::Body::Part(DataId([4; 16])),
-                counted: 20,
-            }),
-        ),
+        with(0, encode(&version_row())),
     ];
     if let Ok(name) = BucketName::parse("bucket") {
         let row = BucketRow {

@@ -5,7 +5,8 @@ use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 
 /// Unit that is kept or dropped: a page.
-pub(crate) const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = BLOCK_BYTES as u64;
+const BLOCK_BYTES: usize = 4096;
 /// Unit within which a disk does not tear.
 pub(crate) const SECTOR: usize = 512;
 
@@ -59,10 +60,10 @@ fn write(blocks: &mut Blocks, length: &mut u64, offset: u64, data: &[u8]) {
     let mut rest = data;
     while !rest.is_empty() {
         let within = usize::try_from(at % BLOCK).unwrap_or(0);
-        let take = rest.len().min(BLOCK as usize - within);
+        let take = rest.len().min(BLOCK_BYTES - within);
         let block = blocks
             .entry(at / BLOCK)
-            .or_insert_with(|| vec![0; BLOCK as usize]);
+            .or_insert_with(|| vec![0; BLOCK_BYTES]);
         block[within..within + take].copy_from_slice(&rest[..take]);
         rest = &rest[take..];
         at += take as u64;
@@ -81,7 +82,7 @@ fn zero(blocks: &mut Blocks, from: u64, to: u64) {
             blocks.remove(&number);
         } else if let Some(block) = blocks.get_mut(&number) {
             let low = usize::try_from(from.saturating_sub(begin)).unwrap_or(0);
-            let high = usize::try_from((to - begin).min(BLOCK)).unwrap_or(BLOCK as usize);
+            let high = usize::try_from((to - begin).min(BLOCK)).unwrap_or(BLOCK_BYTES);
             block[low..high].fill(0);
         }
     }

@@ -107,7 +107,7 @@ impl Server {
             target,
             admin: format!("127.0.0.1:{admin}"),
         };
-        let ready = server.ready(Duration::from_secs(60)).await;
+        let ready = server.ready(Duration::from_mins(1)).await;
         let last = || {
             let told = std::fs::read_to_string(&told).unwrap_or_default();
             told.lines().last().unwrap_or_default().to_owned()
@@ -160,8 +160,6 @@ impl Server {
 
     /// SIGKILL, and wait for the end.
     pub(crate) async fn kill(mut self) {
-        if let Err(error) = self.child.kill().await {
-            let _already_gone = error;
-        }
+        let _already_gone = self.child.kill().await;
     }
 }

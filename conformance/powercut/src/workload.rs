@@ -185,9 +185,13 @@ async fn multipart(
         let Some(tag) = answer.headers.get("etag").and_then(|t| t.to_str().ok()) else {
             return Ok(false);
         };
-        list.push_str(&format!(
-            "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"
-        ));
+        list.extend([
+            "<Part><PartNumber>",
+            &number.to_string(),
+            "</PartNumber><ETag>",
+            tag,
+            "</ETag></Part>",
+        ]);
     }
     list.push_str("</CompleteMultipartUpload>");
     let at = format!("{}?uploadId={upload}", path(key));

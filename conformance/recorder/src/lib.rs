@@ -1,4 +1,4 @@
-//! Records every write and sync of a process below one directory (LD_PRELOAD).
+//! Records every write and sync of a process below one directory (`LD_PRELOAD`).
 //!
 //! `RECORD_ROOT` names the directory, `RECORD_LOG` the file events are appended to, in the order they
 //! happened. A write is logged after it returned and a sync before it began and after it ended, so

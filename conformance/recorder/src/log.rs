@@ -76,7 +76,9 @@ pub(crate) fn append(kind: Kind, inode: u64, offset: u64, thread: u32, data: &[&
     let length = data.iter().map(|d| d.len()).sum();
     let mut bytes = Vec::with_capacity(crate::event::HEADER + length);
     bytes.extend(header(kind, inode, offset, thread, length));
-    data.iter().for_each(|d| bytes.extend_from_slice(d));
+    for piece in data {
+        bytes.extend_from_slice(piece);
+    }
     let state = recorder
         .state
         .lock()

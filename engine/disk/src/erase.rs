@@ -27,7 +27,7 @@ impl Root {
         }
         let failed = |error: std::io::Error| self.sort_io(&format!("overwrite {name}"), &error);
         let length = file.metadata().map_err(failed)?.len();
-        let zeros = [0; ZEROS_BYTES];
+        let zeros = vec![0_u8; ZEROS_BYTES];
         let mut at = 0;
         while at < length {
             let left = usize::try_from(length - at).unwrap_or(ZEROS_BYTES);

@@ -207,7 +207,7 @@ impl Shared {
 
 /// Whether a segment's end was a footer's once.
 fn looks_sealed(file: &DriveFile, length: u64) -> Result<bool, DriveError> {
-    if length < ALIGN.saturating_mul(2) || length % ALIGN != 0 {
+    if length < ALIGN.saturating_mul(2) || !length.is_multiple_of(ALIGN) {
         return Ok(false);
     }
     let mut tail = AlignedBuffer::new(RECORD_ALIGN);

@@ -27,7 +27,8 @@ pub const STRIPES_REWRITTEN: &str = "datamesh_engine_stripes_rewritten_total";
 pub const SHARDS_FREED: &str = "datamesh_engine_shards_freed_total";
 /// Bytes of shards read by the scrub, by `drive`.
 pub const SCRUB_BYTES: &str = "datamesh_scrub_bytes_total";
-/// What the scrub found, by `drive` and `kind`: damaged, missing, footer, segment_header. Look at the drive.
+/// What the scrub found, by `drive` and `kind` (`damaged`, `missing`, `footer`, `segment_header`).
+/// Look at the drive.
 pub const SCRUB_FOUND: &str = "datamesh_scrub_found_total";
 /// Damaged or missing shards that stripes no longer name: made anew, by `drive`.
 pub const SCRUB_REPAIRED: &str = "datamesh_scrub_repaired_total";

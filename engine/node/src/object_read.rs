@@ -139,14 +139,16 @@ impl Reading {
 type Fetched = (Box<Cursor>, Option<Vec<Bytes>>);
 
 async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
-    let (cursor, first) = ahead(Box::new(cursor)).await.map_err(stopped)??;
+    let (cursor, first) = ahead(Box::new(cursor))
+        .await
+        .map_err(|error| stopped(&error))??;
     let rest = stream::try_unfold(Reading::on(cursor), |reading| async move {
         let task = match reading {
             Reading::Next(cursor) if cursor.at_end() => return Ok(None),
             Reading::Next(cursor) => ahead(cursor),
             Reading::Ahead(task) => task,
         };
-        let (cursor, frames) = task.await.map_err(stopped)??;
+        let (cursor, frames) = task.await.map_err(|error| stopped(&error))??;
         let Some(frames) = frames else {
             return Ok(None);
         };
@@ -171,7 +173,7 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
     Ok(pinned.boxed())
 }
 
-fn stopped(error: tokio::task::JoinError) -> EngineError {
+fn stopped(error: &tokio::task::JoinError) -> EngineError {
     EngineError::Internal(format!("reading a piece: {error}"))
 }
 

@@ -28,12 +28,10 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
     match error {
         EngineError::Refused(refusal) => from_refusal(refusal),
         EngineError::Body(error) => from_body(error),
-        EngineError::Length { announced, got } => {
-            s3_error!(
-                IncompleteBody,
-                "The request body ended at {got} of {announced} bytes"
-            )
-        }
+        EngineError::Length { announced, got } => s3_error!(
+            IncompleteBody,
+            "The request body ended at {got} of {announced} bytes"
+        ),
         EngineError::TooLarge => s3_error!(
             EntityTooLarge,
             "Your proposed upload exceeds the maximum allowed object size."
@@ -53,12 +51,10 @@ pub(crate) fn from_engine(error: EngineError) -> S3Error {
         ),
         EngineError::ChecksumMissing(number, algorithm) => checksum_missing(number, algorithm),
         EngineError::ChecksumOfAnother(algorithm, kind) => checksum_of_another(algorithm, kind),
-        EngineError::ChecksumMismatch => {
-            s3_error!(
-                BadDigest,
-                "The checksum you specified did not match the calculated checksum."
-            )
-        }
+        EngineError::ChecksumMismatch => s3_error!(
+            BadDigest,
+            "The checksum you specified did not match the calculated checksum."
+        ),
         EngineError::SizeMismatch => s3_error!(
             InvalidRequest,
             "The provided 'x-amz-mp-object-size' header does not match what was computed"

@@ -22,7 +22,7 @@ fn document<T: Serialize>(output: &T) -> S3Result<Bytes> {
 /// would take for line feeds.
 fn referenced(document: Vec<u8>) -> Bytes {
     let control = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
-    if !document.iter().any(|byte| control(byte)) {
+    if !document.iter().any(control) {
         return document.into();
     }
     let mut written = Vec::with_capacity(document.len() + 64);

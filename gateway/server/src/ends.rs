@@ -23,16 +23,16 @@ pub(crate) struct Remembered(Option<(Instant, BTreeSet<DriveId>, BTreeSet<DriveI
 
 impl Remembered {
     /// Writes where it is due.
-    pub(crate) async fn look(&mut self, shelf: &Shelf, node: &MetaNode) {
+    pub(crate) async fn look(&mut self, drives: &Shelf, node: &MetaNode) {
         let ends = node.log_ends();
-        let drives = shelf.drives();
-        let here: BTreeSet<DriveId> = drives.iter().map(|drive| drive.files().drive()).collect();
+        let in_service = drives.drives().into_iter();
+        let here: BTreeSet<DriveId> = in_service.map(|drive| drive.files().drive()).collect();
         let known: BTreeSet<DriveId> = ends.keys().copied().collect();
         let fresh = self.0.as_ref().is_some_and(|(at, was_here, was_known)| {
             at.elapsed() < PERIOD && *was_here == here && *was_known == known
         });
         if !fresh {
-            tell(shelf, &ends).await;
+            tell(drives, &ends).await;
             self.0 = Some((Instant::now(), here, known));
         }
     }

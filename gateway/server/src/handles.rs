@@ -29,7 +29,7 @@ pub(crate) fn connections(drives: usize) -> Result<usize, TooFew> {
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
     limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit.clone()) {
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "raise the limit of file handles");
         limit.current = soft;
     }

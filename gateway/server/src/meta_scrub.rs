@@ -21,7 +21,7 @@ const FIRST_AFTER: Duration = Duration::from_mins(10);
 /// Between two passes. Snapshots are small, and a second one stands behind each.
 const EVERY: Duration = Duration::from_hours(24);
 /// A pass waits so long for the snapshots it asked for; what takes longer is looked for later.
-const REMADE_WITHIN: Duration = Duration::from_secs(60);
+const REMADE_WITHIN: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks for those.
 const LATER: Duration = Duration::from_secs(10);
@@ -89,23 +89,23 @@ impl MetaScrub {
     }
 
     /// As long as the process runs.
-    pub(crate) async fn run(&self, shelf: &Shelf, metadata: &Replicated) {
+    pub(crate) async fn run(&self, drives: &Shelf, metadata: &Replicated) {
         let mut due = tokio::time::Instant::now() + FIRST_AFTER;
         loop {
             tokio::select! {
                 () = self.asked.notified() => {}
                 () = tokio::time::sleep_until(due) => {}
                 () = tokio::time::sleep(LATER), if self.waits() => {
-                    self.look_for_remade(shelf, metadata).await;
+                    self.look_for_remade(drives, metadata).await;
                     continue;
                 }
             }
             due = tokio::time::Instant::now() + EVERY;
-            self.pass(shelf, metadata).await;
+            self.pass(drives, metadata).await;
         }
     }
 
-    async fn pass(&self, shelf: &Shelf, metadata: &Replicated) {
+    async fn pass(&self, drives: &Shelf, metadata: &Replicated) {
         {
             let mut state = self.state.lock();
             state.running = true;
@@ -114,13 +114,13 @@ impl MetaScrub {
             state.problem = None;
         }
         for group in metadata.node().groups() {
-            self.snapshots(shelf, metadata, group).await;
+            self.snapshots(drives, metadata, group).await;
             self.tables(metadata, group).await;
         }
         let begun = tokio::time::Instant::now();
         while self.waits() && begun.elapsed() < REMADE_WITHIN {
             tokio::time::sleep(LOOK).await;
-            self.look_for_remade(shelf, metadata).await;
+            self.look_for_remade(drives, metadata).await;
         }
         let mut state = self.state.lock();
         (state.running, state.ended_ms) = (false, now_ms());
@@ -140,7 +140,7 @@ impl MetaScrub {
 
     /// Marks the snapshots that were made anew since, and those whose replica has left its drive or
     /// is made anew as a whole: nothing rests on them. Asks for the others again.
-    async fn look_for_remade(&self, shelf: &Shelf, metadata: &Replicated) {
+    async fn look_for_remade(&self, drives: &Shelf, metadata: &Replicated) {
         let waiting: Vec<Damaged> = {
             let state = self.state.lock();
             let waiting = state.damaged.iter().filter(|of| !of.remade);
@@ -148,7 +148,7 @@ impl MetaScrub {
         };
         let status = metadata.node().status();
         for of in waiting {
-            let mut all = shelf.files().into_iter();
+            let mut all = drives.files().into_iter();
             let Some(files) = all.find(|files| files.drive().0 == of.drive) else {
                 // Out of service: what is on it is looked at when it is back.
                 continue;
@@ -167,8 +167,8 @@ impl MetaScrub {
         }
     }
 
-    async fn snapshots(&self, shelf: &Shelf, metadata: &Replicated, group: GroupId) {
-        for files in shelf.files() {
+    async fn snapshots(&self, drives: &Shelf, metadata: &Replicated, group: GroupId) {
+        for files in drives.files() {
             let drive = files.drive().0;
             let looked = {
                 let files = Arc::clone(&files);

@@ -61,7 +61,7 @@ pub(crate) fn restore(
     match witness {
         Some(Ok(witness)) => open.push(witness),
         Some(Err(why)) => {
-            tracing::warn!(%why, "the witness has no copy of the keyring's latest state")
+            tracing::warn!(%why, "the witness has no copy of the keyring's latest state");
         }
         None => {}
     }

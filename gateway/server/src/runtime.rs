@@ -26,10 +26,10 @@ mod tests {
     #[test]
     fn so_many_block_at_once_and_one_more_waits() {
         let runtime = build().unwrap();
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(BLOCKING_THREADS_MAX + 1);
         let mut gates = Vec::new();
         for number in 0..=BLOCKING_THREADS_MAX {
-            let (open, gate) = mpsc::channel::<()>();
+            let (open, gate) = mpsc::sync_channel::<()>(1);
             gates.push(open);
             let tell = tell.clone();
             runtime.spawn_blocking(move || {

@@ -63,7 +63,7 @@ impl Certificate {
                         tracing::info!(cert = %self.cert.display(), "certificate read again");
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "changed certificate not taken; the old one stays")
+                        tracing::warn!(%error, "changed certificate not taken; the old one stays");
                     }
                 }
             }

@@ -53,7 +53,7 @@ fallocates!(fallocate "fallocate", fallocate64 "fallocate64");
 
 macro_rules! posix_fallocates {
     ($($name:ident $text:literal),*) => {$(
-        /// posix_fallocate(3)
+        /// `posix_fallocate(3)`
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name(fd: c_int, offset: off64_t, length: off64_t) -> c_int {
             // SAFETY: arguments passed through.

@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn more_streams_than_lanes() {
-        let bodies: Vec<Vec<u8>> = (0..2 * LANES_MAX + 1)
+        let bodies: Vec<Vec<u8>> = (0..=2 * LANES_MAX)
             .map(|i| vec![u8::try_from(i).unwrap(); 1000 + i])
             .collect();
         let mut sums = vec![Md5::default(); bodies.len()];

@@ -102,7 +102,7 @@ pub struct Delete {
     pub charged_to: engine_types::ChargedTo,
 }
 
-/// CreateMultipartUpload.
+/// `CreateMultipartUpload`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CreateUpload {
     /// Bucket.
@@ -121,7 +121,7 @@ pub struct CreateUpload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }
 
-/// UploadPart, UploadPartCopy. Replaces an earlier part of the same number.
+/// `UploadPart`, `UploadPartCopy`. Replaces an earlier part of the same number.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PutPart {
     /// Bucket.
@@ -142,7 +142,7 @@ pub struct PutPart {
     pub charged_to: engine_types::ChargedTo,
 }
 
-/// CompleteMultipartUpload. The node has read the parts, checked order, sizes, tags and checksums
+/// `CompleteMultipartUpload`. The node has read the parts, checked order, sizes, tags and checksums
 /// and computed the sums; apply checks that each part still has the data id named, else `Changed`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CompleteUpload {
@@ -210,7 +210,7 @@ pub enum Change {
     PutPart(Box<PutPart>),
     /// The end of an upload.
     CompleteUpload(Box<CompleteUpload>),
-    /// AbortMultipartUpload.
+    /// `AbortMultipartUpload`.
     AbortUpload {
         /// Bucket.
         bucket: BucketRef,

@@ -53,7 +53,7 @@ pub struct AccessKeyRow {
     pub description: String,
 }
 
-/// How far CreateBucket or DeleteBucket has come.
+/// How far `CreateBucket` or `DeleteBucket` has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum BucketState {
     /// Name claimed, not yet at home.

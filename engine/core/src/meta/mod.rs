@@ -64,6 +64,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes.push(META_VERSION);
     #[expect(
         clippy::expect_used,
+        clippy::missing_panics_doc,
         reason = "postcard to a growing Vec fails only on unsized maps; ours are sized"
     )]
     postcard::to_extend(value, bytes).expect("metadata value serialises")

@@ -100,7 +100,7 @@ pub enum Body {
 pub struct VersionRow {
     /// Its id.
     pub version: VersionId,
-    /// Its place in apply order; `order.stamp` is LastModified.
+    /// Its place in apply order; `order.stamp` is `LastModified`.
     pub order: Order,
     /// Object or marker.
     pub kind: VersionKind,

@@ -58,13 +58,11 @@ fn node() -> Node {
     }
 }
 
+/// A drive or witness that was tried to open.
+type Tried = Result<Drive, MarkError>;
+
 impl Node {
-    fn start(
-        &self,
-    ) -> (
-        Vec<Result<Drive, MarkError>>,
-        Option<Result<Drive, MarkError>>,
-    ) {
+    fn start(&self) -> (Vec<Tried>, Option<Tried>) {
         match open_drives(&self.drives, &self.witness, Some(CLUSTER)) {
             Opened::Started {
                 drives, witness, ..

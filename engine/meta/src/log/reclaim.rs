@@ -1,10 +1,10 @@
 //! Files of the log that nothing lives in go; what little lives in old ones is written anew.
 
-use super::index::{GroupIndex, Place};
+use super::index::GroupIndex;
 use super::record::Kind;
 use super::writer::{Writer, Written, publish};
 use super::{LogError, file_name};
-use crate::raft::codec::{put_entry, put_option_log_id, put_vote};
+use crate::raft::codec::{put_option_log_id, put_vote};
 use std::sync::Arc;
 
 /// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
@@ -88,12 +88,7 @@ impl Writer {
                 Some(entry) => entry,
                 None => self.shared.read_back(place)?,
             };
-            let (at, span) = self.record(group, Kind::CopyEntry, |out| put_entry(out, &entry));
-            let place = Place {
-                file: self.number,
-                offset: base + at as u64,
-                span,
-            };
+            let place = self.put(base, Kind::CopyEntry, group, &entry);
             written
                 .places
                 .push((Arc::clone(index), entry.log_id.index(), slot.ticket, place));

@@ -220,6 +220,16 @@ impl Writer {
         )
     }
 
+    /// Puts an entry behind what waits to be flushed; `base` is the length of the file as it is.
+    pub(super) fn put(&mut self, base: u64, kind: Kind, group: u32, entry: &Entry) -> Place {
+        let (at, span) = self.record(group, kind, |out| put_entry(out, entry));
+        Place {
+            file: self.number,
+            offset: base + at as u64,
+            span,
+        }
+    }
+
     fn encode(
         &mut self,
         base: u64,
@@ -232,12 +242,7 @@ impl Writer {
         match change {
             Change::Append(entries) => {
                 for entry in entries {
-                    let (at, span) = self.record(group, Kind::Append, |out| put_entry(out, entry));
-                    let place = Place {
-                        file: self.number,
-                        offset: base + at as u64,
-                        span,
-                    };
+                    let place = self.put(base, Kind::Append, group, entry);
                     written
                         .places
                         .push((Arc::clone(index), entry.log_id.index(), ticket, place));

@@ -23,13 +23,9 @@ use engine_types::BucketId;
 
 /// Answers `query` from `rows`, which show the entries up to index `applied`.
 pub fn answer(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, RowsError> {
-    let mut versioned = true;
-    if let Some(bucket) = object_bucket(query) {
-        let Some(row) = known_bucket(rows, bucket)? else {
-            return Ok(Reply::Refused(Refusal::StaleBucket));
-        };
-        versioned = Line::from(&row).versioned;
-    }
+    let Some(versioned) = versioned(rows, query)? else {
+        return Ok(Reply::Refused(Refusal::StaleBucket));
+    };
     Ok(match query {
         Query::Control(query) => Reply::Control(control::answer(rows, query)?),
         Query::Bucket(id) => Reply::Bucket(read(rows, &keys::bucket(*id))?.map(Box::new)),
@@ -128,6 +124,16 @@ fn background(rows: &dyn Rows, query: &Query, applied: u64) -> Result<Reply, Row
         // `answer` has matched the rest, exhaustively.
         _ => Reply::Refused(Refusal::WrongPartition),
     })
+}
+
+/// Whether the bucket of an object's read keeps versions, as any other read is taken to; nothing where
+/// the bucket is not as the asker knows it.
+fn versioned(rows: &dyn Rows, query: &Query) -> Result<Option<bool>, RowsError> {
+    let Some(bucket) = object_bucket(query) else {
+        return Ok(Some(true));
+    };
+    let row = known_bucket(rows, bucket)?;
+    Ok(row.map(|row| Line::from(&row).versioned))
 }
 
 /// The bucket, as the asker knows it, of a read that an old configuration must not answer. Reads by

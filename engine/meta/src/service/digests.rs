@@ -23,7 +23,7 @@ use std::time::Duration;
 /// a near one before every voter is asked.
 const AHEAD: [u64; 4] = [1, 32, 512, 4096];
 /// A voter that does not reach the index, or whose rows are not read, in this time is left out.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two entries that move an idle group to the index.
 const NUDGE: Duration = Duration::from_millis(5);
 
@@ -127,12 +127,11 @@ impl Inner {
             .ok_or_else(|| MetaError::Unavailable(self.why_no_leader(group)))?;
         let voters: Vec<u64> = {
             let metrics = leader.node.metrics();
-            let ids = metrics
+            metrics
                 .borrow_watched()
                 .membership_config
                 .voter_ids()
-                .collect();
-            ids
+                .collect()
         };
         let asked: Vec<Replica> = self
             .replicas(group)

@@ -280,7 +280,9 @@ fn answer(replica: &Replica, waiting: Vec<Waiting>) {
         let core = Arc::clone(&replica.core);
         tokio::task::spawn_blocking(move || {
             let view = core.view();
-            reads.into_iter().for_each(|read| read(Ok(&view)));
+            for read in reads {
+                read(Ok(&view));
+            }
         });
     }
 }

@@ -15,8 +15,10 @@ use engine_core::ports::MetaError;
 use engine_types::{DriveId, GroupId};
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
+use openraft::metrics::SerdeInstant;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -236,7 +238,7 @@ fn newest_membership(replicas: &[Replica]) -> Option<Membership> {
     let known = replicas.iter().map(|replica| {
         let metrics = replica.node.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.clone()
+        Arc::clone(&metrics.membership_config)
     });
     let newest = known.max_by_key(|stored| stored.log_id().map(|id| id.index()))?;
     let configs = newest.membership().get_joint_config().clone();
@@ -255,7 +257,7 @@ fn unheard_for(leader: &Replica) -> Option<Duration> {
     if metrics.membership_config.voter_ids().nth(1).is_none() {
         return Some(Duration::ZERO);
     }
-    let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner());
+    let acked = metrics.last_quorum_acked.map(SerdeInstant::into_inner);
     acked.map(|acked| acked.elapsed())
 }
 

@@ -1,6 +1,7 @@
 //! The replication half, from the drive's log up to whole nodes, over doubles of drive and clock.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 

@@ -2,6 +2,7 @@
 
 use super::common::{FakeDrive, until};
 use super::node::{CONTROL, drives, expect_all, formed, open, options, propose_many};
+use super::snapshots::is_snapshot;
 use engine_core::ports::DriveFiles;
 use engine_meta::log::record::{HEADER_BYTES, VERSION, crc32c, salt_of};
 use engine_meta::replica::Identity;
@@ -73,7 +74,7 @@ async fn a_newer_snapshot_is_refused_by_name_and_kept() {
     let name = drives[0]
         .names()
         .into_iter()
-        .find(|name| name.ends_with(".snap"))
+        .find(|name| is_snapshot(name))
         .expect("one");
     drives[0].edit(&name, |bytes| {
         let length = u32::from_le_bytes(bytes[..4].try_into().expect("four")) as usize;

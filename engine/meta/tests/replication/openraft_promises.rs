@@ -13,6 +13,7 @@ use engine_types::GroupId;
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::metrics::SerdeInstant;
 use openraft::raft::ReadPolicy;
 use openraft::{Config, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,7 +148,7 @@ async fn an_idle_leader_goes_on_being_acknowledged_until_its_majority_is_gone() 
     let acked = |at: usize| {
         let metrics = replicas[at].node.metrics();
         let acked = metrics.borrow_watched().last_quorum_acked;
-        acked.map(|acked| acked.into_inner())
+        acked.map(SerdeInstant::into_inner)
     };
     // On a slow machine leadership may move by itself: whoever leads is asked.
     let leader = || replicas.iter().position(|replica| replica.node.is_leader());

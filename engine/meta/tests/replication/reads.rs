@@ -14,7 +14,9 @@ async fn a_new_leader_answers_no_read_before_it_knows_what_was_acknowledged() {
         .collect();
     node.shutdown().await;
     // So long its first entry is under way.
-    after.iter().for_each(|drive| drive.slow_syncs(200));
+    for drive in &after {
+        drive.slow_syncs(200);
+    }
     let again = open(&after, options(3)).await;
     expect_all(&again, CONTROL, 0..50).await;
     again.shutdown().await;

@@ -63,7 +63,7 @@ async fn log_snapshots_and_tables_shrink_once_a_replica_rests() {
     .await;
     write(&node, b"little").await;
     let log = || node.status().replicas(GROUP)[0].1.log_bytes;
-    until("all comes back", Duration::from_secs(60), || {
+    until("all comes back", Duration::from_mins(1), || {
         let tables = bytes_below(&drive.table_directory());
         log() < 1 << 20 && snapshot_bytes(drive) < 1 << 20 && tables < 4 << 20
     })

@@ -61,9 +61,16 @@ async fn what_a_cut_left_of_a_snapshot_goes_at_the_next_open() {
     let left = drives[0]
         .list(&format!("snapshots/g{CONTROL}"))
         .expect("listed");
-    assert!(left.iter().all(|name| name.ends_with(".snap")), "{left:?}");
+    assert!(left.iter().all(|name| is_snapshot(name)), "{left:?}");
     assert!(!left.is_empty(), "the finished one stays");
     node.shutdown().await;
+}
+
+/// Whether a file's name is a whole snapshot's.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    std::path::Path::new(name)
+        .extension()
+        .is_some_and(|end| end == "snap")
 }
 
 /// Snapshots control on a lone drive; the index up to which it reaches.

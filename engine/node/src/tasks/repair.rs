@@ -153,7 +153,7 @@ async fn mend_damage(inner: &Arc<Inner>, damage: Damage) -> Result<(), EngineErr
             tracing::warn!(%drive, index, %data, stripe, writable, "a damaged shard waits: the drives do not allow its repair now");
         }
         Mended::Raced => {
-            tracing::info!(%drive, index, %data, stripe, "a damaged shard's stripe moved meanwhile")
+            tracing::info!(%drive, index, %data, stripe, "a damaged shard's stripe moved meanwhile");
         }
         Mended::Sound | Mended::Done { .. } => {
             tracing::info!(%drive, index, %data, stripe, ?mended, "a reported shard was looked after");

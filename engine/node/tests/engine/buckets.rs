@@ -72,7 +72,7 @@ async fn state(cluster: &Cluster) -> Option<BucketState> {
 }
 
 async fn until(cluster: &Cluster, wanted: Option<BucketState>) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
     while state(cluster).await != wanted {
         assert!(std::time::Instant::now() < deadline, "{wanted:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;

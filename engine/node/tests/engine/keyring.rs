@@ -308,7 +308,9 @@ async fn a_version_is_on_a_majority_of_controls_voters() {
     };
     assert_eq!(refused, Err(short));
     assert_eq!(keyring.current(&account(1)).await, Ok(id));
-    drives.iter().for_each(|drive| drive.set_full(false));
+    for drive in &drives {
+        drive.set_full(false);
+    }
     keyring.mend().await;
     for drive in &drives {
         let alone = open(std::slice::from_ref(drive), key_file()).await.unwrap();

@@ -112,9 +112,9 @@ async fn orphan(cluster: &Cluster, token: CopyToken) {
 async fn a_stripe_that_cannot_be_mended_does_not_stop_the_others() {
     let options = EngineOptions {
         probe_period: SOON,
-        scrub_period: std::time::Duration::from_secs(3600),
+        scrub_period: std::time::Duration::from_hours(1),
         // The walk over all stripes would mend it as well.
-        rebuild_period: std::time::Duration::from_secs(3600),
+        rebuild_period: std::time::Duration::from_hours(1),
         ..busy()
     };
     let cluster = Cluster::with(6, options).await;

@@ -157,7 +157,7 @@ async fn a_shard_that_an_index_lost_is_found_by_the_stripe_maps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_nobody_names_is_not_repaired() {
     let cluster = Cluster::idle(EngineOptions {
-        gc_grace: Duration::from_secs(60),
+        gc_grace: Duration::from_mins(1),
         ..busy()
     })
     .await;
@@ -242,7 +242,7 @@ async fn a_restart_goes_on_where_the_last_pass_was() {
     let begun = Instant::now();
     while of(&engine).is_none_or(|d| d.open > 0 || engine.scrub_status().maps_running) {
         assert!(
-            begun.elapsed() < Duration::from_secs(60),
+            begun.elapsed() < Duration::from_mins(1),
             "{:?}",
             engine.scrub_status()
         );
@@ -333,7 +333,7 @@ async fn sparse_segments_are_emptied_behind_their_readers() {
     let engine = second(
         &cluster,
         EngineOptions {
-            gc_grace: Duration::from_secs(3600),
+            gc_grace: Duration::from_hours(1),
             ..emptying()
         },
     )
@@ -368,8 +368,8 @@ async fn emptying_that_is_never_committed_frees_nothing() {
     let options = EngineOptions {
         proposal_patience: Duration::from_millis(20),
         // Nothing else proposes meanwhile.
-        report_period: Duration::from_secs(3600),
-        gc_period: Duration::from_secs(3600),
+        report_period: Duration::from_hours(1),
+        gc_period: Duration::from_hours(1),
         ..emptying()
     };
     cluster

@@ -90,7 +90,7 @@ pub(crate) fn drive(n: u32) -> TestDrive {
 pub(crate) fn quick() -> EngineOptions {
     EngineOptions {
         hedge_after: Duration::from_millis(40),
-        grant_wait: Duration::from_secs(60),
+        grant_wait: Duration::from_mins(1),
         proposal_patience: Duration::from_secs(2),
         background: false,
         ..EngineOptions::default()
@@ -228,7 +228,7 @@ impl Cluster {
 
     /// Waits until `condition` holds.
     pub(crate) async fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !condition(self) {
             assert!(Instant::now() < deadline, "{what}");
             tokio::time::sleep(Duration::from_millis(5)).await;

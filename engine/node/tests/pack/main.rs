@@ -86,7 +86,7 @@ impl Cluster {
     /// Time goes on, so that what is there is old enough; waits until nothing is inline.
     async fn pack_all(&self) {
         self.metadata.advance(10);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !self.unpacked().await.is_empty() {
             assert!(Instant::now() < deadline, "nothing waits any more");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -213,7 +213,7 @@ async fn small_objects_are_packed_read_repacked_and_freed() {
     for n in (0..OBJECTS).filter(|n| !kept(n)) {
         cluster.remove(&name(n)).await;
     }
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let now = cluster.packs().await;
         let sparse = now.iter().any(|(_, pack)| pack.is_sparse());
@@ -240,7 +240,7 @@ async fn small_objects_are_packed_read_repacked_and_freed() {
     cluster
         .until("every shard is freed", |c| c.shards() == 0)
         .await;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !cluster.packs().await.is_empty() || cluster.dead().await > 0 {
         assert!(Instant::now() < deadline, "nothing is left of the packs");
         cluster.metadata.advance(10);

@@ -11,13 +11,8 @@ use engine_core::ports::{Metadata, ShardStore};
 use engine_node::EngineError;
 use engine_types::{BirthId, CopyToken, DataId, DriveId, PackId, StorageClass};
 
-/// A pack of two objects of one length, whose rows are told each other's place.
-#[tokio::test(flavor = "multi_thread")]
-async fn another_members_bytes_are_never_served() {
-    let cluster = Cluster::new(6).await;
-    let (one, two) = (bytes(500, 1), bytes(500, 2));
-    cluster.put("one", &one).await.unwrap();
-    cluster.put("two", &two).await.unwrap();
+/// What waits, two objects of one length, as members at each other's place; the bytes of a pack of them.
+async fn swapped(cluster: &Cluster) -> (Vec<PackMember>, Vec<u8>) {
     let waiting = cluster.unpacked().await;
     let of = waiting
         .iter()
@@ -40,6 +35,11 @@ async fn another_members_bytes_are_never_served() {
         .flat_map(|bytes| bytes.to_vec())
         .collect();
     stripe.extend(Contents::encode(&swapped));
+    (swapped, stripe)
+}
+
+/// Makes a pack as a packer would, with one shard.
+async fn pack(cluster: &Cluster, members: Vec<PackMember>, mut stripe: Vec<u8>) -> Answer {
     let length = u32::try_from(stripe.len()).unwrap();
     stripe.resize(stripe.len().next_multiple_of(64), 0);
     let partition = cluster.bucket.reference.partition;
@@ -82,9 +82,19 @@ async fn another_members_bytes_are_never_served() {
                 token,
             })],
         },
-        members: swapped.into_iter().map(|member| (member, None)).collect(),
+        members: members.into_iter().map(|member| (member, None)).collect(),
     };
-    let answer = cluster.propose(Change::Pack(Box::new(change))).await;
+    cluster.propose(Change::Pack(Box::new(change))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_members_bytes_are_never_served() {
+    let cluster = Cluster::new(6).await;
+    let (one, two) = (bytes(500, 1), bytes(500, 2));
+    cluster.put("one", &one).await.unwrap();
+    cluster.put("two", &two).await.unwrap();
+    let (members, stripe) = swapped(&cluster).await;
+    let answer = pack(&cluster, members, stripe).await;
     assert_eq!(
         answer,
         Answer::Packed {

@@ -136,7 +136,7 @@ impl Acl {
                 Grantee::Account(id) if who == Some(id) => return AclGrant::Account,
                 Grantee::AllUsers if !ignore_public => best = AclGrant::Group,
                 Grantee::AuthenticatedUsers if !ignore_public && who.is_some() => {
-                    best = AclGrant::Group
+                    best = AclGrant::Group;
                 }
                 _ => {}
             }

@@ -234,8 +234,8 @@ mod tests {
             (least - 1, Some(FramingError::SmallChunk)),
             (1, Some(FramingError::SmallChunk)),
         ] {
-            let (first, last) = (vec![1; size], [2; 10]);
-            let read = read(unsigned(size as u64 + 10), &body(&[&first, &last]), 1000);
+            let (first, second) = (vec![1; size], [2; 10]);
+            let read = read(unsigned(size as u64 + 10), &body(&[&first, &second]), 1000);
             assert_eq!(read.err(), verdict, "{size}");
         }
         assert!(read(unsigned(1), &body(&[b"x"]), 1000).is_ok());
@@ -286,7 +286,7 @@ mod tests {
             let taken = framing.take(line.as_bytes(), |_| {});
             assert_eq!(taken.is_ok(), good, "{line:?}");
         }
-        let endless = vec![b'6'; LINE_BYTES_MAX + 1];
+        let endless = [b'6'; LINE_BYTES_MAX + 1];
         let mut framing = unsigned(3);
         assert_eq!(framing.take(&endless[1..], |_| {}), Ok(()));
         assert_eq!(framing.take(b"6", |_| {}), Err(FramingError::Malformed));

@@ -100,7 +100,7 @@ pub fn chunked(kind: u8, step: u8, body: &[u8]) -> bool {
         let mut payload = Vec::new();
         for piece in body.chunks(step) {
             let keep = |range: std::ops::Range<usize>| {
-                payload.extend(piece.get(range).map(<[u8]>::to_vec))
+                payload.extend(piece.get(range).map(<[u8]>::to_vec));
             };
             framing.take(piece, keep).ok()?;
         }

@@ -147,7 +147,11 @@ impl Empty {
 
 fn check_empty(headers: &HeaderMap) -> S3Result<()> {
     for (name, empty) in NEVER_EMPTY {
-        if headers.get_all(*name).iter().any(|value| value.is_empty()) {
+        if headers
+            .get_all(*name)
+            .iter()
+            .any(http::HeaderValue::is_empty)
+        {
             return Err(empty.refusal(name));
         }
     }

@@ -32,14 +32,15 @@ impl Config {
                 text.push_str(
                     "\n# Each by environment, or by flag (--set NAME=VALUE); [[accounts]] by file alone:\n",
                 );
-                for setting in SETTINGS {
+                let lines = SETTINGS.iter().map(|setting| {
                     let by_flag = match setting.kind {
                         Kind::Secret => "not by flag".to_owned(),
                         _ => format!("--set {}=", setting.name),
                     };
                     let variable = setting.variable();
-                    text += &format!("# {variable} ({:?}), {by_flag}\n", setting.kind);
-                }
+                    format!("# {variable} ({:?}), {by_flag}\n", setting.kind)
+                });
+                text.extend(lines);
                 print(&text)
             }
         }

@@ -179,17 +179,17 @@ fn restore(remote: &Remote, file: &Path, secret: Option<&Path>) -> Result<(), Fa
         std::fs::read(file).map_err(|e| Failed::wrong(format!("{}: {e}", file.display())))?;
     let done = crate::restore::restore(&config, bytes, passphrase(secret, false)?);
     let done = done.map_err(Failed::because)?;
-    let mut text = format!(
+    print(&format!(
         "{} key versions are on the drives, {} of them made after the export; start the server\n",
         done.versions, done.from_drives
-    );
-    if done.lost > 0 {
-        text += &format!(
-            "{} versions on the drives are of another keyring: what they sealed stays sealed\n",
-            done.lost
-        );
+    ))?;
+    if done.lost == 0 {
+        return Ok(());
     }
-    print(&text)
+    print(&format!(
+        "{} versions on the drives are of another keyring: what they sealed stays sealed\n",
+        done.lost
+    ))
 }
 
 async fn destroy(connection: &mut Connection, whose: Whose, yes: bool) -> Result<(), Failed> {

@@ -198,7 +198,7 @@ mod tests {
     use crate::admin::shapes::{Readiness, ReplicaInfo, WitnessInfo};
 
     #[test]
-    fn trouble_is_seen_at_a_glance() {
+    fn replicas_that_lag_or_stopped_are_marked() {
         let replica = |drive, leader, lag, stopped: Option<&str>| ReplicaInfo {
             drive,
             leader,
@@ -223,7 +223,10 @@ mod tests {
             table.contains("2/3") && table.contains("1 (-7) 2* w!"),
             "{table}"
         );
-        let status = Shape {
+    }
+
+    fn degraded() -> Shape {
+        Shape {
             cluster: "c".into(),
             version: "v".into(),
             uptime_s: 3700,
@@ -258,8 +261,12 @@ mod tests {
                 ..Rebuild::default()
             },
             work: vec![],
-        };
-        let text = text(&status);
+        }
+    }
+
+    #[test]
+    fn trouble_is_seen_at_a_glance() {
+        let text = text(&degraded());
         assert!(
             text.contains("25 %, 3 stripes, 3 shards, 3.0 MiB to go, 1.0 MiB/s, 3s left")
                 && text.contains("2 stripes wait for drives"),

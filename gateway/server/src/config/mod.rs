@@ -147,7 +147,7 @@ pub(crate) struct Config {
     pub(crate) default_object_ownership: Ownership,
     /// Public access block on new buckets.
     pub(crate) block_public_access_default: bool,
-    /// Take SigV2 signatures in POST forms.
+    /// Take `SigV2` signatures in POST forms.
     pub(crate) post_form_sigv2: bool,
     /// Take customer keys over plain http.
     pub(crate) sse_c_over_http: bool,
@@ -243,7 +243,7 @@ impl Config {
             let at = format!("accounts.{}", account.name);
             check_key_pair(&at, &account.access_key, account.secret_key.expose())?;
         }
-        if self.segment_bytes < 16 << 20 || self.segment_bytes % 4096 != 0 {
+        if self.segment_bytes < 16 << 20 || !self.segment_bytes.is_multiple_of(4096) {
             return Err(ConfigError::new(
                 "segment_bytes",
                 "at least 16 MiB and a multiple of 4096",

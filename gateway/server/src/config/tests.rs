@@ -10,7 +10,10 @@ fn good() -> Config {
     }
 }
 
-fn complains(config: &Config, setting: &str) {
+/// Refused, in the name of `setting`, once `spoil` is done to good settings.
+fn complains(setting: &str, spoil: impl FnOnce(&mut Config)) {
+    let mut config = good();
+    spoil(&mut config);
     let error = config.validate().expect_err("refused");
     assert_eq!(error.setting, setting, "{error}");
 }
@@ -18,104 +21,32 @@ fn complains(config: &Config, setting: &str) {
 #[test]
 fn what_is_wrong_is_named() {
     assert!(good().validate().is_ok());
-    complains(
-        &Config {
-            drives: vec![],
-            ..good()
-        },
-        "drives",
-    );
-    complains(
-        &Config {
-            drives: vec!["/d".into(), "/d".into()],
-            ..good()
-        },
-        "drives",
-    );
-    complains(
-        &Config {
-            key_file: None,
-            ..good()
-        },
-        "key_file",
-    );
-    complains(
-        &Config {
-            passphrase_file: Some("/p".into()),
-            ..good()
-        },
-        "key_file",
-    );
-    complains(
-        &Config {
-            key_file: Some("/d/1/key".into()),
-            ..good()
-        },
-        "key_file",
-    );
-    complains(
-        &Config {
-            credentials_file: "/d/2/c".into(),
-            ..good()
-        },
-        "credentials_file",
-    );
+    complains("drives", |c| c.drives = vec![]);
+    complains("drives", |c| c.drives = vec!["/d".into(), "/d".into()]);
+    complains("key_file", |c| c.key_file = None);
+    complains("key_file", |c| c.passphrase_file = Some("/p".into()));
+    complains("key_file", |c| c.key_file = Some("/d/1/key".into()));
+    complains("credentials_file", |c| c.credentials_file = "/d/2/c".into());
     for inside in ["/d/1", "/d/1/witness", "/d"] {
-        complains(
-            &Config {
-                witness_dir: Some(inside.into()),
-                ..good()
-            },
-            "witness_dir",
-        );
+        complains("witness_dir", |c| c.witness_dir = Some(inside.into()));
     }
-    complains(
-        &Config {
-            segment_bytes: 4096,
-            ..good()
-        },
-        "segment_bytes",
-    );
-    complains(
-        &Config {
-            upload_buffer_bytes: (32 << 20) - 1,
-            ..good()
-        },
-        "upload_buffer_bytes",
-    );
-    assert!(
-        Config {
-            scrub_days: SCRUB_DAYS_MAX,
-            ..good()
-        }
-        .validate()
-        .is_ok()
-    );
-    complains(
-        &Config {
-            scrub_days: SCRUB_DAYS_MAX + 1,
-            ..good()
-        },
-        "scrub_days",
-    );
-    complains(
-        &Config {
-            scrub_days: 0,
-            ..good()
-        },
-        "scrub_days",
-    );
-    complains(
-        &Config {
-            tls: Tls {
-                mode: TlsMode::Both,
-                cert: None,
-                key: None,
-            },
-            ..good()
-        },
-        "tls.cert",
-    );
+    complains("segment_bytes", |c| c.segment_bytes = 4096);
+    complains("upload_buffer_bytes", |c| {
+        c.upload_buffer_bytes = (32 << 20) - 1;
+    });
+    let most = Config {
+        scrub_days: SCRUB_DAYS_MAX,
+        ..good()
+    };
+    assert!(most.validate().is_ok());
+    complains("scrub_days", |c| c.scrub_days = SCRUB_DAYS_MAX + 1);
+    complains("scrub_days", |c| c.scrub_days = 0);
+    let keyless = Tls {
+        mode: TlsMode::Both,
+        cert: None,
+        key: None,
+    };
+    complains("tls.cert", |c| c.tls = keyless);
 }
 
 #[test]
@@ -129,7 +60,7 @@ fn a_region_at_the_limit_and_one_past_it() {
     }
     let long = "r".repeat(REGION_BYTES_MAX + 1);
     for region in ["", "US", "a/b", "a b", "-a", "a-", "é", &long] {
-        complains(&with(region), "region");
+        complains("region", |c| c.region = region.into());
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct CredentialsError {
     problem: String,
 }
 
-fn wrong(file: &Path, problem: impl ToString) -> CredentialsError {
+fn wrong(file: &Path, problem: &impl ToString) -> CredentialsError {
     CredentialsError {
         file: file.display().to_string(),
         problem: problem.to_string(),
@@ -80,7 +80,7 @@ impl Credentials {
         };
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|e| wrong(file, format!("not a credentials file: {e}")))
+            .map_err(|e| wrong(file, &format!("not a credentials file: {e}")))
     }
 
     /// Root keys of a new cluster: as given (both or none), else generated.
@@ -101,8 +101,8 @@ impl Credentials {
 
     /// Writes the file, 0600, durably; refuses to replace one.
     pub(crate) fn write_new(&self, file: &Path) -> Result<(), CredentialsError> {
-        let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|e| wrong(file, e))?);
-        private::appear(file, &text).map_err(|e| wrong(file, e))
+        let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|e| wrong(file, &e))?);
+        private::appear(file, &text).map_err(|e| wrong(file, &e))
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn key_file(
         } else {
             Err(wrong(
                 file,
-                format!(
+                &format!(
                     "a key file has {KEY_FILE_BYTES} bytes, this one has {}",
                     bytes.len()
                 ),
@@ -133,42 +133,44 @@ pub(crate) fn key_file(
     if !may_make {
         return Err(wrong(
             file,
-            "key file is missing; the drives cannot be opened without it: bring it back, or see \
+            &"key file is missing; the drives cannot be opened without it: bring it back, or see \
              \"datamesh keyring import --offline\"",
         ));
     }
     let mut key = Zeroizing::new(vec![0; KEY_FILE_BYTES]);
     random(&mut key)?;
-    private::appear(file, &key).map_err(|e| wrong(file, e))?;
+    private::appear(file, &key).map_err(|e| wrong(file, &e))?;
     Ok(key)
 }
 
 fn read_private(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CredentialsError> {
     let mut opened = match File::open(file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|e| wrong(file, e))?,
+        opened => opened.map_err(|e| wrong(file, &e))?,
     };
     let mode = opened
         .metadata()
-        .map_err(|e| wrong(file, e))?
+        .map_err(|e| wrong(file, &e))?
         .permissions()
         .mode()
         & 0o777;
     if mode & 0o077 != 0 {
         return Err(wrong(
             file,
-            format!("mode {mode:o} lets others read it; chmod 600 it"),
+            &format!("mode {mode:o} lets others read it; chmod 600 it"),
         ));
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    opened.read_to_end(&mut bytes).map_err(|e| wrong(file, e))?;
+    opened
+        .read_to_end(&mut bytes)
+        .map_err(|e| wrong(file, &e))?;
     Ok(Some(bytes))
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), CredentialsError> {
     SystemRandom::new()
         .fill(bytes)
-        .map_err(|_e| wrong(Path::new("/dev/urandom"), "no randomness"))
+        .map_err(|_e| wrong(Path::new("/dev/urandom"), &"no randomness"))
 }
 
 /// `length` of `alphabet` (at most 64 letters, a power of two), uniform.
@@ -193,12 +195,12 @@ mod tests {
         let made = Credentials::first(ClusterId([7; 16]), None).expect("made");
         assert_eq!((made.access_key.len(), made.secret_key.len()), (20, 40));
         made.write_new(&file).expect("written");
-        let mode = std::fs::metadata(&file)
+        let bits = std::fs::metadata(&file)
             .expect("there")
             .permissions()
             .mode()
             & 0o777;
-        assert_eq!(mode, 0o600);
+        assert_eq!(bits, 0o600);
         let read = Credentials::read(&file).expect("read").expect("there");
         assert_eq!(
             (read.access_key, read.secret_key),

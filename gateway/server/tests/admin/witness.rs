@@ -46,8 +46,8 @@ fn identity(server: &Server) -> Option<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn either_of_two_drives_may_be_lost_across_a_kill() {
     let mut server = Server::over(2);
-    let mode = std::fs::metadata(directory(&server)).expect("made");
-    assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+    let made = std::fs::metadata(directory(&server)).expect("made");
+    assert_eq!(made.permissions().mode() & 0o777, 0o700);
     server.until("whole", whole);
     assert_eq!(up(&server), 2, "the witness is no drive");
     for lost in [1, 2] {

@@ -35,7 +35,7 @@ fn log(salt: u32, first: u64) -> Vec<u8> {
             group_sequence: sequence,
         };
         prev = put(&mut bytes, salt, prev, &header, |out| {
-            out.extend_from_slice(&payload)
+            out.extend_from_slice(&payload);
         });
     }
     bytes

@@ -239,6 +239,6 @@ async fn tell(
 }
 
 const _: () = assert!(
-    Duration::from_secs(1).as_secs() * (AGAIN_PERIODS as u64) << AGAIN_DOUBLINGS_MOST < 600,
+    (Duration::from_secs(1).as_secs() * (AGAIN_PERIODS as u64)) << AGAIN_DOUBLINGS_MOST < 600,
     "what cannot be repaired is looked at every ten minutes at least"
 );

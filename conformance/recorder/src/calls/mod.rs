@@ -8,7 +8,6 @@
     unused_unsafe,
     reason = "real! is used inside and outside unsafe blocks"
 )]
-#![expect(clippy::missing_safety_doc, reason = "the contracts are libc's own")]
 
 use crate::event::Kind;
 use crate::log;
@@ -127,8 +126,8 @@ unsafe fn open_with(
     flags: c_int,
     call: impl FnOnce() -> c_int,
 ) -> c_int {
-    // SAFETY: passed through from the caller of open.
     let full = if log::on() {
+        // SAFETY: passed through from the caller of open.
         unsafe { absolute(dir, path) }
     } else {
         None
@@ -260,8 +259,8 @@ unsafe fn wrote_vector(fd: c_int, vector: *const iovec, count: c_int, n: ssize_t
                 one.iov_base,
                 isize::try_from(length).unwrap_or(0),
                 offset,
-            )
-        };
+            );
+        }
         offset += length as u64;
         left -= length;
     }
@@ -330,7 +329,7 @@ macro_rules! syncs {
 }
 syncs!(fsync "fsync", fdatasync "fdatasync");
 
-/// copy_file_range(2): refused, so that copies go through write(2).
+/// `copy_file_range(2)`: refused, so that copies go through write(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn copy_file_range(
     _from: c_int,
