@@ -111,7 +111,8 @@ impl Index {
         let open = || -> fjall::Result<(Database, Keyspace)> {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
-                .worker_threads(2)
+                // With several, one spins while another compacts (fjall 3.1.13, worker_pool.rs).
+                .worker_threads(1)
                 .max_journaling_size(64 * 1024 * 1024)
                 .open()?;
             let rows = database.keyspace("shards", || {
