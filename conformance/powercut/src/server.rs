@@ -81,6 +81,7 @@ impl Server {
             .env("DATAMESH_ROOT_SECRET_KEY", SECRET_KEY)
             .env("DATAMESH_SEGMENT_BYTES", (16 << 20).to_string())
             .env("DATAMESH_RESERVE_BYTES", (64 << 20).to_string())
+            .env("DATAMESH_SNAPSHOT_LOG_BYTES", (1 << 20).to_string())
             .env("DATAMESH_PACK_AGE_S", "2")
             .env("DATAMESH_PACK_BYTES_MIN", (64 << 10).to_string())
             .stdin(Stdio::null())

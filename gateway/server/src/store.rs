@@ -194,6 +194,7 @@ async fn open_metadata(
             ..LogOptions::default()
         },
         known: drives.iter().map(known).collect(),
+        snapshot_bytes_min: config.snapshot_log_bytes,
         ..MetaOptions::default()
     };
     let opened = Replicated::open(shelf.files(), options, clock, entropy).await;

@@ -15,12 +15,15 @@ pub(crate) use lock::PASSPHRASE_BYTES_MIN;
 pub(crate) use secret::SecretText;
 pub(crate) use settings::{Kind, SETTINGS};
 
+use engine_meta::service::MetaOptions;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Longest a shard may stay unread: damage gathers.
 const SCRUB_DAYS_MAX: u64 = 365;
+/// Snapshots more often than this would be most of what is written.
+const SNAPSHOT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// A setting is wrong: which, and what to do. Exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +164,9 @@ pub(crate) struct Config {
     pub(crate) segment_bytes: u64,
     /// Room on each drive kept for log, snapshots and deletes, bytes; 0: 2 %, at least 1 GiB.
     pub(crate) reserve_bytes: u64,
+    /// A partition's replica writes a snapshot once its log has grown by so many bytes (and by twice
+    /// its tables, where they are larger).
+    pub(crate) snapshot_log_bytes: u64,
     /// In so many days every shard is read once and compared.
     pub(crate) scrub_days: u64,
     /// … and no drive slower than so many bytes a second.
@@ -201,6 +207,7 @@ impl Default for Config {
             upload_buffer_bytes: 128 << 20,
             segment_bytes: 256 << 20,
             reserve_bytes: 0,
+            snapshot_log_bytes: MetaOptions::default().snapshot_bytes_min,
             scrub_days: 7,
             scrub_bytes_per_s_min: engine_node::scrub::SCRUB_BYTES_PER_S_MIN,
             pack_age_s: 60,
@@ -248,6 +255,9 @@ impl Config {
                 "segment_bytes",
                 "at least 16 MiB and a multiple of 4096",
             ));
+        }
+        if self.snapshot_log_bytes < SNAPSHOT_LOG_BYTES_MIN {
+            return Err(ConfigError::new("snapshot_log_bytes", "at least 1 MiB"));
         }
         if !(1..=SCRUB_DAYS_MAX).contains(&self.scrub_days) {
             return Err(ConfigError::new(

@@ -65,6 +65,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("upload_buffer_bytes", Kind::Number),
     setting("segment_bytes", Kind::Number),
     setting("reserve_bytes", Kind::Number),
+    setting("snapshot_log_bytes", Kind::Number),
     setting("scrub_days", Kind::Number),
     setting("scrub_bytes_per_s_min", Kind::Number),
     setting("pack_age_s", Kind::Number),

@@ -41,6 +41,14 @@ fn what_is_wrong_is_named() {
     assert!(most.validate().is_ok());
     complains("scrub_days", |c| c.scrub_days = SCRUB_DAYS_MAX + 1);
     complains("scrub_days", |c| c.scrub_days = 0);
+    let least = Config {
+        snapshot_log_bytes: SNAPSHOT_LOG_BYTES_MIN,
+        ..good()
+    };
+    assert!(least.validate().is_ok());
+    complains("snapshot_log_bytes", |c| {
+        c.snapshot_log_bytes = SNAPSHOT_LOG_BYTES_MIN - 1;
+    });
     let keyless = Tls {
         mode: TlsMode::Both,
         cert: None,
@@ -95,6 +103,7 @@ fn full() -> Config {
         kms_keys: vec!["k".into()],
         upload_buffer_bytes: 1,
         segment_bytes: 1,
+        snapshot_log_bytes: 1,
         reserve_bytes: 1,
         scrub_days: 1,
         scrub_bytes_per_s_min: 1,
