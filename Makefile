@@ -15,6 +15,8 @@ ONLY ?=
 N ?= 1000
 SECONDS_OF_LOAD ?= 180
 SEED ?=
+# Where cuts are rebuilt: in memory where there is such a place.
+REBUILT := $(if $(wildcard /dev/shm),/dev/shm,$(CURDIR)/.cache)/datamesh-powercut
 SMOKE := aws-cli-v1,s5cmd
 
 # $(call built,TARGET,CARGO WORDS): builds, and says so in the last line where that fails.
@@ -104,9 +106,9 @@ crash: ## kill -9 under load from real clients; ROUNDS=200
 
 powercut: ## N=1000 power cuts of a recorded server; SEED
 	@$(call built,powercut,--release -p gateway-server -p recorder -p powercut)
-	@rm -rf .cache/powercut && mkdir -p .cache/powercut
+	@rm -rf .cache/powercut '$(REBUILT)' && mkdir -p .cache/powercut '$(REBUILT)'
 	@target/release/powercut --server target/release/datamesh --recorder "$$PWD/target/release/librecorder.so" \
-	  --work "$$PWD/.cache/powercut" --cuts $(N) --seconds $(SECONDS_OF_LOAD) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	  --work "$$PWD/.cache/powercut" --rebuilt '$(REBUILT)' --cuts $(N) --seconds $(SECONDS_OF_LOAD) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 drills: ## races, secrets, strace, bit flips, memory, lost drives, large transfers …; ONLY=races,trace some, ARGS=--small a quick look, SEED
 	@$(call built,drills,--release -p gateway-server -p bench)

@@ -5,7 +5,8 @@ Objects of mixed size are written over six drives. One drive's directory goes; w
 empty directory takes its place by `drive replace`, at the old path or another (drawn by the seed), while
 clients read and write. When the old drive has left, any two others go and everything reads back byte-exact.
 Then the process is restarted in the middle of a second replacement, of a drive that still answers. Last
-a drive is removed: six become five, all is striped anew as 2+2, the directory is empty, and two more may go.
+a drive is removed: six become five, all is striped anew as 2+2, the directory is empty, another removal is
+called off, and two more may go.
 """
 from __future__ import annotations
 
@@ -176,6 +177,21 @@ async def answering(r: Replacing) -> None:
     await r.two_away("after the second replacement", new)
 
 
+def called_off(r: Replacing) -> None:
+    """Five may become four, one at a time: a second removal is refused, the first called off."""
+    first, second = [i for i, d in r.drives().items() if d["layout"] == "active"][:2]
+    r.node.cli("drive", "remove", str(first))
+    try:
+        r.node.cli("drive", "remove", str(second))
+        r.wrong.append("a removal beside another was not refused")
+    except Failed as why:
+        r.t.note(f"refused: {str(why)[-160:]}")
+    r.node.cli("drive", "remove", str(first), "--cancel")
+    states = {d["layout"] for d in r.drives().values()}
+    if states != {"active"}:
+        r.wrong.append(f"after a removal was called off: {states}")
+
+
 async def removal(r: Replacing) -> None:
     old, drive = r.t.chance.choice([(i, d) for i, d in r.drives().items() if d["layout"] == "active"])
     path = Path(drive["path"])
@@ -184,11 +200,7 @@ async def removal(r: Replacing) -> None:
         r.wrong.append(f"not told that stripes become 2+2: {told['notes']}")
     await r.left(old)
     await until(lambda: not list(path.iterdir()), 30, f"{path.name} is empty")
-    try:
-        r.node.cli("drive", "remove", str(next(iter(r.drives()))))
-        r.wrong.append("a removal that would leave too few drives was not refused")
-    except Failed as why:
-        r.t.note(f"refused: {str(why)[-160:]}")
+    called_off(r)
     r.rename_in_settings(path, None)
     await r.tolerates(2, (2, 2))
     await r.two_away("after the removal")

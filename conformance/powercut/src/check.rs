@@ -52,9 +52,14 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// Makes room for it below `work`.
-    pub(crate) fn prepare(work: &Path, number: usize, cut: u64) -> std::io::Result<Self> {
-        let store = work.join(format!("rebuilt-{number}"));
+    /// Makes room for it below `rebuilt`; logs go beside the keys in `work`.
+    pub(crate) fn prepare(
+        rebuilt: &Path,
+        work: &Path,
+        number: usize,
+        cut: u64,
+    ) -> std::io::Result<Self> {
+        let store = rebuilt.join(format!("rebuilt-{number}"));
         std::fs::create_dir_all(&store)?;
         Ok(Self {
             store,

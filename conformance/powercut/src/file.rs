@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Unit that is kept or dropped: a page.
 pub(crate) const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -10,7 +11,8 @@ const BLOCK_BYTES: usize = 4096;
 /// Unit within which a disk does not tear.
 pub(crate) const SECTOR: usize = 512;
 
-type Blocks = BTreeMap<u64, Vec<u8>>;
+/// By number; shared with the states that cuts are made from.
+pub(crate) type Blocks = BTreeMap<u64, Arc<[u8; BLOCK_BYTES]>>;
 
 /// A change not yet synced.
 #[derive(Clone, Debug)]
@@ -63,8 +65,8 @@ fn write(blocks: &mut Blocks, length: &mut u64, offset: u64, data: &[u8]) {
         let take = rest.len().min(BLOCK_BYTES - within);
         let block = blocks
             .entry(at / BLOCK)
-            .or_insert_with(|| vec![0; BLOCK_BYTES]);
-        block[within..within + take].copy_from_slice(&rest[..take]);
+            .or_insert_with(|| Arc::new([0; BLOCK_BYTES]));
+        Arc::make_mut(block)[within..within + take].copy_from_slice(&rest[..take]);
         rest = &rest[take..];
         at += take as u64;
     }
@@ -83,7 +85,7 @@ fn zero(blocks: &mut Blocks, from: u64, to: u64) {
         } else if let Some(block) = blocks.get_mut(&number) {
             let low = usize::try_from(from.saturating_sub(begin)).unwrap_or(0);
             let high = usize::try_from((to - begin).min(BLOCK)).unwrap_or(BLOCK_BYTES);
-            block[low..high].fill(0);
+            Arc::make_mut(block)[low..high].fill(0);
         }
     }
 }
@@ -124,11 +126,7 @@ impl File {
     }
 
     /// The file as a power cut may leave it now.
-    pub(crate) fn cut(
-        &self,
-        random: &mut StdRng,
-        toll: &mut Toll,
-    ) -> (BTreeMap<u64, Vec<u8>>, u64) {
+    pub(crate) fn cut(&self, random: &mut StdRng, toll: &mut Toll) -> (Blocks, u64) {
         let (mut blocks, mut length) = (self.blocks.clone(), self.length);
         // Some cuts lose all or nothing: the extremes are states of their own.
         let chance = [0.0, 0.25, 0.5, 0.75, 1.0][random.random_range(0..5)];
@@ -178,7 +176,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
 
-    fn byte(state: &(BTreeMap<u64, Vec<u8>>, u64), at: u64) -> u8 {
+    fn byte(state: &(Blocks, u64), at: u64) -> u8 {
         state
             .0
             .get(&(at / BLOCK))

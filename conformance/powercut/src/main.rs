@@ -44,6 +44,10 @@ struct Options {
     /// Everything is made below it.
     #[arg(long)]
     work: PathBuf,
+    /// Where a cut's drives are rebuilt; without it below `work`. In memory it is several times faster:
+    /// what the process synced is known from the recording, not from this disk.
+    #[arg(long)]
+    rebuilt: Option<PathBuf>,
     /// Cuts.
     #[arg(long, default_value_t = 100)]
     cuts: usize,
@@ -129,22 +133,22 @@ async fn cut_all(
     recording: &Recording,
 ) -> Result<(Sums, Tolls), String> {
     let mut random = StdRng::seed_from_u64(seed ^ 0x00C0_FFEE);
-    let cuts = recording
-        .moments(options.cuts, &mut random)
-        .map_err(|e| e.to_string())?;
+    let cuts = recording.moments(options.cuts, &mut random)?;
     let (mut model, mut tolls) = (Model::default(), Tolls::new());
     let mut events = recording.events().map_err(|e| e.to_string())?.peekable();
     let root = recording
         .store
         .to_str()
         .ok_or("the work directory is not UTF-8")?;
+    let rebuilt = options.rebuilt.as_ref().unwrap_or(&options.work);
     let prepared = cuts.into_iter().enumerate().map(|(number, cut)| {
         while let Some(event) = events.next_if(|e| e.as_ref().map_or(true, |e| e.end <= cut)) {
             model
                 .follow(&event.map_err(|e| e.to_string())?)
                 .map_err(|e| e.to_string())?;
         }
-        let check = Check::prepare(&options.work, number, cut).map_err(|e| e.to_string())?;
+        let check =
+            Check::prepare(rebuilt, &options.work, number, cut).map_err(|e| e.to_string())?;
         model
             .cut(root, &check.store, &mut random, &mut tolls)
             .map_err(|e| e.to_string())?;

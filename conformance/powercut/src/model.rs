@@ -1,12 +1,15 @@
 //! A recorded process's files, event by event; and what a cut at any moment may leave of them.
 
-use crate::file::{Change, File, Toll};
+use crate::file::{BLOCK, Blocks, Change, File, Toll};
 use crate::names::{Names, Naming, Node};
 use rand::rngs::StdRng;
 use recorder::{Event, Kind};
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+/// Written at once when a cut's files are made.
+const RUN_BYTES: usize = 1 << 20;
 
 /// All files below the recorded root.
 #[derive(Debug, Default)]
@@ -112,15 +115,28 @@ impl Model {
                         std::fs::create_dir_all(parent)?;
                     }
                     let file = std::fs::File::create(&target)?;
-                    for (number, block) in blocks {
-                        file.write_all_at(&block, number * crate::file::BLOCK)?;
-                    }
+                    write_blocks(&file, &blocks)?;
                     file.set_len(length)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Blocks that follow one another in one write, up to [`RUN_BYTES`].
+fn write_blocks(file: &std::fs::File, blocks: &Blocks) -> std::io::Result<()> {
+    let (mut run, mut begin) = (Vec::with_capacity(RUN_BYTES), 0);
+    for (number, block) in blocks {
+        let at = number * BLOCK;
+        if at != begin + run.len() as u64 || run.len() >= RUN_BYTES {
+            file.write_all_at(&run, begin)?;
+            run.clear();
+            begin = at;
+        }
+        run.extend_from_slice(block.as_slice());
+    }
+    file.write_all_at(&run, begin)
 }
 
 fn allocation(event: &Event) -> Result<Option<Change>, Hole> {
@@ -141,7 +157,7 @@ fn allocation(event: &Event) -> Result<Option<Change>, Hole> {
 }
 
 /// `/d1/segments/…` → `segments`.
-fn kind_of(path: &str) -> String {
+pub(crate) fn kind_of(path: &str) -> String {
     path.trim_start_matches('/')
         .split('/')
         .nth(1)
