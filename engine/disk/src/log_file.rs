@@ -1,7 +1,9 @@
-//! Append-only files: plain appends at the end, fdatasync on demand.
+//! Append-only files: writes at the end, fdatasync on demand.
 //!
-//! Not preallocated: a log's end must be where its bytes end, and its writer groups its syncs
-//! anyway. A failed append is cut off again, so that a later one does not follow half a record.
+//! Room ahead of the end is written as zeros. `fallocate` alone was turned down: ext4 turns each
+//! unwritten block into a written one in its journal, and a sync waits for that as it does for a new
+//! length (six files, 9 kB a sync: some 1,500 syncs/s growing, 3,000 with `fallocate`, 9,000 in zeros).
+//! A failed append is cut off again, so that a later one does not follow half a record.
 
 use crate::drive_file::{DriveFile, SyncPoint};
 use crate::file::{Root, parent};
@@ -10,12 +12,17 @@ use rustix::fs::OFlags;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Zeros written at once as room.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// The writer of a log, or (from [`LogFile::reader`]) a view of it.
 #[derive(Debug)]
 pub(crate) struct DiskLog {
     file: DriveFile,
     /// Shared with the readers.
     length: Arc<AtomicU64>,
+    /// Where the writer's room ends; what it wrote ends before.
+    grown: u64,
     writer: bool,
 }
 
@@ -26,10 +33,11 @@ impl DiskLog {
         let file = root.open_file(name, OFlags::RDWR | OFlags::CREATE, SyncPoint::Log)?;
         root.sync_directory(parent(name))?;
         file.sync_found()?;
-        let length = Arc::new(AtomicU64::new(file.length()?));
+        let length = file.length()?;
         Ok(Self {
             file,
-            length,
+            length: Arc::new(AtomicU64::new(length)),
+            grown: length,
             writer: true,
         })
     }
@@ -42,6 +50,22 @@ impl DiskLog {
             Err(DriveError::Failed(text))
         }
     }
+
+    /// Writes zeros from `from` on, up to `room` bytes; where they end. A full drive has none to give,
+    /// and nothing that was asked for is missing.
+    fn make_room(&self, from: u64, room: u64) -> Result<u64, DriveError> {
+        let (mut at, end) = (from, from.saturating_add(room));
+        while at < end {
+            let count = (end - at).min(ZEROS.len() as u64);
+            let zeros = &ZEROS[..usize::try_from(count).unwrap_or(ZEROS.len())];
+            match self.file.write_at(zeros, at) {
+                Ok(()) => at += count,
+                Err(DriveError::Full) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(at)
+    }
 }
 
 impl LogFile for DiskLog {
@@ -49,18 +73,25 @@ impl LogFile for DiskLog {
         self.length.load(Ordering::Acquire)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+    fn append_with_room(&mut self, bytes: &[u8], room: u64) -> Result<(), DriveError> {
         self.writable()?;
         let length = self.len();
-        if let Err(error) = self.file.write_at(bytes, length) {
+        let end = length.saturating_add(bytes.len() as u64);
+        let written = self.file.write_at(bytes, length);
+        let written = written.and_then(|()| {
+            if end > self.grown {
+                self.grown = self.make_room(end, room)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = written {
+            self.grown = length;
             if self.file.set_length(length).is_err() {
                 tracing::warn!(file = self.file.name(), "half an append stays behind");
             }
             return Err(error);
         }
-        let more = u64::try_from(bytes.len()).unwrap_or(0);
-        self.length
-            .store(length.saturating_add(more), Ordering::Release);
+        self.length.store(end, Ordering::Release);
         Ok(())
     }
 
@@ -81,6 +112,7 @@ impl LogFile for DiskLog {
         }
         self.file.set_length(length)?;
         self.length.store(length, Ordering::Release);
+        self.grown = length;
         #[cfg(sabotage)]
         if engine_types::sabotage("skip-truncate-fsync") {
             return Ok(());
@@ -92,6 +124,7 @@ impl LogFile for DiskLog {
         Ok(Box::new(Self {
             file: self.file.duplicate()?,
             length: Arc::clone(&self.length),
+            grown: 0,
             writer: false,
         }))
     }

@@ -119,40 +119,114 @@ impl BodyAt {
     }
 }
 
-/// What is read and what is to be read.
-enum Reading {
-    Next(Box<Cursor>),
-    Ahead(AbortOnDropHandle<Result<Fetched, EngineError>>),
+/// The frames of a piece, none at the end; the cursor, where the task had it.
+type Fetched = (Option<Box<Cursor>>, Option<Vec<Bytes>>);
+
+/// The pieces under way, in order, and what follows them.
+struct Reading {
+    source: Arc<Source>,
+    /// None while the last task under way has it.
+    cursor: Option<Box<Cursor>>,
+    under_way: VecDeque<AbortOnDropHandle<Result<Fetched, EngineError>>>,
 }
 
 impl Reading {
-    /// The next piece is read while the one before is handed out, where there is one and room for it.
-    fn on(cursor: Box<Cursor>) -> Self {
-        match cursor.places() {
-            Some(places) => Self::Ahead(fetching(cursor, Some(places))),
-            None => Self::Next(cursor),
+    fn new(cursor: Cursor) -> Self {
+        Self {
+            source: Arc::clone(&cursor.source),
+            cursor: Some(Box::new(cursor)),
+            under_way: VecDeque::new(),
         }
     }
-}
 
-/// The frames of a piece, none at the end; the cursor behind them.
-type Fetched = (Box<Cursor>, Option<Vec<Bytes>>);
-
-async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
-    let (cursor, first) = ahead(Box::new(cursor))
-        .await
-        .map_err(|error| stopped(&error))??;
-    let rest = stream::try_unfold(Reading::on(cursor), |reading| async move {
-        let task = match reading {
-            Reading::Next(cursor) if cursor.at_end() => return Ok(None),
-            Reading::Next(cursor) => ahead(cursor),
-            Reading::Ahead(task) => task,
+    /// The next piece's frames; pieces behind it are read while they are handed out.
+    async fn next(mut self) -> Result<Option<(Vec<Bytes>, Self)>, EngineError> {
+        if self.under_way.is_empty() {
+            let Some(cursor) = self.behind() else {
+                return Ok(None);
+            };
+            let places = cursor.places();
+            self.fetch(cursor, places);
+        }
+        self.read_on(1);
+        let Some(task) = self.under_way.pop_front() else {
+            return Ok(None);
         };
         let (cursor, frames) = task.await.map_err(|error| stopped(&error))??;
+        self.cursor = self.cursor.or(cursor);
         let Some(frames) = frames else {
             return Ok(None);
         };
-        Ok::<_, EngineError>(Some((frames, Reading::on(cursor))))
+        self.read_on(0);
+        Ok(Some((frames, self)))
+    }
+
+    /// The cursor, where it is at hand and something follows.
+    fn behind(&mut self) -> Option<Box<Cursor>> {
+        self.cursor.take_if(|cursor| !cursor.at_end())
+    }
+
+    /// Begins to read as many pieces as there is room for, beside the `awaited`.
+    fn read_on(&mut self, awaited: usize) {
+        while self.under_way.len() < awaited + self.source.inner.read_share.pieces_ahead() {
+            let Some(cursor) = self.behind() else { return };
+            match cursor.places() {
+                Some(places) => self.fetch(cursor, Some(places)),
+                None => return self.cursor = Some(cursor),
+            }
+        }
+    }
+
+    /// Begins to fetch the next piece: as much as there are places for, at least a frame.
+    fn fetch(&mut self, mut cursor: Box<Cursor>, places: Option<Places>) {
+        let frames = places
+            .as_ref()
+            .map_or(1, |places| PLACE_FRAMES * places.count() as u64);
+        let source = Arc::clone(&self.source);
+        let task = if let Some((part, piece)) = cursor.at_hand(frames) {
+            self.cursor = Some(cursor);
+            tokio::spawn(async move {
+                let frames = fetched(&source, &part, &piece, places).await?;
+                Ok((None, Some(frames)))
+            })
+        } else {
+            tokio::spawn(async move {
+                let Some((part, piece)) = cursor.next(frames).await? else {
+                    return Ok((Some(cursor), None));
+                };
+                let frames = fetched(&source, &part, &piece, places).await?;
+                Ok((Some(cursor), Some(frames)))
+            })
+        };
+        self.under_way.push_back(AbortOnDropHandle::new(task));
+    }
+}
+
+async fn fetched(
+    source: &Source,
+    part: &OpenPart,
+    piece: &Piece,
+    mut places: Option<Places>,
+) -> Result<Vec<Bytes>, EngineError> {
+    if let Some(places) = &mut places {
+        places.keep(piece.places());
+    }
+    let opened = fetch(source, part, piece).await?;
+    let frames = piece.plain(part.shape, &opened);
+    Ok(match places {
+        Some(places) => held(frames, places),
+        None => copies(&frames),
+    })
+}
+
+async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
+    let (first, reading) = Reading::new(cursor).next().await?.unzip();
+    let rest = stream::try_unfold(reading, |reading| async {
+        let Some(reading) = reading else {
+            return Ok(None);
+        };
+        let next = reading.next().await?;
+        Ok::<_, EngineError>(next.map(|(frames, reading)| (frames, Some(reading))))
     });
     let all = stream::iter(first.map(Ok)).chain(rest);
     let frames = all.flat_map(|piece| match piece {
@@ -175,36 +249,6 @@ async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
 
 fn stopped(error: &tokio::task::JoinError) -> EngineError {
     EngineError::Internal(format!("reading a piece: {error}"))
-}
-
-/// Begins to fetch the next piece: as much as the share has places for, at least a frame.
-fn ahead(cursor: Box<Cursor>) -> AbortOnDropHandle<Result<Fetched, EngineError>> {
-    let places = cursor.places();
-    fetching(cursor, places)
-}
-
-fn fetching(
-    mut cursor: Box<Cursor>,
-    mut places: Option<Places>,
-) -> AbortOnDropHandle<Result<Fetched, EngineError>> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        let frames = places
-            .as_ref()
-            .map_or(1, |places| PLACE_FRAMES * places.count() as u64);
-        let Some((part, piece)) = cursor.next(frames).await? else {
-            return Ok((cursor, None));
-        };
-        if let Some(places) = &mut places {
-            places.keep(piece.places());
-        }
-        let opened = fetch(&cursor.source, &part, &piece).await?;
-        let frames = piece.plain(part.shape, &opened);
-        let frames = match places {
-            Some(places) => held(frames, places),
-            None => copies(&frames),
-        };
-        Ok((cursor, Some(frames)))
-    }))
 }
 
 impl Cursor {
@@ -247,14 +291,21 @@ impl Cursor {
         self.source.inner.read_share.places(wanted)
     }
 
-    /// The next piece, of `frames` frames at most.
+    /// The next piece of the part that is open, of `frames` frames at most.
+    fn at_hand(&mut self, frames: u64) -> Option<(Arc<OpenPart>, Piece)> {
+        let part = self.part.as_ref()?;
+        let mut piece = self.pieces.pop_front()?;
+        if let Some(rest) = piece.split_off(part.shape, frames) {
+            self.pieces.push_front(rest);
+        }
+        Some((Arc::clone(part), piece))
+    }
+
+    /// The next piece, of `frames` frames at most; opens the part that it is in.
     async fn next(&mut self, frames: u64) -> Result<Option<(Arc<OpenPart>, Piece)>, EngineError> {
         loop {
-            if let (Some(part), Some(mut piece)) = (&self.part, self.pieces.pop_front()) {
-                if let Some(rest) = piece.split_off(part.shape, frames) {
-                    self.pieces.push_front(rest);
-                }
-                return Ok(Some((Arc::clone(part), piece)));
+            if let Some(next) = self.at_hand(frames) {
+                return Ok(Some(next));
             }
             if let Some(entry) = self.entries.pop_front() {
                 if entry.offset >= self.range.end {

@@ -5,9 +5,11 @@
 //! handed its turn, never use it and never give it back, and a few hundred such clients would stand
 //! still every drive for everybody.
 //!
-//! Memory: a reader that gets places in the share holds one piece and the next, both counted until
-//! the last byte has gone to the connection. Pieces are long while much of the share is free. Where the share is taken (by many readers, or by some
-//! that do not read) a reader goes on frame by frame, so nobody waits for those who stand still.
+//! Memory: a reader that gets places in the share holds one piece and the next (the next three while
+//! most of the share is free: a piece lies on one drive, so these are read side by side), all counted
+//! until the last byte has gone to the connection. Pieces are long while much of the share is free.
+//! Where the share is taken (by many readers, or by some that do not read) a reader goes on frame by
+//! frame, so nobody waits for those who stand still.
 //! Waiting for a place was turned down: readers that never finish would hold them all. A reader that
 //! nothing is taken from gives back all that its connection has not got ([`crate::idle_read`]).
 
@@ -22,6 +24,11 @@ pub(crate) const PLACE_BYTES: usize = 256 << 10;
 const PLACES: usize = READ_SHARE_BYTES / PLACE_BYTES;
 /// Places that pieces of several leave to others: they read less at a time, but not frame by frame.
 const SHORT_PLACES: usize = PLACES / 4;
+/// Pieces read while one is handed out …
+const AHEAD: usize = 1;
+/// … and by readers that have at least [`FAR_PLACES`] of the share left.
+const FAR_AHEAD: usize = 3;
+const FAR_PLACES: usize = PLACES - PLACES / 4;
 
 /// The readers' share of memory.
 #[derive(Clone, Debug)]
@@ -57,6 +64,15 @@ impl ReadShare {
         let long = take(u32::try_from(wanted).unwrap_or(u32::MAX));
         let long = long.filter(|_| self.0.available_permits() >= SHORT_PLACES);
         long.or_else(|| take(1))
+    }
+
+    /// Pieces to read while one is handed out.
+    pub(crate) fn pieces_ahead(&self) -> usize {
+        if self.0.available_permits() >= FAR_PLACES {
+            FAR_AHEAD
+        } else {
+            AHEAD
+        }
     }
 
     /// Bytes of places taken.
@@ -97,6 +113,17 @@ mod tests {
         assert!(share.places(1).is_none(), "a slice is still out");
         drop(slice);
         assert!(share.places(1).is_some());
+    }
+
+    #[test]
+    fn readers_look_far_ahead_while_most_of_the_share_is_free() {
+        let share = ReadShare::new();
+        let taken = share.places(PLACES - FAR_PLACES).unwrap();
+        assert_eq!(share.pieces_ahead(), FAR_AHEAD);
+        let one_more = share.places(1).unwrap();
+        assert_eq!(share.pieces_ahead(), AHEAD);
+        drop((taken, one_more));
+        assert_eq!(share.pieces_ahead(), FAR_AHEAD);
     }
 
     #[test]

@@ -177,6 +177,20 @@ impl Store {
     }
 }
 
+/// What the settings say of the replicas.
+fn metadata_options(config: &Config, boot: BootId) -> MetaOptions {
+    MetaOptions {
+        node: NODE.0.into(),
+        voters: Voters::for_drives(config.drives.len()).count,
+        log: LogOptions {
+            boot: boot.0,
+            ..LogOptions::default()
+        },
+        snapshot_bytes_min: config.snapshot_log_bytes,
+        ..MetaOptions::default()
+    }
+}
+
 /// Opens the replicas on the drives of the shelf; those of older copies are disowned.
 async fn open_metadata(
     config: &Config,
@@ -187,15 +201,8 @@ async fn open_metadata(
     let drives = shelf.drives();
     let known = |drive: &Arc<Drive>| (drive.files().drive(), known_of(&drive.mark()));
     let options = MetaOptions {
-        node: NODE.0.into(),
-        voters: Voters::for_drives(config.drives.len()).count,
-        log: LogOptions {
-            boot: boot.0,
-            ..LogOptions::default()
-        },
         known: drives.iter().map(known).collect(),
-        snapshot_bytes_min: config.snapshot_log_bytes,
-        ..MetaOptions::default()
+        ..metadata_options(config, boot)
     };
     let opened = Replicated::open(shelf.files(), options, clock, entropy).await;
     let metadata = opened.map_err(StoreError::because)?;
@@ -338,5 +345,27 @@ pub(crate) fn row(drive: &Drive, store: &SegmentStore, zone: &str) -> LayoutDriv
         zone: zone.to_owned(),
         size_bytes: store.usage().capacity,
         state: LayoutState::Active,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_reach_the_replicas() {
+        let config = Config {
+            drives: (1..=6).map(|n| format!("/d/{n}").into()).collect(),
+            snapshot_log_bytes: 3 << 20,
+            ..Config::default()
+        };
+        let options = metadata_options(&config, BootId(7));
+        assert_eq!(options.snapshot_bytes_min, 3 << 20);
+        assert_eq!((options.voters, options.log.boot), (5, 7));
+        let default = metadata_options(&Config::default(), BootId(7));
+        assert_eq!(
+            default.snapshot_bytes_min,
+            MetaOptions::default().snapshot_bytes_min
+        );
     }
 }

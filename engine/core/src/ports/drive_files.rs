@@ -11,19 +11,26 @@ pub const ASIDE: &str = ".aside";
 
 /// An append-only file. Blocking: callers use threads of their own.
 pub trait LogFile: Send + Debug {
-    /// Bytes in the file.
+    /// Bytes found in the file and appended since.
     fn len(&self) -> u64;
     /// Nothing in it.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
     /// Appends; not durable before [`LogFile::sync`].
-    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError>;
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+        self.append_with_room(bytes, 0)
+    }
+    /// Appends; where the file grows for it, then by `room` zeros more, as far as the drive has them.
+    /// Appends that fit in them write in place, so that their syncs wait for no change of the file's
+    /// length or blocks in the file system's journal. Room is in no [`LogFile::len`] but that of a later
+    /// open, which finds the zeros; [`LogFile::truncate`] takes it away.
+    fn append_with_room(&mut self, bytes: &[u8], room: u64) -> Result<(), DriveError>;
     /// fdatasync. An error fails the drive: the kernel may have dropped the dirty pages.
     fn sync(&mut self) -> Result<(), DriveError>;
     /// Reads exactly `buffer.len()` bytes at `offset`.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DriveError>;
-    /// Cuts the file at `length` and syncs.
+    /// Cuts the file at `length`, which is at most [`LogFile::len`], and syncs. Room goes too.
     fn truncate(&mut self, length: u64) -> Result<(), DriveError>;
     /// Another handle on the same file, for readers.
     fn reader(&self) -> Result<Box<dyn LogFile>, DriveError>;

@@ -114,7 +114,9 @@ impl DriveLog {
         let number = scan.files.last().copied().unwrap_or(1);
         let mut file = files.open_log(&file_name(number))?;
         if let Some(torn) = scan.torn {
-            tracing::info!(drive = %files.drive(), file = number, torn, "log: torn end cut");
+            if scan.tear {
+                tracing::info!(drive = %files.drive(), file = number, torn, "log: torn end cut");
+            }
             file.truncate(torn)?;
         } else if !scan.files.is_empty() {
             // What the dead process wrote but did not sync is about to be built upon.

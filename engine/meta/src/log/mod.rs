@@ -6,7 +6,9 @@
 //! so many commits of many groups share a sync. An fsync error fails the drive: the kernel may have
 //! dropped the dirty pages, so trying again could lie.
 //!
-//! **Files.** `log/<number>.log`, rolled at [`FILE_BYTES_MAX`], deleted oldest first. Before the
+//! **Files.** `log/<number>.log`, rolled at [`FILE_BYTES_MAX`], deleted oldest first. Only the newest may
+//! end in room ([`ROOM_BYTES`] of zeros at most), and only until the log is closed; an opener cuts it
+//! like a tear. Before the
 //! oldest goes, the groups that still have live records in it are copied forward whole
 //! ([`record::Kind::CopyBegin`] … `CopyEnd`; counts only when its end is there).
 //!
@@ -36,6 +38,10 @@ use engine_core::ports::{DriveError, DriveFiles, LogFile};
 pub const DIRECTORY: &str = "log";
 /// A file is closed at this length.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Zeros ahead of the newest file's end, which records are written into: a sync that has not to wait
+/// for the file system's journal takes a fraction of the time ([`LogFile::append_with_room`]).
+pub const ROOM_BYTES: u64 = 1 << 20;
 
 /// Why the log cannot do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! What a drive's log says after a stop of any kind.
 //!
 //! A record that is not whole is a *tear* if nothing shows that it was ever synced: it is cut, with
-//! all behind it. It is *damage* if a whole record further on carries a durable mark at or above it,
+//! all behind it. Room behind the last record (zeros) is cut the same way. It is *damage* if a whole record further on carries a durable mark at or above it,
 //! or if a later file exists (a file is begun only when the one before is synced). Damage is never
 //! cut: the records behind it are acknowledged too. Each group's own sequence then tells which
 //! groups lost a record; a group with no record behind the damage may have lost its last one, so it
@@ -41,8 +41,10 @@ pub(super) struct Scan {
     pub sequence: u64,
     pub prev: u32,
     pub boot: u64,
-    /// Where the last file was cut, if it was.
+    /// Where the last file is to be cut, if it is …
     pub torn: Option<u64>,
+    /// … and whether that takes more than room.
+    pub tear: bool,
     /// Damaged places, for people.
     pub damage: Vec<String>,
     started: bool,
@@ -106,6 +108,7 @@ impl Scan {
             let Some(next) = self.resume(bytes, at, last) else {
                 if last {
                     self.torn = Some(at as u64);
+                    self.tear = bytes[at..].iter().any(|byte| *byte != 0);
                 } else {
                     self.damaged(format!("file {number}: damaged from byte {at} to its end"));
                 }

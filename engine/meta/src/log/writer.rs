@@ -3,7 +3,7 @@
 use super::drive_log::Shared;
 use super::index::{GroupIndex, Place};
 use super::record::{self, Header, Kind, NO_GROUP};
-use super::{LogError, new_file};
+use super::{LogError, ROOM_BYTES, new_file};
 use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_vote};
 use crate::raft::types::{Entry, LogId, Types, Vote};
 use engine_core::ports::{DriveFiles, LogFile};
@@ -168,7 +168,7 @@ impl Writer {
     }
 
     fn write_out(&mut self) -> Result<(), LogError> {
-        self.file.append(&self.buffer)?;
+        self.file.append_with_room(&self.buffer, ROOM_BYTES)?;
         self.buffer.clear();
         Ok(())
     }
@@ -275,10 +275,11 @@ impl Writer {
         }
     }
 
-    /// Begins the next file. All of the last one is synced: recovery rests on that.
+    /// Begins the next file. All of the last one is synced, and ends with its last record: recovery
+    /// rests on that.
     fn roll(&mut self) -> Result<(), LogError> {
         self.flush()?;
-        self.sync_left()?;
+        self.end_file()?;
         let number = self.number + 1;
         let Some((file, reader)) = new_file(&*self.files, number)? else {
             return Ok(());
@@ -290,12 +291,13 @@ impl Writer {
         self.reclaim()
     }
 
-    fn sync_left(&mut self) -> Result<(), LogError> {
+    /// Syncs what is left, without room.
+    fn end_file(&mut self) -> Result<(), LogError> {
         #[cfg(sabotage)]
         if engine_types::sabotage("skip-roll-fsync") {
             return Ok(());
         }
-        Ok(self.file.sync()?)
+        Ok(self.file.truncate(self.file.len())?)
     }
 
     /// Writes a file's first record.
@@ -311,7 +313,8 @@ impl Writer {
     /// A last mark, so that rot in the last batch is seen as damage at the next start.
     fn close(&mut self) -> Result<(), LogError> {
         self.record(NO_GROUP, Kind::Mark, |_| {});
-        self.flush()
+        self.flush()?;
+        Ok(self.file.truncate(self.file.len())?)
     }
 }
 

@@ -76,8 +76,8 @@ pub struct MetaOptions {
     pub deadline: Duration,
     /// A leader whose last stamp is older than this proposes a tick.
     pub tick_after: Duration,
-    /// A snapshot falls due when so many bytes, and as many as the tables have, were applied since
-    /// the last.
+    /// A snapshot falls due when so many bytes, and twice as many as the tables' files have, were
+    /// applied since the last.
     pub snapshot_bytes_min: u64,
     /// A replica to which hardly anything was applied for so long gives room back …
     pub rest_after: Duration,

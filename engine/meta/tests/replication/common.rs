@@ -9,13 +9,29 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, Debug, Default)]
 struct Content {
+    /// With room.
     bytes: Vec<u8>,
+    /// Where what was appended ends, what was synced of it, and the file when that was synced.
+    written: usize,
     synced: usize,
+    synced_end: usize,
+}
+
+impl Content {
+    fn found(bytes: Vec<u8>) -> Self {
+        let length = bytes.len();
+        Self {
+            bytes,
+            written: length,
+            synced: length,
+            synced_end: length,
+        }
+    }
 }
 
 type Shared = Arc<Mutex<Content>>;
@@ -25,6 +41,8 @@ struct Faults {
     sync_fails: AtomicBool,
     gone: Mutex<Option<String>>,
     syncs: AtomicU64,
+    /// No room is given.
+    tight: AtomicBool,
     /// Real time a sync takes, ms.
     sync_ms: AtomicU64,
 }
@@ -41,18 +59,31 @@ pub(crate) struct FakeDrive {
 #[derive(Debug)]
 struct FakeFile {
     content: Shared,
+    /// Shared with readers.
+    length: Arc<AtomicUsize>,
     faults: Arc<Faults>,
 }
 
 impl LogFile for FakeFile {
     fn len(&self) -> u64 {
-        self.content.lock().bytes.len() as u64
+        self.length.load(Ordering::Relaxed) as u64
     }
-    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+    fn append_with_room(&mut self, bytes: &[u8], room: u64) -> Result<(), DriveError> {
         if self.faults.sync_fails.load(Ordering::Relaxed) {
             return Err(DriveError::Failed("EIO".into()));
         }
-        self.content.lock().bytes.extend_from_slice(bytes);
+        let mut content = self.content.lock();
+        let from = self.length.load(Ordering::Relaxed);
+        let end = from + bytes.len();
+        if end > content.bytes.len() {
+            let tight = self.faults.tight.load(Ordering::Relaxed);
+            let room = if tight { 0 } else { room };
+            let grown = end + usize::try_from(room).expect("fits");
+            content.bytes.resize(grown, 0);
+        }
+        content.bytes[from..end].copy_from_slice(bytes);
+        content.written = end;
+        self.length.store(end, Ordering::Relaxed);
         Ok(())
     }
     fn sync(&mut self) -> Result<(), DriveError> {
@@ -67,7 +98,7 @@ impl LogFile for FakeFile {
         }
         self.faults.syncs.fetch_add(1, Ordering::Relaxed);
         let mut content = self.content.lock();
-        content.synced = content.bytes.len();
+        (content.synced, content.synced_end) = (content.written, content.bytes.len());
         Ok(())
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DriveError> {
@@ -78,16 +109,17 @@ impl LogFile for FakeFile {
         Ok(())
     }
     fn truncate(&mut self, length: u64) -> Result<(), DriveError> {
+        let length = usize::try_from(length).expect("fits");
         let mut content = self.content.lock();
-        content
-            .bytes
-            .truncate(usize::try_from(length).expect("fits"));
-        content.synced = content.bytes.len();
+        content.bytes.truncate(length);
+        *content = Content::found(std::mem::take(&mut content.bytes));
+        self.length.store(length, Ordering::Relaxed);
         Ok(())
     }
     fn reader(&self) -> Result<Box<dyn LogFile>, DriveError> {
         Ok(Box::new(Self {
             content: Arc::clone(&self.content),
+            length: Arc::clone(&self.length),
             faults: Arc::clone(&self.faults),
         }))
     }
@@ -109,13 +141,15 @@ impl FakeDrive {
         let drive = Self::new(self.id.0);
         for (name, content) in self.files.lock().iter() {
             let content = content.lock();
-            let kept = content.bytes.len().min(content.synced + torn);
-            let bytes = content.bytes[..kept].to_vec();
-            let synced = bytes.len();
-            drive.files.lock().insert(
-                name.clone(),
-                Arc::new(Mutex::new(Content { bytes, synced })),
-            );
+            let kept = content.written.min(content.synced + torn);
+            let mut bytes = content.bytes[..kept].to_vec();
+            bytes.resize(kept.max(content.synced_end), 0);
+            let mut found = Content::found(bytes);
+            found.written = kept;
+            drive
+                .files
+                .lock()
+                .insert(name.clone(), Arc::new(Mutex::new(found)));
         }
         if tables {
             copy_tree(self.directory.path(), drive.directory.path());
@@ -137,6 +171,11 @@ impl FakeDrive {
         *self.faults.gone.lock() = None;
     }
 
+    /// A full drive: logs get no room.
+    pub(crate) fn give_no_room(&self) {
+        self.faults.tight.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn slow_syncs(&self, ms: u64) {
         self.faults.sync_ms.store(ms, Ordering::Relaxed);
     }
@@ -150,11 +189,14 @@ impl FakeDrive {
     }
 
     /// Changes a file's bytes behind everyone's back.
+    /// Changes what was written; room goes.
     pub(crate) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
         let content = Arc::clone(&self.files.lock()[name]);
         let mut content = content.lock();
+        let written = content.written;
+        content.bytes.truncate(written);
         edit(&mut content.bytes);
-        content.synced = content.bytes.len();
+        *content = Content::found(std::mem::take(&mut content.bytes));
     }
 
     /// A file's length; 0 where there is none (any more).
@@ -164,7 +206,18 @@ impl FakeDrive {
     }
 
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
-        self.files.lock()[name].lock().bytes.clone()
+        let content = Arc::clone(&self.files.lock()[name]);
+        let content = content.lock();
+        content.bytes[..content.written].to_vec()
+    }
+
+    /// Zeros behind what was written.
+    pub(crate) fn room(&self, name: &str) -> usize {
+        let content = Arc::clone(&self.files.lock()[name]);
+        let content = content.lock();
+        let room = &content.bytes[content.written..];
+        assert!(room.iter().all(|byte| *byte == 0), "room is zeros");
+        room.len()
     }
 }
 
@@ -197,10 +250,7 @@ impl DriveFiles for FakeDrive {
         Ok(content.lock().bytes.clone())
     }
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DriveError> {
-        let content = Content {
-            bytes: bytes.to_vec(),
-            synced: bytes.len(),
-        };
+        let content = Content::found(bytes.to_vec());
         self.files
             .lock()
             .insert(name.into(), Arc::new(Mutex::new(content)));
@@ -235,8 +285,10 @@ impl DriveFiles for FakeDrive {
     }
     fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
         let content = Arc::clone(self.files.lock().entry(name.into()).or_default());
+        let length = Arc::new(content.lock().bytes.len().into());
         Ok(Box::new(FakeFile {
             content,
+            length,
             faults: Arc::clone(&self.faults),
         }))
     }

@@ -3,7 +3,7 @@
 use super::common::FakeDrive;
 use engine_core::ports::DriveFiles;
 use engine_meta::fjall_rows::{TableOptions, Tables};
-use engine_meta::log::{DriveLog, GroupLog, LogOptions};
+use engine_meta::log::{DriveLog, GroupLog, LogOptions, ROOM_BYTES};
 use engine_meta::raft::types::{Entry, Proposal, Types, log_id, vote};
 use engine_meta::replica::{DriveParts, Identity, Lane, ReplicaCore, ReplicaMachine};
 use engine_types::GroupId;
@@ -111,9 +111,41 @@ fn only_log(drive: &FakeDrive) -> String {
         .expect("a log")
 }
 
+/// Zeros ahead of the end are neither content nor damage, and do not stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn room_is_cut_at_an_open_and_at_a_close() {
+    let drive = FakeDrive::new(1);
+    let log = open(&drive);
+    append(
+        &mut log.group(GROUP),
+        (0..20).map(|index| entry(4, index, 100)).collect(),
+    )
+    .await;
+    let name = only_log(&drive);
+    let room = drive.room(&name);
+    assert!(room > 0 && room as u64 <= ROOM_BYTES, "{room}");
+    append(&mut log.group(GROUP), vec![entry(4, 20, 100)]).await;
+    assert!(drive.room(&name) < room, "written in place");
+    let cut = drive.after_cut(0, false);
+    drop(log);
+    assert_eq!(cut.room(&name), drive.room(&name), "as a cut finds it");
+    let log = open(&cut);
+    assert!(log.damaged().is_empty());
+    assert_eq!(entries(&mut log.group(GROUP)).await.len(), 21);
+    assert_eq!(cut.room(&name), 0);
+    append(&mut log.group(GROUP), vec![entry(4, 21, 100)]).await;
+    assert!(cut.room(&name) > 0);
+    close(log).await;
+    assert_eq!(cut.room(&name), 0);
+    let log = open(&cut);
+    assert_eq!(entries(&mut log.group(GROUP)).await.len(), 22);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_durable_is_there_after_a_cut_and_a_torn_end_is_not() {
-    for torn in [0, 1, 55, 56, 57, 200, 5000] {
+    let torn = [0, 1, 55, 56, 57, 200, 5000];
+    // Torn in room, too.
+    for (torn, room) in torn.into_iter().flat_map(|torn| [(torn, 0), (torn, 9000)]) {
         let drive = FakeDrive::new(1);
         let log = open(&drive);
         let mut group = log.group(GROUP);
@@ -130,6 +162,7 @@ async fn what_was_durable_is_there_after_a_cut_and_a_torn_end_is_not() {
         let cut = drive.after_cut(0, false);
         cut.edit(&name, |bytes| {
             bytes.extend_from_slice(&tail[..torn.min(250)]);
+            bytes.resize(bytes.len() + room, 0);
         });
         drop(log);
 

@@ -1,15 +1,15 @@
 //! What the purged log rests on.
 
-use super::common::{FakeDrive, until};
+use super::common::{FakeDrive, put, until};
 use super::node::{CONTROL, drives, expect_all, formed, open, options, propose_many};
 use engine_core::ports::DriveFiles;
-use engine_meta::service::MetaNode;
+use engine_meta::service::{MetaNode, MetaOptions};
 use engine_meta::snapshot::{Applied, SnapshotFile, fetch, newest, write};
 use engine_types::{GroupId, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-const GROUP: GroupId = GroupId(3);
+const GROUP: GroupId = GroupId(2);
 const SOON: Duration = Duration::from_secs(10);
 
 fn written(drive: &Arc<FakeDrive>) -> SnapshotFile {
@@ -63,6 +63,33 @@ async fn what_a_cut_left_of_a_snapshot_goes_at_the_next_open() {
         .expect("listed");
     assert!(left.iter().all(|name| is_snapshot(name)), "{left:?}");
     assert!(!left.is_empty(), "the finished one stays");
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_grew_by_its_least_is_written_out_and_not_before() {
+    const LEAST: usize = 256 << 10;
+    const VALUE: [u8; 16 << 10] = [7; 16 << 10];
+    let drives = drives(1);
+    let small = MetaOptions {
+        snapshot_bytes_min: LEAST as u64,
+        ..options(1)
+    };
+    let node = formed(&drives, small).await;
+    let taken = || node.status().replicas(GROUP)[0].1.snapshot;
+    let write = async |from: usize, to: usize| {
+        for key in from..to {
+            let put = put(&format!("k{key}"), &VALUE);
+            node.propose(GROUP, put).await.expect("committed");
+        }
+    };
+    // The rest of the last one is for what else an entry holds.
+    let few = LEAST / VALUE.len() - 1;
+    write(0, few).await;
+    let before = taken();
+    write(few, few + 2).await;
+    until("a snapshot by itself", SOON, || taken() > before).await;
+    assert_eq!(before, None, "too early");
     node.shutdown().await;
 }
 

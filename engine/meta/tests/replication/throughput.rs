@@ -37,7 +37,7 @@ impl LogFile for RealFile {
     fn len(&self) -> u64 {
         self.length
     }
-    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+    fn append_with_room(&mut self, bytes: &[u8], _room: u64) -> Result<(), DriveError> {
         self.file.write_all_at(bytes, self.length).map_err(failed)?;
         self.length += bytes.len() as u64;
         Ok(())

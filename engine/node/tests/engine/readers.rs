@@ -40,3 +40,23 @@ async fn readers_that_stand_still_give_back_what_they_hold_and_go_on() {
         assert_eq!(at, sent.len());
     }
 }
+
+/// And no more: what is counted is what is in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_reader_has_three_pieces_read_while_one_is_handed_out() {
+    const PIECE: usize = 1 << 20;
+    let cluster = Cluster::with(6, quick()).await;
+    let sent = bytes(2 * STRIPE_PLAIN, 78);
+    cluster.put("k", &sent).await.unwrap();
+    let found = cluster.found("k").await;
+    let mut stream = cluster.engine.read(found, 0..u64::MAX, None).await.unwrap();
+    let mut got = stream.next().await.unwrap().unwrap().to_vec();
+    assert_eq!(cluster.engine.read_ahead_bytes(), 4 * PIECE);
+    while let Some(next) = stream.next().await {
+        got.extend_from_slice(&next.unwrap());
+        assert!(cluster.engine.read_ahead_bytes() <= 5 * PIECE);
+    }
+    assert!(got == sent);
+    drop(stream);
+    assert_eq!(cluster.engine.read_ahead_bytes(), 0);
+}

@@ -16,6 +16,7 @@ pub fn all(make: &dyn Fn() -> Box<dyn DriveUnderTest>) {
     whole_files(&mut *make());
     trees(&mut *make());
     logs(&mut *make());
+    logs_with_room(&mut *make());
     synced_logs_stay(&mut *make());
     names_stay_below_the_drive(&mut *make());
     a_failed_drive_stays_failed(&mut *make());
@@ -92,6 +93,49 @@ fn logs(drive: &mut dyn DriveUnderTest) {
     drive.crash(files);
     let files = drive.open();
     assert_eq!(files.read("logs/one").expect("reads"), b"hello?");
+}
+
+/// Room is zeros behind the end, and only whoever opens the file next takes it for content.
+fn logs_with_room(drive: &mut dyn DriveUnderTest) {
+    const ROOM: usize = 100;
+    let files = drive.open();
+    let mut log = files.open_log("log").expect("opens");
+    log.append_with_room(b"first", ROOM as u64)
+        .expect("appends");
+    assert_eq!(log.len(), 5, "room is no content");
+    log.sync().expect("syncs");
+    log.append_with_room(b" second", ROOM as u64)
+        .expect("appends in place");
+    log.sync().expect("syncs");
+    assert_eq!(log.len(), 12);
+    assert!(log.truncate(13).is_err(), "nor can it be cut to");
+    log.append(b"unsynced").expect("appends in place");
+    drop(log);
+    drive.crash(files);
+    let files = drive.open();
+    let found = files.read("log").expect("reads");
+    assert!(found.starts_with(b"first second"), "{found:?}");
+    assert_eq!(found.len(), 5 + ROOM, "room outlives a cut");
+    assert!(found[20..].iter().all(|byte| *byte == 0), "{found:?}");
+    let mut log = files.open_log("log").expect("opens");
+    assert_eq!(log.len(), 5 + ROOM as u64, "found is found");
+    log.truncate(12).expect("cuts");
+    log.append_with_room(b"!", ROOM as u64).expect("appends");
+    log.truncate(13).expect("room goes");
+    drop(log);
+    assert_eq!(files.read("log").expect("reads"), b"first second!");
+    let mut log = files.open_log("log").expect("opens");
+    log.append_with_room(&[7; ROOM], 8).expect("appends");
+    log.append(&[8; 9]).expect("one past the room");
+    log.sync().expect("syncs");
+    drop(log);
+    let found = files.read("log").expect("reads");
+    assert_eq!(
+        found.len(),
+        13 + ROOM + 9,
+        "the file grew by what was appended"
+    );
+    assert!(found.ends_with(&[8; 9]));
 }
 
 fn synced_logs_stay(drive: &mut dyn DriveUnderTest) {

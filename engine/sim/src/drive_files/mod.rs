@@ -6,13 +6,28 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Clone, Debug, Default)]
 struct File {
+    /// With room.
     bytes: Vec<u8>,
-    /// Bytes of it that a power cut leaves alone.
+    /// Where what was appended ends, what of it a power cut leaves alone, and where the file ends then.
+    written: usize,
     durable: usize,
+    durable_end: usize,
+}
+
+impl File {
+    fn found(bytes: Vec<u8>) -> Self {
+        let length = bytes.len();
+        Self {
+            bytes,
+            written: length,
+            durable: length,
+            durable_end: length,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,10 +71,12 @@ impl FakeDrive {
     pub fn power_cut_keeping(&self, mut keep: impl FnMut(&str, usize) -> usize) {
         let mut state = self.state.lock();
         for (name, file) in &mut state.files {
-            let unsynced = file.bytes.len().saturating_sub(file.durable);
-            let kept = keep(name, unsynced).min(unsynced);
-            file.bytes.truncate(file.durable.saturating_add(kept));
-            file.durable = file.bytes.len();
+            let unsynced = file.written.saturating_sub(file.durable);
+            let kept = file.durable + keep(name, unsynced).min(unsynced);
+            let mut bytes = std::mem::take(&mut file.bytes);
+            bytes.truncate(kept);
+            bytes.resize(kept.max(file.durable_end), 0);
+            *file = File::found(bytes);
         }
         state.epoch = state.epoch.saturating_add(1);
         state.failure = None;
@@ -137,10 +154,7 @@ impl DriveFiles for FakeDrive {
             return Err(DriveError::Full);
         }
         state.sync()?;
-        let file = File {
-            bytes: bytes.to_vec(),
-            durable: bytes.len(),
-        };
+        let file = File::found(bytes.to_vec());
         state.files.insert(name.to_owned(), file);
         Ok(())
     }
@@ -205,9 +219,10 @@ impl DriveFiles for FakeDrive {
         let mut state = self.state.lock();
         state.working()?;
         let file = state.files.entry(name.to_owned()).or_default();
-        file.durable = file.bytes.len();
+        *file = File::found(std::mem::take(&mut file.bytes));
         Ok(Box::new(FakeLog {
             name: name.to_owned(),
+            length: Arc::new(AtomicUsize::new(file.bytes.len())),
             epoch: state.epoch,
             writer: true,
             state: Arc::clone(&self.state),
@@ -254,6 +269,8 @@ impl Drop for State {
 #[derive(Debug)]
 struct FakeLog {
     name: String,
+    /// Shared with readers.
+    length: Arc<AtomicUsize>,
     epoch: u64,
     writer: bool,
     state: Arc<Mutex<State>>,
@@ -292,25 +309,36 @@ impl FakeLog {
 
 impl LogFile for FakeLog {
     fn len(&self) -> u64 {
-        self.with(|file| Ok(file.bytes.len() as u64)).unwrap_or(0)
+        self.length.load(Ordering::Relaxed) as u64
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), DriveError> {
+    fn append_with_room(&mut self, bytes: &[u8], room: u64) -> Result<(), DriveError> {
         self.writable()?;
         if self.state.lock().full {
             return Err(DriveError::Full);
         }
+        let from = self.length.load(Ordering::Relaxed);
+        let end = from.saturating_add(bytes.len());
         self.with(|file| {
-            file.bytes.extend_from_slice(bytes);
+            if end > file.bytes.len() {
+                let room = usize::try_from(room).unwrap_or(0);
+                file.bytes.resize(end.saturating_add(room), 0);
+            }
+            if let Some(place) = file.bytes.get_mut(from..end) {
+                place.copy_from_slice(bytes);
+            }
+            file.written = end;
             Ok(())
-        })
+        })?;
+        self.length.store(end, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), DriveError> {
         self.writable()?;
         self.state.lock().sync()?;
         self.with(|file| {
-            file.durable = file.bytes.len();
+            (file.durable, file.durable_end) = (file.written, file.bytes.len());
             Ok(())
         })
     }
@@ -329,21 +357,24 @@ impl LogFile for FakeLog {
     fn truncate(&mut self, length: u64) -> Result<(), DriveError> {
         self.writable()?;
         self.state.lock().sync()?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > self.length.load(Ordering::Relaxed) {
+            return Err(DriveError::Failed("longer than the file".to_owned()));
+        }
         self.with(|file| {
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            if length > file.bytes.len() {
-                return Err(DriveError::Failed("longer than the file".to_owned()));
-            }
             file.bytes.truncate(length);
-            file.durable = length;
+            *file = File::found(std::mem::take(&mut file.bytes));
             Ok(())
-        })
+        })?;
+        self.length.store(length, Ordering::Relaxed);
+        Ok(())
     }
 
     fn reader(&self) -> Result<Box<dyn LogFile>, DriveError> {
         self.with(|_| Ok(()))?;
         Ok(Box::new(Self {
             name: self.name.clone(),
+            length: Arc::clone(&self.length),
             epoch: self.epoch,
             writer: false,
             state: Arc::clone(&self.state),
