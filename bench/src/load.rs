@@ -91,25 +91,47 @@ fn key(index: u64) -> String {
     format!("load/{:02x}/{index:012}", index % 251)
 }
 
-fn payload(size: usize) -> Bytes {
-    // Incompressible enough, the same each time, made without a generator's cost in the loop.
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    (0..size)
-        .map(|_| {
+/// Bodies of one size, no two of which share a block: a store that keeps equal blocks once would else
+/// be measured writing none.
+#[derive(Clone)]
+struct Bodies {
+    /// [`Self::SHIFTS`] bytes longer than a body: each body is a view of it, and costs no copy.
+    noise: Bytes,
+    size: usize,
+}
+
+impl Bodies {
+    /// Beginnings: body `n` begins at the odd multiple of `n` modulo it, so as many differ.
+    const SHIFTS: usize = 1 << 20;
+
+    fn new(size: usize) -> Self {
+        // Incompressible enough, the same each time, made without a generator's cost in the loop.
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let noise = (0..size + Self::SHIFTS).map(|_| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state.to_le_bytes()[3]
-        })
-        .collect()
+        });
+        Self {
+            noise: noise.collect(),
+            size,
+        }
+    }
+
+    fn of(&self, index: u64) -> Bytes {
+        let turn = index.wrapping_mul(4097) % Self::SHIFTS as u64;
+        let from = usize::try_from(turn).unwrap_or(0);
+        self.noise.slice(from..from + self.size)
+    }
 }
 
 /// Puts the objects a reading run reads.
 pub async fn prepare(run: &Run) -> Result<(), ClientError> {
     let next = Arc::new(AtomicU64::new(0));
-    let body = payload(run.size);
+    let bodies = Bodies::new(run.size);
     let workers = (0..run.connections).map(|_| {
-        let (run, next, body) = (run.clone(), Arc::clone(&next), body.clone());
+        let (run, next, bodies) = (run.clone(), Arc::clone(&next), bodies.clone());
         tokio::spawn(async move {
             let mut client = Client::new(run.target.clone());
             loop {
@@ -119,7 +141,7 @@ pub async fn prepare(run: &Run) -> Result<(), ClientError> {
                 }
                 let path = format!("/{}/{}", run.bucket, key(index));
                 let answer = client
-                    .send(Method::PUT, &path, &[], body.clone(), run.payload)
+                    .send(Method::PUT, &path, &[], bodies.of(index), run.payload)
                     .await?;
                 if !answer.status.is_success() {
                     return Err(ClientError::Request(format!("prepare: {}", answer.status)));
@@ -135,7 +157,7 @@ pub async fn prepare(run: &Run) -> Result<(), ClientError> {
 
 /// Runs it.
 pub async fn measure(run: &Run) -> Result<Outcome, ClientError> {
-    let body = payload(run.size);
+    let bodies = Bodies::new(run.size);
     let next = Arc::new(AtomicU64::new(if run.kind == Kind::Put {
         1 << 40
     } else {
@@ -144,8 +166,8 @@ pub async fn measure(run: &Run) -> Result<Outcome, ClientError> {
     let begin = Instant::now() + run.warm_up;
     let end = begin + run.time;
     let workers = (0..run.connections).map(|worker| {
-        let (run, next, body) = (run.clone(), Arc::clone(&next), body.clone());
-        tokio::spawn(async move { work(&run, worker, &next, &body, begin, end).await })
+        let (run, next, bodies) = (run.clone(), Arc::clone(&next), bodies.clone());
+        tokio::spawn(async move { work(&run, worker, &next, &bodies, begin, end).await })
     });
     let mut all = Tally::default();
     for tally in futures::future::join_all(workers).await {
@@ -175,7 +197,7 @@ async fn work(
     run: &Run,
     worker: usize,
     next: &AtomicU64,
-    body: &Bytes,
+    bodies: &Bodies,
     begin: Instant,
     end: Instant,
 ) -> Tally {
@@ -189,14 +211,14 @@ async fn work(
         turn += 1;
         let started = Instant::now();
         let result = match run.kind {
-            Kind::Put => put(&mut client, run, index, body).await,
+            Kind::Put => put(&mut client, run, index, bodies).await,
             Kind::Get => get(&mut client, run, old).await,
             Kind::Head => simple(&mut client, run, Method::HEAD, old).await,
             Kind::Delete => delete(&mut client, run, index).await,
             Kind::List => list(&mut client, run, &mut after).await,
             Kind::Mixed => match turn % 20 {
                 0..=8 => get(&mut client, run, old).await,
-                9..=11 => put(&mut client, run, (1 << 41) + index, body).await,
+                9..=11 => put(&mut client, run, (1 << 41) + index, bodies).await,
                 12 | 13 => simple(&mut client, run, Method::DELETE, (1 << 41) + index).await,
                 _ => simple(&mut client, run, Method::HEAD, old).await,
             },
@@ -227,15 +249,15 @@ fn accept(ok: bool, status: http::StatusCode, bytes: u64, entries: u64) -> Done 
     }
 }
 
-async fn put(client: &mut Client, run: &Run, index: u64, body: &Bytes) -> Done {
+async fn put(client: &mut Client, run: &Run, index: u64, bodies: &Bodies) -> Done {
     let path = format!("/{}/{}", run.bucket, key(index));
     let answer = client
-        .send(Method::PUT, &path, &[], body.clone(), run.payload)
+        .send(Method::PUT, &path, &[], bodies.of(index), run.payload)
         .await?;
     accept(
         answer.status.is_success(),
         answer.status,
-        body.len() as u64,
+        bodies.size as u64,
         0,
     )
 }

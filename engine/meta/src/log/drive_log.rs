@@ -22,7 +22,8 @@ pub struct LogOptions {
     pub boot: u64,
     /// A file is closed at this length.
     pub file_bytes_max: u64,
-    /// Beyond so many files, groups that keep the oldest alive are copied forward.
+    /// Beyond so many files, groups that keep the oldest alive are copied forward, or asked for a
+    /// snapshot. Half as many more may lie there until two are written.
     pub files_max: usize,
 }
 
@@ -31,7 +32,7 @@ impl Default for LogOptions {
         Self {
             boot: 0,
             file_bytes_max: FILE_BYTES_MAX,
-            files_max: 4,
+            files_max: 6,
         }
     }
 }
@@ -146,6 +147,7 @@ impl DriveLog {
             group_sequences,
             file_bytes_max: options.file_bytes_max,
             files_max: options.files_max,
+            pressed: BTreeMap::new(),
             buffer: Vec::new(),
         };
         if fresh {

@@ -5,6 +5,7 @@ use super::record::Kind;
 use super::writer::{Writer, Written, publish};
 use super::{LogError, file_name};
 use crate::raft::codec::{put_option_log_id, put_vote};
+use engine_types::GroupId;
 use std::sync::Arc;
 
 /// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
@@ -29,7 +30,7 @@ impl Writer {
                     self.copy(&index)?;
                     copied = true;
                 } else if holds {
-                    self.shared.pressure.lock().insert(index.group);
+                    self.press(index.group);
                 }
             }
             self.delete_dead()?;
@@ -38,6 +39,18 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Asks for a snapshot, once for every half of [`Writer::files_max`]: a snapshot frees what the one
+    /// before it reaches, so the steps are as long as what is kept beside. Asking at every roll was
+    /// turned down: each file would cost a snapshot of every group.
+    fn press(&mut self, group: GroupId) {
+        let steps = (self.files_max / 2) as u64;
+        let last = self.pressed.get(&group);
+        if last.is_none_or(|last| last + steps <= self.number) {
+            self.pressed.insert(group, self.number);
+            self.shared.pressure.lock().insert(group);
+        }
     }
 
     fn delete_dead(&mut self) -> Result<(), LogError> {

@@ -7,9 +7,10 @@ use super::{LogError, ROOM_BYTES, new_file};
 use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_vote};
 use crate::raft::types::{Entry, LogId, Types, Vote};
 use engine_core::ports::{DriveFiles, LogFile};
+use engine_types::GroupId;
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,6 +86,8 @@ pub(super) struct Writer {
     pub group_sequences: HashMap<u32, u64>,
     pub file_bytes_max: u64,
     pub files_max: usize,
+    /// At which file each group was last asked for a snapshot.
+    pub pressed: BTreeMap<GroupId, u64>,
     pub buffer: Vec<u8>,
 }
 

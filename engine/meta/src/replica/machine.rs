@@ -216,7 +216,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotMaker {
         let taken = Err(RowsError("snapshot taken already".into()));
         let (view, applied) = std::mem::replace(&mut self.view, taken).map_err(other)?;
         let core = Arc::clone(&self.core);
-        let snapshot = blocking(move || core.snapshot(&view, &applied)).await?;
+        let turn = core.parts.turns.take(&core.ended).await.map_err(other)?;
+        let snapshot = blocking(move || {
+            let _turn = turn;
+            core.snapshot(&view, &applied)
+        })
+        .await?;
         Ok(SnapshotOf::<Types, SnapshotFile> {
             meta: snapshot.applied.meta(),
             snapshot,

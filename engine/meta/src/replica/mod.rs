@@ -23,12 +23,14 @@ mod machine;
 mod overlay;
 mod probe;
 mod tables;
+mod turns;
 
 pub use ahead::{AHEAD_BYTES_MAX, AHEAD_ENTRIES_MAX, View};
 pub use identity::Identity;
 pub use lane::Lane;
 pub use machine::{ReplicaMachine, SnapshotMaker};
 pub use probe::digest_of;
+pub use turns::SnapshotTurns;
 
 use crate::fjall_rows::{SharedTables, Table, TableView};
 use crate::log::{DriveLog, GroupLog, LogError};
@@ -80,6 +82,8 @@ pub struct DriveParts {
     pub tables: SharedTables,
     /// Its apply thread.
     pub lane: Lane,
+    /// Who writes a snapshot next: the node's, not the drive's.
+    pub turns: SnapshotTurns,
     /// What applies commands.
     pub machine: Arc<dyn Machine>,
 }
@@ -106,6 +110,8 @@ pub struct ReplicaCore {
     pub purge_upto: AtomicU64,
     /// The tables could not be read: rebuild them at the next open.
     pub spoiled: AtomicBool,
+    /// Nothing more is to be written in its name.
+    pub ended: AtomicBool,
     probe: Mutex<Option<probe::Probe>>,
 }
 
@@ -159,6 +165,7 @@ impl ReplicaCore {
             rows_bytes_before: AtomicU64::new(0),
             purge_upto: AtomicU64::new(0),
             spoiled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             probe: Mutex::default(),
         }
     }

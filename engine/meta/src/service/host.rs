@@ -12,6 +12,7 @@ use openraft::raft::TransferLeaderRequest;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a replica may take to stop before it is left behind.
@@ -95,6 +96,7 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
     );
     let drive = files.drive();
     let known = inner.known.lock().get(&drive).copied().unwrap_or_default();
+    let turns = inner.turns.clone();
     let parts = tokio::task::spawn_blocking(move || {
         if let Some(reason) = opened.failure() {
             return Err(ReplicaError::Drive(DriveError::Failed(reason)));
@@ -109,6 +111,7 @@ async fn start(inner: &Inner, files: &Arc<dyn DriveFiles>) -> Result<Arc<Running
             log,
             tables,
             lane,
+            turns,
             machine,
         };
         Ok((parts, old_copy, disowned))
@@ -171,6 +174,7 @@ pub(super) async fn open_replica(
 /// Stops one replica. openraft's tasks may hang on a dead drive: then they are left behind.
 pub(super) async fn stop(inner: &Inner, replica: &Replica) {
     inner.switchboard.disconnect(replica.core.group, replica.id);
+    replica.core.ended.store(true, Ordering::Release);
     if tokio::time::timeout(STOP_WITHIN, replica.node.shutdown())
         .await
         .is_err()

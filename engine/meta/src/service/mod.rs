@@ -37,7 +37,7 @@ use crate::fjall_rows::TableOptions;
 use crate::log::LogOptions;
 use crate::raft::machine::Machine;
 use crate::raft::network::Switchboard;
-use crate::replica::{Replica, ReplicaError};
+use crate::replica::{Replica, ReplicaError, SnapshotTurns};
 use crate::rows::Rows;
 use engine_core::ports::{Clock, DriveFiles, Entropy, MetaError};
 use engine_types::{DriveId, GroupId, Stamp};
@@ -150,6 +150,7 @@ pub(crate) struct Inner {
     hosts: RwLock<BTreeMap<DriveId, Host>>,
     groups: BTreeMap<GroupId, Group>,
     inflight: Arc<Semaphore>,
+    turns: SnapshotTurns,
     closed: watch::Sender<bool>,
     /// The monotonic clock at open.
     opened: Duration,
@@ -207,6 +208,7 @@ impl MetaNode {
             hosts: RwLock::default(),
             groups,
             inflight: Arc::new(Semaphore::new(INFLIGHT_BYTES_MAX / INFLIGHT_UNIT)),
+            turns: SnapshotTurns::default(),
             closed: watch::Sender::new(false),
             opened: clock.monotonic(),
             known: Mutex::new(options.known.clone()),

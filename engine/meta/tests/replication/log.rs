@@ -5,7 +5,9 @@ use engine_core::ports::DriveFiles;
 use engine_meta::fjall_rows::{TableOptions, Tables};
 use engine_meta::log::{DriveLog, GroupLog, LogOptions, ROOM_BYTES};
 use engine_meta::raft::types::{Entry, Proposal, Types, log_id, vote};
-use engine_meta::replica::{DriveParts, Identity, Lane, ReplicaCore, ReplicaMachine};
+use engine_meta::replica::{
+    DriveParts, Identity, Lane, ReplicaCore, ReplicaMachine, SnapshotTurns,
+};
 use engine_types::GroupId;
 use openraft::EntryPayload;
 use openraft::StorageError;
@@ -42,6 +44,7 @@ pub(super) fn core_on(drive: &Arc<FakeDrive>) -> Arc<ReplicaCore> {
         log,
         tables,
         lane: Lane::start().expect("starts"),
+        turns: SnapshotTurns::default(),
         machine: Arc::new(SuiteMachine),
     };
     ReplicaCore::open(parts, GROUP, false).expect("opens")
@@ -109,6 +112,32 @@ fn only_log(drive: &FakeDrive) -> String {
         .into_iter()
         .find(|name| name.starts_with("log/"))
         .expect("a log")
+}
+
+/// A snapshot writes all that its group holds: one for every file would be many times the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_too_large_to_copy_is_asked_for_a_snapshot_every_few_files() {
+    const FILES_MAX: usize = 6;
+    const FILES: u64 = 30;
+    let drive = FakeDrive::new(1);
+    let files: Arc<dyn DriveFiles> = Arc::clone(&drive) as _;
+    let options = LogOptions {
+        file_bytes_max: 1 << 20,
+        files_max: FILES_MAX,
+        ..LogOptions::default()
+    };
+    let log = DriveLog::open(files, options).expect("opens");
+    let mut asked = Vec::new();
+    for index in 0..FILES {
+        append(&mut log.group(GROUP), vec![entry(1, index, 2 << 20)]).await;
+        if log.take_pressure().contains(&GROUP) {
+            asked.push(index);
+        }
+    }
+    assert_eq!(asked.first(), Some(&(FILES_MAX as u64)), "{asked:?}");
+    let steps = asked.windows(2).map(|two| two[1] - two[0]);
+    assert!(steps.clone().all(|files| files == 3), "{asked:?}");
+    assert!(steps.count() > 5);
 }
 
 /// Zeros ahead of the end are neither content nor damage, and do not stay.

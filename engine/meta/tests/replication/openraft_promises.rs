@@ -7,7 +7,7 @@ use engine_meta::fjall_rows::{TableOptions, Tables};
 use engine_meta::log::{DriveLog, LogOptions};
 use engine_meta::raft::network::Switchboard;
 use engine_meta::raft::types::{Home, Proposal};
-use engine_meta::replica::{DriveParts, Identity, Lane, Replica};
+use engine_meta::replica::{DriveParts, Identity, Lane, Replica, SnapshotTurns};
 use engine_meta::rows::Rows;
 use engine_types::GroupId;
 use openraft::Instant;
@@ -52,6 +52,7 @@ async fn replica(id: u32, switchboard: &Switchboard) -> Replica {
         log,
         tables,
         lane,
+        turns: SnapshotTurns::default(),
         machine: Arc::new(Toy),
     };
     Replica::open(parts, GROUP, config(), switchboard, false)

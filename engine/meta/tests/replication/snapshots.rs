@@ -1,12 +1,16 @@
 //! What the purged log rests on.
 
 use super::common::{FakeDrive, put, until};
+use super::log::core_on;
 use super::node::{CONTROL, drives, expect_all, formed, open, options, propose_many};
 use engine_core::ports::DriveFiles;
+use engine_meta::replica::ReplicaMachine;
 use engine_meta::service::{MetaNode, MetaOptions};
 use engine_meta::snapshot::{Applied, SnapshotFile, fetch, newest, write};
 use engine_types::{GroupId, Stamp};
+use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const GROUP: GroupId = GroupId(2);
@@ -91,6 +95,53 @@ async fn a_log_that_grew_by_its_least_is_written_out_and_not_before() {
     until("a snapshot by itself", SOON, || taken() > before).await;
     assert_eq!(before, None, "too early");
     node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_a_node_are_written_one_at_a_time() {
+    let drives = drives(1);
+    let node = formed(&drives, options(1)).await;
+    let groups = [GroupId(0), GroupId(1), GroupId(2)];
+    for group in groups {
+        propose_many(&node, group, 0..10).await;
+    }
+    // Long enough for another to begin beside it.
+    drives[0].slow_syncs(100);
+    for group in groups {
+        node.snapshot(group).await;
+    }
+    let begun = || {
+        let names = drives[0].names();
+        names
+            .iter()
+            .filter(|name| name.ends_with(".snap.tmp"))
+            .count()
+    };
+    let mut most = 0;
+    until("all three", SOON, || {
+        most = most.max(begun());
+        let taken = |group| node.status().replicas(group)[0].1.snapshot.is_some();
+        groups.into_iter().all(taken)
+    })
+    .await;
+    assert_eq!(most, 1);
+    drives[0].slow_syncs(0);
+    node.shutdown().await;
+}
+
+/// What lies in its place by then is another's.
+#[tokio::test]
+async fn a_replica_that_ended_while_it_waited_writes_no_snapshot() {
+    let drive = FakeDrive::new(1);
+    let core = core_on(&drive);
+    let mut machine = ReplicaMachine::new(Arc::clone(&core));
+    let turn = core.parts.turns.take(&core.ended).await.expect("free");
+    let mut builder = machine.get_snapshot_builder().await;
+    let waiting = tokio::spawn(async move { builder.build_snapshot().await.is_ok() });
+    core.ended.store(true, Ordering::Release);
+    drop(turn);
+    assert!(!waiting.await.expect("ran"));
+    assert!(!drive.names().iter().any(|name| is_snapshot(name)));
 }
 
 /// Whether a file's name is a whole snapshot's.
