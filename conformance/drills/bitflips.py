@@ -31,6 +31,7 @@ SETTINGS = "segment_bytes = 16777216\nlog_level = \"info\""
 FLIPS_A_ROUND = 20
 CHURNS, CHURN_KEYS = 5000, 20
 BLOCK = 4096
+RESTORED_S_MAX, WHOLE_S_MAX = 40, 60
 READY_S_MAX = 60
 
 
@@ -223,24 +224,35 @@ async def scrubbed(t: Trial, node: Node, store: Store, turned: list[str], sums: 
         counts["unnamed"] += len(missing)
         odd.append(f"unnamed: {sorted(missing)[:5]} of {len(wanted)}; found {findings[:3]}")
     for key in t.chance.sample(sorted(store.there), 5):
-        told = node.cli("object", "explain", f"s3://{BUCKET}/{key}", "--verify")
-        if told["losses_tolerated"] < 2:
+        def whole(key: str = key) -> bool:
+            told = node.cli("object", "explain", f"s3://{BUCKET}/{key}", "--verify")
+            return told["losses_tolerated"] >= 2
+
+        try:
+            # A voter whose log was hit is made anew meanwhile.
+            await until(whole, WHOLE_S_MAX, f"{key} tolerates two losses")
+        except Short as why:
             counts["not_whole"] += 1
-            odd.append(f"not whole after the scrub: {key} tolerates {told['losses_tolerated']}")
+            odd.append(f"not whole after the scrub: {why}")
 
 
 async def up(node: Node, beyond: bool) -> bool:
-    """Waits until the node is ready; beyond redundancy, or until it serves and names what it lacks."""
+    """Waits until the node is ready. Beyond redundancy it has so long to restore what can be, and then
+    serves what it has and names what it lacks."""
+    lacks = False
+
     def ready() -> bool:
+        nonlocal lacks
         try:
             return not node.alive() or bool(node.fetch_admin("/health/ready"))
         except urllib.error.HTTPError as why:
-            return beyond and b"majority" in why.read()
+            lacks = b"majority" in why.read()
+            return False
 
     try:
-        await until(ready, READY_S_MAX, "ready")
+        await until(ready, RESTORED_S_MAX if beyond else READY_S_MAX, "ready")
     except Short:
-        return False
+        return beyond and lacks and node.alive()
     return node.alive()
 
 
