@@ -39,6 +39,7 @@ mod pieces;
 mod pins;
 mod proposals;
 mod read_ahead;
+mod reading;
 mod rebuild;
 mod rejudge;
 pub mod scrub;

@@ -89,3 +89,28 @@ async fn a_copy_with_a_damaged_entry_is_damage() {
     }
     assert!(hits >= 3, "{hits} copied entries found");
 }
+
+/// A snapshot writes all that its group holds: one for every file would be many times the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_too_large_to_copy_is_asked_for_a_snapshot_every_few_files() {
+    const FILES_MAX: usize = 6;
+    const FILES: u64 = 30;
+    let drive = FakeDrive::new(1);
+    let options = LogOptions {
+        file_bytes_max: 1 << 20,
+        files_max: FILES_MAX,
+        ..LogOptions::default()
+    };
+    let log = open_with(&drive, options);
+    let mut asked = Vec::new();
+    for index in 0..FILES {
+        append(&mut log.group(GROUP), vec![entry(1, index, 2 << 20)]).await;
+        if log.take_pressure().contains(&GROUP) {
+            asked.push(index);
+        }
+    }
+    assert_eq!(asked.first(), Some(&(FILES_MAX as u64)), "{asked:?}");
+    let steps = asked.windows(2).map(|two| two[1] - two[0]);
+    assert!(steps.clone().all(|files| files == 3), "{asked:?}");
+    assert!(steps.count() > 5);
+}
