@@ -66,7 +66,7 @@ arrows:
 
 docs:
 	@cargo test -q -p conformance $(CARGO_FLAGS) --test s3_doc --test limits_doc
-	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet $(CARGO_FLAGS)
+	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --quiet $(CARGO_FLAGS)
 
 licences:
 	@python3 conformance/harness/licences.py

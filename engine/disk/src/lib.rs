@@ -1,6 +1,6 @@
 //! Shards in segments, drive marks and the one file layer.
 //!
-//! In reading order: [`file`] (every system call that touches a drive), [`mark`] and [`drives`]
+//! In reading order: [`mod@file`] (every system call that touches a drive), [`mark`] and [`drives`]
 //! (what a path must say of itself before it is used), then the shard store: [`SegmentStore`] over
 //! segments, index, log of frees, recovery and reclaiming.
 //!

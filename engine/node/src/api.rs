@@ -74,7 +74,7 @@ pub struct BodyDigests {
 }
 
 /// Judges a body once it is whole and before anything is committed: Content-MD5, header and
-/// trailer checksums. Its error comes back in [`EngineError::Body`].
+/// trailer checksums. Its error comes back in [`Body`](crate::EngineError::Body).
 pub type Verify = Box<dyn FnOnce(&BodyDigests) -> Result<(), crate::BodyError> + Send>;
 
 /// An SSE-C key of a request.
@@ -91,7 +91,7 @@ impl std::fmt::Debug for CustomerKey {
 pub struct PutBody {
     /// The bytes.
     pub stream: ByteStream,
-    /// How many are announced; more or fewer is [`EngineError::Length`].
+    /// How many are announced; more or fewer is [`Length`](crate::EngineError::Length).
     pub length: u64,
     /// Checksums to compute beside MD5.
     pub algorithms: Vec<ChecksumAlgorithm>,

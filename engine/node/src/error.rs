@@ -19,7 +19,7 @@ pub enum EngineError {
     /// The metadata refused: no such key, precondition and so on.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The body's own error, or the verdict of [`crate::PutRequest::verify`].
+    /// The body's own error, or the verdict of [`verify`](crate::PutBody::verify).
     #[error("body: {0}")]
     Body(BodyError),
     /// Fewer or more bytes than announced.

@@ -2,7 +2,7 @@
 //!
 //! A policy document comes in as JSON text and is parsed once, strictly ([`Policy::parse`]); what
 //! parses can be evaluated without any further error. A [`Request`] says who asks for what, in
-//! which circumstances. [`evaluate`] answers for one set of policies, [`decide`] for all that
+//! which circumstances. [`evaluate()`] answers for one set of policies, [`decide()`] for all that
 //! bear on a request (identity, resource, boundary, session, ACL), as AWS combines them.
 //! [`is_public`] is AWS's "meaning of public" for bucket policies.
 //!

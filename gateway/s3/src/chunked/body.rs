@@ -1,4 +1,4 @@
-//! A body that passes [`Framing`](super::Framing) as it flows: bytes go on once they are judged.
+//! A body that passes [`Framing`] as it flows: bytes go on once they are judged.
 
 use super::{Framing, Plan, Trailers};
 use crate::body::BoxError;

@@ -3,7 +3,7 @@
 //! does; and packs anew what is left of packs of which less than half lives.
 //!
 //! The order is that of a PUT: birth opened, bytes sealed already, all shards durable, then one
-//! compare-and-set that moves every member that is still where it was read ([`write`]). A failure
+//! compare-and-set that moves every member that is still where it was read ([`mod@write`]). A failure
 //! before it leaves copies that are freed, a crash leaves orphans; readers hold bytes or pins. Two
 //! packers of one partition are safe and waste work: whoever commits first has the member.
 //!
