@@ -272,6 +272,8 @@ def main() -> int:
     words.add_argument("--server", type=Path)
     words.add_argument("--ports", default=os.environ.get("DRILLS_PORTS"))
     words.add_argument("--keep", action="store_true")
+    words.add_argument("--seed", type=int, help="as every drill has it; nothing here is drawn by it")
+    words.add_argument("--small", action="store_true", help="as every drill has it; this one is small")
     given = words.parse_args()
     (CACHE / "drills").mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="keyring-", dir=os.environ.get("DRILLS_DIR") or CACHE / "drills"))
