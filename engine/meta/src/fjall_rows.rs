@@ -14,6 +14,7 @@ use crate::journals;
 use crate::rows::{Changes, Row, Rows, RowsError};
 use engine_core::ports::{DriveError, DriveFiles};
 use engine_types::GroupId;
+use fjall::config::PartitioningPolicy;
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
     OwnedWriteBatch, Readable, Snapshot,
@@ -115,7 +116,12 @@ impl Tables {
     pub fn generation(&self, group: GroupId, generation: u64) -> Result<Table, RowsError> {
         let memtable = self.options.memtable_bytes;
         let keyspace = self.database.keyspace(&name(group, generation), || {
+            // A look-up reads one piece of a filter and of an index. Below its fourth level fjall keeps
+            // them whole, hundreds of kB a table, and reads them anew where the cache is small.
+            let pieces = PartitioningPolicy::new([false, true]);
             KeyspaceCreateOptions::default()
+                .filter_block_partitioning_policy(pieces.clone())
+                .index_block_partitioning_policy(pieces)
                 .max_memtable_size(memtable)
                 .manual_journal_persist(true)
                 .with_kv_separation(Some(
