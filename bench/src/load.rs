@@ -91,8 +91,8 @@ fn key(index: u64) -> String {
     format!("load/{:02x}/{index:012}", index % 251)
 }
 
-/// Bodies of one size, no two of which share a block: a store that keeps equal blocks once would else
-/// be measured writing none.
+/// Bodies of one size. No two of [`Bodies::SHIFTS`] that follow one another share a block of a MiB: a
+/// store that keeps equal blocks once would else be measured writing none.
 #[derive(Clone)]
 struct Bodies {
     /// [`Self::SHIFTS`] bytes longer than a body: each body is a view of it, and costs no copy.
@@ -101,7 +101,7 @@ struct Bodies {
 }
 
 impl Bodies {
-    /// Beginnings: body `n` begins at the odd multiple of `n` modulo it, so as many differ.
+    /// Places in the noise at which a body may begin; an odd step visits each before any again.
     const SHIFTS: usize = 1 << 20;
 
     fn new(size: usize) -> Self {
@@ -321,4 +321,25 @@ async fn list(client: &mut Client, run: &Run, after: &mut String) -> Done {
         _ => String::new(),
     };
     accept(answer.status.is_success(), answer.status, 0, entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn bodies_share_no_block() {
+        const BLOCK: usize = Bodies::SHIFTS;
+        let bodies = Bodies::new(2 * BLOCK);
+        let mut blocks = BTreeSet::new();
+        for index in (1 << 40)..(1 << 40) + 50 {
+            let body = bodies.of(index);
+            assert_eq!(body.len(), 2 * BLOCK);
+            let new = body
+                .chunks(BLOCK)
+                .all(|block| blocks.insert(block.to_vec()));
+            assert!(new, "a block of body {index} was there before");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod fjall_promises;
 mod journals;
 mod log;
 mod log_copies;
+mod look_ups;
 mod lost_votes;
 mod majority;
 mod newer;

@@ -1,0 +1,67 @@
+//! What a look-up in the tables reads.
+
+use super::common::{FakeDrive, row_key, until};
+use engine_meta::fjall_rows::{Table, TableOptions, Tables};
+use engine_meta::rows::{Changes, Rows};
+use engine_types::GroupId;
+use std::time::Duration;
+
+const ROWS: u32 = 300_000;
+/// A filter of all rows is some 375 kB, and the index beside it.
+const READ_BYTES_MAX: u64 = 64 << 10;
+
+fn key(row: u32) -> String {
+    format!("{:08x}-{row:060}", row.wrapping_mul(2_654_435_761))
+}
+
+fn fill(table: &Table) {
+    for first in (0..ROWS).step_by(1000) {
+        let mut changes = Changes::default();
+        for row in first..first + 1000 {
+            changes.put(row_key(&key(row)), row.to_le_bytes().to_vec());
+        }
+        table.write(&changes, b"applied").expect("written");
+    }
+    table.seal().expect("sealed");
+}
+
+/// Bytes that this thread has asked the system for, cached by it or not.
+fn read_bytes() -> u64 {
+    let told = std::fs::read_to_string("/proc/thread-self/io").expect("readable");
+    let line = told.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.expect("counted").parse().expect("a number")
+}
+
+fn table_files(drive: &FakeDrive) -> usize {
+    let keyspaces = std::fs::read_dir(drive.table_directory().join("keyspaces"));
+    let tables = keyspaces.expect("listed").flatten().filter_map(|keyspace| {
+        let files = std::fs::read_dir(keyspace.path().join("tables")).ok()?;
+        Some(files.count())
+    });
+    tables.sum()
+}
+
+/// Filters and indexes lie in pieces: whole, each look-up that misses the cache would read hundreds of kB.
+#[tokio::test]
+async fn a_look_up_among_many_rows_reads_little() {
+    let drive = FakeDrive::new(1);
+    let small = TableOptions {
+        cache_bytes: 64 << 10,
+        ..TableOptions::default()
+    };
+    let tables = Tables::open(drive.as_ref(), small).expect("opens");
+    let table = tables.generation(GroupId(1), 1).expect("made");
+    fill(&table);
+    until("what was flushed is merged", Duration::from_mins(1), || {
+        !table.sealing() && table_files(&drive) < 8
+    })
+    .await;
+    let view = table.view();
+    let (looks, before) = (500, read_bytes());
+    for row in (0..ROWS).step_by((ROWS / looks) as usize) {
+        let found = view.get(&row_key(&key(row))).expect("readable");
+        assert_eq!(found.as_deref(), Some(&row.to_le_bytes()[..]), "{row}");
+    }
+    let each = (read_bytes() - before) / u64::from(looks);
+    assert!(each > 0 && each <= READ_BYTES_MAX, "{each} bytes a look-up");
+}
