@@ -64,6 +64,7 @@ tidy:
 arrows:
 	@cargo test -q -p conformance $(CARGO_FLAGS) --test deps
 
+# Links to private items are meant: these documents are for those who change the code.
 docs:
 	@cargo test -q -p conformance $(CARGO_FLAGS) --test s3_doc --test limits_doc
 	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --quiet $(CARGO_FLAGS)

@@ -8,9 +8,8 @@
 //!
 //! **Files.** `log/<number>.log`, rolled at [`FILE_BYTES_MAX`], deleted oldest first. Only the newest may
 //! end in room ([`ROOM_BYTES`] of zeros at most), and only until the log is closed; an opener cuts it
-//! like a tear. Before the
-//! oldest goes, the groups that still have live records in it are copied forward whole
-//! ([`record::Kind::CopyBegin`] … `CopyEnd`; counts only when its end is there).
+//! like a tear. Before the oldest goes, the groups that still have live records in it are copied
+//! forward whole ([`record::Kind::CopyBegin`] … `CopyEnd`; counts only when its end is there).
 //!
 //! **Why not tikv's raft-engine.** It groups writes and rewrites idle groups as this does, but it
 //! opens and syncs files itself (below our drive port, so neither the power-cut recorder's fake nor

@@ -1,12 +1,12 @@
 //! What a drive's log says after a stop of any kind.
 //!
 //! A record that is not whole is a *tear* if nothing shows that it was ever synced: it is cut, with
-//! all behind it. Room behind the last record (zeros) is cut the same way. It is *damage* if a whole record further on carries a durable mark at or above it,
-//! or if a later file exists (a file is begun only when the one before is synced). Damage is never
-//! cut: the records behind it are acknowledged too. Each group's own sequence then tells which
-//! groups lost a record; a group with no record behind the damage may have lost its last one, so it
-//! counts as damaged. A replica of a damaged group has forgotten a vote or an entry it promised to
-//! remember, so it must not vote again under its id.
+//! all behind it. Room behind the last record (zeros) is cut the same way. It is *damage* if a whole
+//! record further on carries a durable mark at or above it, or if a later file exists (a file is begun
+//! only when the one before is synced). Damage is never cut: the records behind it are acknowledged
+//! too. Each group's own sequence then tells which groups lost a record; a group with no record behind
+//! the damage may have lost its last one, so it counts as damaged. A replica of a damaged group has
+//! forgotten a vote or an entry it promised to remember, so it must not vote again under its id.
 
 use super::index::{GroupState, Place, Slot};
 use super::record::{self, ALIGN, Header, Kind, NO_GROUP, Record};

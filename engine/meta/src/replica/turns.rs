@@ -1,7 +1,7 @@
 //! Snapshots of a node are written one at a time.
 //!
 //! Groups fill evenly, so those of all replicas fall due together: five copies of every group at once
-//! took the drives and the cores from the clients for seconds (4 KiB PUTs fell to a quarter). Those that
+//! took the drives and the cores from the clients for seconds (4 KiB PUTs fell to a fifth). Those that
 //! wait cost some more log, which their own snapshots purge.
 
 use super::ReplicaError;
