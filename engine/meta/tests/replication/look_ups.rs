@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const ROWS: u32 = 300_000;
 /// A filter of all rows is some 375 kB, and the index beside it.
-const READ_BYTES_MAX: u64 = 64 << 10;
+const LOOK_UP_BYTES: u64 = 64 << 10;
 
 fn key(row: u32) -> String {
     format!("{:08x}-{row:060}", row.wrapping_mul(2_654_435_761))
@@ -63,5 +63,5 @@ async fn a_look_up_among_many_rows_reads_little() {
         assert_eq!(found.as_deref(), Some(&row.to_le_bytes()[..]), "{row}");
     }
     let each = (read_bytes() - before) / u64::from(looks);
-    assert!(each > 0 && each <= READ_BYTES_MAX, "{each} bytes a look-up");
+    assert!(each > 0 && each <= LOOK_UP_BYTES, "{each} bytes a look-up");
 }
