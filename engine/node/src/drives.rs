@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// A drive that answers nothing for so long is out of service.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+/// A drive has room to spare while it has this part of itself free: balancing fills none further.
+const ROOMY_PART: u64 = 10;
 /// A full drive takes writes again when this much is free, or 2 % of it where that is less.
 const FULL_CLEARS_BYTES: u64 = 1 << 30;
 
@@ -227,12 +229,15 @@ impl Drives {
     /// The drives as a planner sees them, for records of so many bytes.
     pub(crate) fn fleet(&self, record_bytes: u64) -> Fleet {
         let view = self.view(record_bytes);
-        let here = self.here().into_iter();
+        let here = self.here();
+        let readable = here.iter().filter(|drive| drive.readable());
+        let roomy = here.iter().filter(|drive| {
+            let usage = drive.store.usage();
+            view.writable.contains(&drive.row.id) && usage.available >= usage.capacity / ROOMY_PART
+        });
         Fleet {
-            readable: here
-                .filter(|drive| drive.readable())
-                .map(|drive| drive.row.id)
-                .collect(),
+            readable: readable.map(|drive| drive.row.id).collect(),
+            roomy: roomy.map(|drive| drive.row.id).collect(),
             writable: view.writable,
             layout: Layout::clone(&view.layout),
         }

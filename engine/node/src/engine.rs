@@ -20,6 +20,7 @@ use crate::rebuild::{Rebuild, RebuildStatus};
 use crate::scrub::{SCRUB_BYTES_PER_S_MIN, SCRUB_WITHIN, Scrub};
 use crate::stripe_read::HEDGE_AFTER;
 use crate::tasks;
+use crate::tasks::orphans::CleanUp;
 use crate::tasks::pack::{PACK_AGE, PACK_BYTES_MIN, PACK_WAIT};
 use engine_core::meta::{ControlQuery, ControlReply};
 use engine_core::placement::LayoutDrive;
@@ -171,6 +172,7 @@ pub(crate) struct Inner {
     pub(crate) damage: DamageQueue,
     pub(crate) scrub: Scrub,
     pub(crate) rebuild: Rebuild,
+    pub(crate) clean_up: CleanUp,
     pub(crate) buckets: Cache<String, Bucket>,
     pub(crate) credentials: Cache<String, Option<Arc<Credential>>>,
     pub(crate) life: Lifecycle,
@@ -226,6 +228,7 @@ impl Engine {
             damage: DamageQueue::default(),
             scrub: Scrub::default(),
             rebuild: Rebuild::default(),
+            clean_up: CleanUp::default(),
             buckets: Cache::default(),
             credentials: Cache::default(),
             life: Lifecycle::new(tokio::runtime::Handle::current()),
@@ -262,6 +265,12 @@ impl Engine {
     /// Has all stripe maps walked soon, whether or not anything asks for it.
     pub fn start_rebuild(&self) {
         self.inner.rebuild.ask();
+    }
+
+    /// Has what is dead freed now, as far as readers allow, and every drive gone over for copies that
+    /// nothing names.
+    pub fn start_clean_up(&self) {
+        self.inner.clean_up.ask();
     }
 
     /// The keyring.

@@ -8,6 +8,7 @@ use crate::engine::Inner;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Pause between two ticks while more waits: leaves the drives to the foreground half of the time.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -28,6 +29,10 @@ pub(crate) trait Worker: Send + 'static {
     fn name(&self) -> &'static str;
     /// Pause when nothing waits.
     fn period(&self, inner: &Inner) -> Duration;
+    /// Cuts the pause short when somebody asks for the work; none: nobody can.
+    fn asked(&self, _inner: &Inner) -> Option<Arc<Notify>> {
+        None
+    }
     /// Does a bounded amount.
     async fn tick(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError>;
 }
@@ -48,10 +53,18 @@ pub(crate) fn start(inner: &Arc<Inner>, mut worker: impl Worker) {
                     worker.period(&inner)
                 }
             };
+            let asked = worker.asked(&inner);
             drop(inner);
+            let asked = async {
+                match asked {
+                    Some(asked) => asked.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = cancelled.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
+                () = asked => {}
             }
         }
     });

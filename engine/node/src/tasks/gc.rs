@@ -10,6 +10,7 @@ use engine_types::{BucketId, DataId, ObjectKey, PartitionId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Dead rows looked at in one tick of one partition.
 const DEAD_PER_TICK: u32 = 256;
@@ -29,6 +30,9 @@ impl Worker for Collector {
     }
     fn period(&self, inner: &Inner) -> Duration {
         inner.options.gc_period
+    }
+    fn asked(&self, inner: &Inner) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&inner.clean_up.dead))
     }
     async fn tick(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
         let mut progress = Progress::Done;

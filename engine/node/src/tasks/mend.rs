@@ -1,4 +1,5 @@
-//! Brings one stripe where it should be: missing shards made anew, or all of it striped anew.
+//! Brings one stripe where it should be: missing shards made anew, sound ones moved, or all of it
+//! striped anew.
 //!
 //! The order is the promise: the stamp is read and its birth opened, *then* the drives are looked
 //! at (so no copy is younger than the birth that holds the watermark, and a drive that left
@@ -109,7 +110,7 @@ pub(super) async fn mend(
     let to = match plan(&fleet, at, &from, bad).work {
         Work::None => return Ok(Mended::Sound),
         Work::Blocked => return Ok(Mended::Blocked),
-        Work::Move(moves) => job.move_shards(codec, &moves).await?,
+        Work::Move(moves) | Work::Balance(moves) => job.move_shards(codec, &moves).await?,
         Work::Restripe { geometry, drives } => job.restripe(geometry, &drives).await?,
     };
     job.commit(&fleet, to).await

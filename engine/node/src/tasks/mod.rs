@@ -6,7 +6,7 @@ mod empty;
 mod gc;
 mod leavers;
 mod mend;
-mod orphans;
+pub(crate) mod orphans;
 pub(crate) mod pack;
 mod repair;
 mod report;

@@ -17,12 +17,32 @@ use engine_core::ports::DriveError;
 use engine_types::{BucketId, CopyToken, DataId, DriveId, ObjectKey, PartitionId, Stamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Copies looked at in one tick of one drive.
 const COPIES_PER_TICK: usize = 64;
 /// Sweeps until one begins anew: a day at one a minute.
 const SWEEPS_TO_WHOLE: u32 = 1440;
+
+/// Clean-up that somebody asks for.
+#[derive(Debug, Default)]
+pub(crate) struct CleanUp {
+    /// What is dead is looked at now …
+    pub(super) dead: Arc<Notify>,
+    /// … and every copy on every drive.
+    sweep: Arc<Notify>,
+    anew: AtomicBool,
+}
+
+impl CleanUp {
+    pub(crate) fn ask(&self) {
+        self.anew.store(true, Ordering::Release);
+        self.dead.notify_one();
+        self.sweep.notify_one();
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Sweeper {
@@ -38,7 +58,13 @@ impl Worker for Sweeper {
     fn period(&self, inner: &Inner) -> Duration {
         inner.options.orphan_period
     }
+    fn asked(&self, inner: &Inner) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&inner.clean_up.sweep))
+    }
     async fn tick(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
+        if inner.clean_up.anew.swap(false, Ordering::AcqRel) {
+            self.after.clear();
+        }
         let watermarks = watermarks(inner).await?;
         let Some(before) = watermarks.values().min().copied() else {
             return Ok(Progress::Done);

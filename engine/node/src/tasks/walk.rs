@@ -1,6 +1,6 @@
 //! Walks the stripe maps and mends every stripe that has a shard on a drive that leaves, is gone or
 //! was replaced, or that is striped weaker than the drives allow; those first that bear the fewest
-//! losses.
+//! losses. Last come those that lack nothing and should be on other drives: one has joined.
 //!
 //! A walk is a survey, which counts what is to be done by urgency, then one pass for each urgency,
 //! most urgent first, then a survey again until nothing is left that the drives allow. Passes over
@@ -54,6 +54,8 @@ pub(crate) struct Walker {
     failed: bool,
     leavers: Leavers,
     departed: BTreeSet<DriveId>,
+    /// Drives that were in service at some walk. Another has joined, and takes its share.
+    met: BTreeSet<DriveId>,
 }
 
 /// What decides whether a walk is due.
@@ -101,18 +103,17 @@ impl Tally {
             }
         }
         let plan = plan(fleet, at, stripe, None);
+        self.levels.extend(plan.urgency());
         match plan.work {
             Work::None => {}
             Work::Blocked => {
                 let shards = u64::from(plan.missing.max(1));
                 self.blocked.add(shards, shards * held);
             }
-            Work::Move(moves) => {
-                self.levels.insert(plan.tolerated);
+            Work::Move(moves) | Work::Balance(moves) => {
                 self.left.add(moves.len() as u64, moves.len() as u64 * held);
             }
             Work::Restripe { geometry, drives } => {
-                self.levels.insert(plan.tolerated);
                 let shard = u64::from(shard_length(stripe.length, geometry.k));
                 self.left
                     .add(drives.len() as u64, drives.len() as u64 * shard);
@@ -158,6 +159,7 @@ impl Walker {
             return Ok(Progress::Done);
         }
         inner.rebuild.clear_weak();
+        self.met.extend(&seen.readable);
         self.begin(inner, seen);
         Ok(Progress::More)
     }
@@ -198,6 +200,7 @@ impl Walker {
         asked
             || now.layout != last.layout
             || now.settled != last.settled
+            || !now.readable.is_subset(&self.met)
             || (self.blocked && drives_changed)
             || (self.failed && since >= RETRY_AFTER)
             || (inner.rebuild.has_weak() && fleet_allows())
@@ -297,9 +300,8 @@ impl Walker {
         }
         if let Some(page) = page {
             let wanted = page.into_iter().filter_map(|(at, stripe)| {
-                let plan = plan(&fleet, &at, &stripe, None);
-                let doable = matches!(plan.work, Work::Move(_) | Work::Restripe { .. });
-                (doable && plan.tolerated <= level).then_some(at)
+                let urgency = plan(&fleet, &at, &stripe, None).urgency();
+                urgency.is_some_and(|urgency| urgency <= level).then_some(at)
             });
             mended += self.mend_all(inner, wanted.collect()).await;
         } else {

@@ -4,8 +4,9 @@ use crate::support::{Cluster, bytes, collect, key, quick};
 use engine_core::meta::{Query, Reply};
 use engine_core::ports::Metadata;
 use engine_node::EngineOptions;
+use engine_sim::Fault;
 use engine_types::{BirthId, PartitionId, Stamp};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) fn busy() -> EngineOptions {
     let soon = Duration::from_millis(10);
@@ -60,6 +61,36 @@ async fn what_is_replaced_is_freed_once_no_reader_holds_it() {
         .until("the replaced object is freed", |c| c.shards() == 6)
         .await;
     assert!(cluster.engine.shutdown(Duration::from_secs(10)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dead_or_nobodys_goes_when_somebody_asks() {
+    let seldom = EngineOptions {
+        gc_period: Duration::from_hours(1),
+        orphan_period: Duration::from_hours(1),
+        proposal_patience: Duration::ZERO,
+        ..busy()
+    };
+    let cluster = Cluster::with(6, seldom).await;
+    cluster.put("k", &bytes(100_000, 1)).await.unwrap();
+    cluster.put("k", &bytes(100_000, 2)).await.unwrap();
+    cluster.metadata.inject([Fault::Lost]);
+    cluster.put("k", &bytes(100_000, 3)).await.unwrap_err();
+    assert_eq!(cluster.shards(), 18, "one replaced, one whose commit was never heard of");
+    cluster.metadata.advance(120_000);
+    let watermark_past = async |c: &Cluster| {
+        let partition = c.bucket.reference.partition;
+        c.metadata.advance(10);
+        watermark(c, partition).await > c.metadata.stamp(partition).await.unwrap().minus_ms(90_000)
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !watermark_past(&cluster).await {
+        assert!(Instant::now() < deadline, "the watermark stands still");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(cluster.shards(), 18, "nobody has asked");
+    cluster.engine.start_clean_up();
+    cluster.until("freed", |c| c.shards() == 6).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

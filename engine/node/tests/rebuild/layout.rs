@@ -71,6 +71,17 @@ pub(crate) async fn replace(cluster: &mut Cluster, old: u32, gone: bool) {
         gone,
         new: new.row.clone(),
     };
+    enter(cluster, new, to).await;
+}
+
+/// One drive more; it is the last of the cluster's.
+pub(crate) async fn join(cluster: &mut Cluster) {
+    let new = new_drive(cluster);
+    let to = LayoutChange::Add(new.row.clone());
+    enter(cluster, new, to).await;
+}
+
+async fn enter(cluster: &mut Cluster, new: TestDrive, to: LayoutChange) {
     change(cluster, to).await;
     let (row, store, files) = open_drive(&new);
     cluster.engine.drives().add(row, store, files);

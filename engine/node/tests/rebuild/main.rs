@@ -19,13 +19,13 @@ use engine_core::meta::{
 };
 use engine_core::placement::LayoutChange;
 use engine_core::ports::Metadata;
-use engine_node::{Engine, EngineOptions, EngineParts};
+use engine_node::{Engine, EngineOptions, EngineParts, RebuildPhase};
 use engine_sim::Fault;
 use engine_types::{
     BirthId, BootId, CommandId, CopyToken, DataId, DriveId, ETag, NodeId, PartitionId,
 };
 use layout::{
-    at_rest, busy, change, dead, fill, layout, leave, reads_all, replace, stay, stripes, stripes_of,
+    at_rest, busy, change, dead, fill, join, layout, leave, reads_all, replace, stay, stripes, stripes_of,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,6 +132,38 @@ async fn a_drive_is_emptied_onto_the_others() {
     cluster
         .until("emptied", |c| c.drives[3].store.tokens().is_empty())
         .await;
+    reads_all(&cluster, &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
+    let mut cluster = Cluster::with(6, busy()).await;
+    let mut sent = fill(&cluster).await;
+    for n in 0..30 {
+        let (name, body) = (format!("more-{n}"), bytes(30_000, n));
+        cluster.put(&name, &body).await.unwrap();
+        sent.push((name, body));
+    }
+    at_rest(&cluster, 4, 2).await;
+    let before = stripes(&cluster).await;
+    join(&mut cluster).await;
+    let joined = cluster.drives[6].row.id;
+    let wanted = |stripe: &Stripe| stripe.slots.iter().flatten().any(|slot| slot.drive == joined);
+    cluster
+        .until("it has some, and a walk finds nothing more", |c| {
+            let status = c.engine.rebuild_status();
+            !c.drives[6].store.tokens().is_empty() && status.phase == RebuildPhase::Idle
+        })
+        .await;
+    at_rest(&cluster, 4, 2).await;
+    let after = stripes(&cluster).await;
+    assert_eq!(before.len(), after.len());
+    for (before, after) in before.iter().zip(&after) {
+        let moved = before.slots.iter().zip(&after.slots).filter(|(b, a)| b != a);
+        assert_eq!(moved.count(), usize::from(wanted(after)), "{before:?} {after:?}");
+    }
+    let share = after.iter().filter(|stripe| wanted(stripe)).count();
+    assert!(share > after.len() / 2, "six sevenths are due: {share} of {}", after.len());
     reads_all(&cluster, &sent).await;
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Work>>, 
     Ok(Json(all(admin.running()?).await))
 }
 
-/// Starts work by hand, where it can be; the rest says why not.
+/// Starts work by hand.
 pub(super) async fn start(
     State(admin): State<Admin>,
     Path(name): Path<String>,
@@ -43,9 +43,10 @@ pub(super) async fn start(
         "scrub" => Err(AdminError::missing(
             "scrub has a path of its own: POST /v1/scrub",
         )),
-        "gc" => Err(AdminError::not_built(
-            "gc runs by itself, every 10 s, and cannot be started by hand yet; `datamesh gc` shows what waits",
-        )),
+        "gc" => {
+            running.engine.start_clean_up();
+            Ok(Json(count(running, Kind::Collect).await))
+        }
         _ => Err(AdminError::missing(format!("no such work: {name}"))),
     }
 }

@@ -106,6 +106,9 @@ async fn watch(connection: &mut Connection, name: &str, first: Shape) -> Result<
 /// `datamesh gc`.
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
+    /// `start`: free what waits now, and go over every drive for copies that nothing names.
+    #[arg(value_parser = ["start"], conflicts_with = "space")]
+    action: Option<String>,
     /// Count every byte of the segments of each drive instead.
     #[arg(long, conflicts_with = "wait")]
     space: bool,
@@ -118,6 +121,17 @@ impl Gc {
         if self.space {
             return self.work.remote.with(super::scrub::space);
         }
-        self.work.run("gc")
+        if self.action.is_none() {
+            return self.work.run("gc");
+        }
+        let wait = self.work.wait;
+        self.work.remote.with(async |mut connection| {
+            let nothing = serde_json::Value::Null;
+            let mut work: Shape = connection.post("/v1/work/gc", &nothing).await?;
+            if wait {
+                work = watch(&mut connection, "gc", work).await?;
+            }
+            connection.show(&work, |work| work_table(std::slice::from_ref(work)))
+        })
     }
 }

@@ -215,7 +215,7 @@ fn only_root_is_answered_and_what_is_not_built_says_so() {
     server.fails(&["drive", "remove", "9"], 1, "NotFound");
     server.fails(&["drive", "replace", "9", "/nowhere"], 1, "NotFound");
     server.fails(&["drive", "replace", "1", "/nowhere"], 1, "DriveRefused");
-    for words in [&["gc"][..], &["repair"]] {
+    for words in [&["gc"][..], &["gc", "start", "--wait"], &["repair"]] {
         assert!(server.run(words).status.success());
     }
 }

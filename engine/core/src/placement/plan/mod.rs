@@ -5,8 +5,13 @@
 //! drives that count; never to fewer parity shards, and only when every shard of the new form has a
 //! drive now. Otherwise each shard without a sound place gets one: best by placement first, any
 //! drive that holds none of its stripe where placement has no room.
+//!
+//! A stripe that lacks nothing is brought where placement wants it: so a drive that joins takes its
+//! share, and no more than that moves. Only onto drives with room to spare ([`Fleet::roomy`]), or
+//! stripes would go to and fro between drives that are nearly full; and never off a drive for being
+//! full or out: where a shard is, it may stay.
 
-use super::{Layout, LayoutDrive, PlacementKey};
+use super::{DriveState, Layout, LayoutDrive, PlacementKey, moves};
 use crate::stripes::Geometry;
 use engine_types::DriveId;
 use std::collections::BTreeSet;
@@ -20,6 +25,8 @@ pub struct Fleet {
     pub readable: BTreeSet<DriveId>,
     /// Drives that take a record of the size in question now; all of them count in the layout.
     pub writable: BTreeSet<DriveId>,
+    /// Those of them that have room to spare.
+    pub roomy: BTreeSet<DriveId>,
 }
 
 /// What one stripe needs.
@@ -41,8 +48,10 @@ pub enum Work {
     None,
     /// It needs something that the drives do not allow now.
     Blocked,
-    /// These shards are written to these drives.
+    /// These shards, which have no sound place, are written to these drives.
     Move(Vec<(u8, DriveId)>),
+    /// Nothing is missing; these shards should be on these drives.
+    Balance(Vec<(u8, DriveId)>),
     /// All shards are written anew, to these drives in shard order.
     Restripe {
         /// Its new form.
@@ -50,6 +59,17 @@ pub enum Work {
         /// k+m different drives.
         drives: Vec<DriveId>,
     },
+}
+
+impl Plan {
+    /// The lower, the sooner; none where nothing can be done now. What lacks nothing comes last.
+    pub fn urgency(&self) -> Option<i32> {
+        match self.work {
+            Work::None | Work::Blocked => None,
+            Work::Move(_) | Work::Restripe { .. } => Some(self.tolerated),
+            Work::Balance(_) => Some(i32::MAX),
+        }
+    }
 }
 
 impl Fleet {
@@ -95,7 +115,10 @@ impl Fleet {
         };
         let anew = self.wants_anew(geometry);
         if missing.is_empty() && !anew {
-            return plan(Work::None);
+            // What a drive that is out holds can be moved as well, at the cost of a rebuild: it waits.
+            let all_read = read.len() == slots.len();
+            let better = all_read.then(|| self.balance(key, geometry, slots));
+            return plan(better.flatten().map_or(Work::None, Work::Balance));
         }
         if tolerated < 0 {
             return plan(Work::Blocked);
@@ -109,6 +132,27 @@ impl Fleet {
         } else {
             Work::Move(moves)
         })
+    }
+
+    /// Where shards that all have a sound place should be instead.
+    fn balance(
+        &self,
+        key: PlacementKey,
+        geometry: Geometry,
+        slots: &[Option<DriveId>],
+    ) -> Option<Vec<(u8, DriveId)>> {
+        let holds = |row: &LayoutDrive| slots.contains(&Some(row.id));
+        let takes = |row: &LayoutDrive| {
+            row.state == DriveState::Active && self.roomy.contains(&row.id)
+        };
+        let eligible = |row: &LayoutDrive| holds(row) || takes(row);
+        let m = usize::from(geometry.m);
+        let ideal = self.layout.place(key, slots.len(), m, eligible).ok()?;
+        let moves = moves(slots, &ideal).ok()?.into_iter();
+        let moves: Vec<(u8, DriveId)> = moves
+            .filter_map(|(index, drive)| Some((u8::try_from(index).ok()?, drive)))
+            .collect();
+        (!moves.is_empty()).then_some(moves)
     }
 
     fn wants_anew(&self, geometry: Geometry) -> bool {

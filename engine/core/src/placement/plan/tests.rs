@@ -31,9 +31,11 @@ fn fleet(states: &[DriveState]) -> Fleet {
     let drives: Vec<LayoutDrive> = (1..).zip(states).map(|(id, s)| drive(id, *s)).collect();
     let readable = drives.iter().filter(|d| d.state != DriveState::Gone);
     let writable = drives.iter().filter(|d| d.state == DriveState::Active);
+    let writable: BTreeSet<DriveId> = writable.map(|d| d.id).collect();
     Fleet {
         readable: readable.map(|d| d.id).collect(),
-        writable: writable.map(|d| d.id).collect(),
+        roomy: writable.clone(),
+        writable,
         layout: Layout { version: 1, drives },
     }
 }
@@ -130,6 +132,58 @@ fn what_cannot_be_read_waits() {
     assert_eq!((plan.tolerated, plan.work), (-1, Work::Blocked));
 }
 
+/// Where placement wants a stripe of this form.
+fn ideal(fleet: &Fleet, n: u32, geometry: Geometry) -> Vec<Option<DriveId>> {
+    let m = usize::from(geometry.m);
+    let drives = fleet.layout.place(key(n), geometry.shards(), m, |_| true);
+    drives.unwrap().into_iter().map(Some).collect()
+}
+
+#[test]
+fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
+    let six = fleet(&[ACTIVE; 6]);
+    let seven = fleet(&[ACTIVE; 7]);
+    let stripes = 2_000;
+    let mut taken = 0;
+    for n in 0..stripes {
+        let placed = ideal(&six, n, WIDE);
+        assert_eq!(six.plan(key(n), WIDE, &placed, None).work, Work::None);
+        let plan = seven.plan(key(n), WIDE, &placed, None);
+        match &plan.work {
+            Work::None => {}
+            Work::Balance(moves) => {
+                assert!(matches!(moves[..], [(_, DriveId(7))]), "{moves:?}");
+                taken += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        let (form, next) = done(&plan, WIDE, &placed);
+        assert_eq!(seven.plan(key(n), form, &next, None).work, Work::None);
+    }
+    // Of six shards in seven drives each drive has six sevenths of a shard a stripe.
+    let due = stripes * 6 / 7;
+    assert!(taken.abs_diff(due) < due / 20, "{taken} of {due}");
+}
+
+#[test]
+fn what_lacks_nothing_waits_for_room_for_every_drive_and_for_what_is_urgent() {
+    let six = fleet(&[ACTIVE; 6]);
+    let mut seven = fleet(&[ACTIVE; 7]);
+    let moving = |n: &u32| {
+        let placed = ideal(&six, *n, WIDE);
+        matches!(seven.plan(key(*n), WIDE, &placed, None).work, Work::Balance(_))
+    };
+    let n = (0..).find(moving).unwrap();
+    let placed = ideal(&six, n, WIDE);
+    let plan = seven.plan(key(n), WIDE, &placed, None);
+    assert_eq!((plan.urgency(), plan.missing), (Some(i32::MAX), 0));
+    seven.roomy.remove(&DriveId(7));
+    assert_eq!(seven.plan(key(n), WIDE, &placed, None).work, Work::None);
+    seven.roomy.insert(DriveId(7));
+    seven.readable.remove(&DriveId(1));
+    assert_eq!(seven.plan(key(n), WIDE, &placed, None).urgency(), None);
+}
+
 fn state() -> impl Strategy<Value = DriveState> {
     prop_oneof![
         6 => Just(DriveState::Active),
@@ -160,6 +214,7 @@ fn case() -> impl Strategy<Value = (Fleet, Geometry, Vec<Option<DriveId>>, u32)>
                 if out {
                     fleet.readable.remove(&DriveId(id));
                     fleet.writable.remove(&DriveId(id));
+                    fleet.roomy.remove(&DriveId(id));
                 }
             }
             let geometry = Geometry {
@@ -178,7 +233,7 @@ fn done(
 ) -> (Geometry, Vec<Option<DriveId>>) {
     match &plan.work {
         Work::None | Work::Blocked => (geometry, slots.to_vec()),
-        Work::Move(moves) => {
+        Work::Move(moves) | Work::Balance(moves) => {
             let mut next = slots.to_vec();
             for (index, drive) in moves {
                 next[usize::from(*index)] = Some(*drive);
@@ -216,6 +271,12 @@ proptest! {
                 let drives: BTreeSet<_> = slots.iter().flatten().collect();
                 prop_assert_eq!(drives.len(), slots.len());
                 prop_assert!(slots.iter().flatten().all(|d| fleet.keeps(*d)));
+            }
+            Work::Balance(moves) => {
+                prop_assert!(moves.iter().all(|(_, drive)| fleet.roomy.contains(drive)));
+                let drives: BTreeSet<_> = next.iter().flatten().collect();
+                prop_assert_eq!(drives.len(), next.len());
+                prop_assert_eq!(plan.tolerated, i32::from(geometry.m));
             }
             Work::Blocked => {}
         }
