@@ -144,7 +144,7 @@ fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
     let six = fleet(&[ACTIVE; 6]);
     let seven = fleet(&[ACTIVE; 7]);
     let stripes = 2_000;
-    let mut taken = 0;
+    let mut taken = 0_u32;
     for n in 0..stripes {
         let placed = ideal(&six, n, WIDE);
         assert_eq!(six.plan(key(n), WIDE, &placed, None).work, Work::None);
