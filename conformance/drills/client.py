@@ -23,6 +23,8 @@ ANSWER_S_MAX = 120.0
 ATTEMPTS_MAX = 5                    # boto3's default, the first included
 BACKOFF_S_MAX = 20.0
 AGAIN = (500, 502, 503, 504, 429)
+# Every SDK takes this code for passing, though its status is 400.
+AGAIN_CODES = ("RequestTimeout",)
 Body = bytes | Sequence[bytes | memoryview]
 
 
@@ -220,7 +222,7 @@ class Client:
             try:
                 answer = await self.request(method, path, query, headers, body, limit_s)
                 answer.attempts, answer.before = attempt, before
-                if answer.status not in AGAIN:
+                if answer.status not in AGAIN and answer.code not in AGAIN_CODES:
                     return answer
                 before = [*before, answer.status]
             except Cut as why:
