@@ -77,6 +77,12 @@ def alt(s3) -> Client:
 
 
 @pytest.fixture(scope="session")
+def tenant(s3) -> Client:
+    """A third."""
+    return s3.as_(_keys("tenant"))
+
+
+@pytest.fixture(scope="session")
 def anonymous(s3) -> Client:
     return s3.as_(None)
 

@@ -78,7 +78,8 @@ def main() -> int:
             named = os.environ.pop("DATAMESH_BIN", None)
             with Server("both", Path(named) if named else None) as server:
                 say(f"-- behaviour: {server.endpoint} by {server.program}")
-                line.update(pytest(python, sys.argv[1:], {**server.environment(), "S3_DRIVES": str(server.folder)}))
+                own = {"S3_DRIVES": str(server.folder), "CONFORMANCE_BIN": str(server.program)}
+                line.update(pytest(python, sys.argv[1:], {**server.environment(), **own}))
                 if not server.alive():
                     say(f"!! the server died:\n{server.log_tail()}")
                     line["ok"] = False

@@ -182,7 +182,8 @@ def test_from_customer_key_to_customer_key(s3, shelf, key):
     one, two = b"1" * 32, b"2" * 32
     ok(s3.put(shelf, key, b"secret", customer(one)))
     refused(copy(s3, shelf, key + "c", source_of(shelf, key)), 400, ("InvalidRequest", "InvalidArgument"))
-    refused(copy(s3, shelf, key + "c", source_of(shelf, key), *customer(two, source=True)), (400, 403))
+    wrong = copy(s3, shelf, key + "c", source_of(shelf, key), *customer(two, source=True))
+    refused(wrong, (400, 403), ("AccessDenied", "InvalidRequest"))
     absent(s3, shelf, key + "c")
     ok(copy(s3, shelf, key + "c", source_of(shelf, key), *customer(one, source=True), *customer(two)))
     assert ok(s3.get(shelf, key + "c", headers=customer(two))).body == b"secret"
@@ -246,3 +247,46 @@ def test_sizes(s3, shelf, key, size):
     ok(copy(s3, shelf, key + "c", source_of(shelf, key)))
     ok(s3.delete(shelf, key), 204)
     present(s3, shelf, key + "c", data)
+
+
+def test_plus_in_a_source_is_a_plus(s3, bucket):
+    """As in a path, where `+` was never a space."""
+    for name in ("a+b", "a b"):
+        ok(s3.put(bucket, name, name.encode()))
+    for source, expected in (("a+b", b"a+b"), ("a%2Bb", b"a+b"), ("a%20b", b"a b")):
+        ok(copy(s3, bucket, "to", ("x-amz-copy-source", f"{bucket}/{source}")))
+        present(s3, bucket, "to", expected)
+
+
+@pytest.mark.parametrize("state", ["never", "Enabled", "Suspended"])
+def test_onto_itself_by_directives_that_say_copy(s3, bucket, state):
+    ok(s3.put(bucket, "k", b"v", [("x-amz-meta-a", "1"), ("x-amz-tagging", "t=1")]))
+    if state != "never":
+        ok(s3.versioning(bucket, state))
+    same = [("x-amz-metadata-directive", "COPY"), ("x-amz-tagging-directive", "COPY"), ("x-amz-meta-a", "2")]
+    refused(copy(s3, bucket, "k", source_of(bucket, "k"), *same), 400, "InvalidRequest")
+    got = present(s3, bucket, "k", b"v")
+    assert (got["x-amz-meta-a"], got["x-amz-tagging-count"], len(s3.versions(bucket))) == ("1", "1", 1)
+
+
+@pytest.mark.parametrize("state", ["never", "Enabled", "Suspended"])
+def test_onto_itself_with_both_directives(s3, bucket, state):
+    ok(s3.put(bucket, "k", b"v", [("x-amz-meta-a", "1"), ("x-amz-tagging", "t=1")]))
+    if state != "never":
+        ok(s3.versioning(bucket, state))
+    changed = [("x-amz-metadata-directive", "REPLACE"), ("x-amz-tagging-directive", "REPLACE")]
+    ok(copy(s3, bucket, "k", source_of(bucket, "k"), *changed, ("x-amz-meta-b", "2"), ("x-amz-tagging", "u=1&w=2")))
+    got = present(s3, bucket, "k", b"v")
+    assert (got["x-amz-meta-a"], got["x-amz-meta-b"], got["x-amz-tagging-count"]) == (None, "2", "2")
+    assert len(s3.versions(bucket)) == (2 if state == "Enabled" else 1)
+
+
+def test_older_version_onto_its_key_where_suspended(s3, bucket):
+    """It becomes the null version; the one it came from stays."""
+    ok(s3.versioning(bucket, "Enabled"))
+    one = ok(s3.put(bucket, "k", b"1"))["x-amz-version-id"]
+    ok(s3.versioning(bucket, "Suspended"))
+    ok(s3.put(bucket, "k", b"null"))
+    ok(copy(s3, bucket, "k", source_of(bucket, "k", one)))
+    present(s3, bucket, "k", b"1")
+    assert s3.versions(bucket) == [("Version", "k", "null"), ("Version", "k", one)]

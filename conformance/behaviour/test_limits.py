@@ -249,7 +249,7 @@ def test_external_entity_is_not_read(s3, bucket):
 
 
 def test_deep_nesting(s3, bucket):
-    refused(send_document(s3, bucket, "tagging", "<Tagging>" + "<a>" * 100_000 + "</a>" * 100_000 + "</Tagging>"), 400)
+    refused(send_document(s3, bucket, "tagging", "<Tagging>" + "<a>" * 100_000 + "</a>" * 100_000 + "</Tagging>"), 400, "MalformedXML")
 
 
 def test_document_beyond_the_limit(s3, bucket, key):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from s3 import ok, refused
 
@@ -241,3 +243,68 @@ def test_buckets_are_the_owners(s3, alt, new_bucket):
     mine, theirs = new_bucket(), new_bucket(alt)
     assert theirs not in ok(s3.get("")).texts("Buckets/Bucket/Name")
     assert mine not in ok(alt.get("")).texts("Buckets/Bucket/Name")
+
+
+# Query → the element that repeats the size of a page.
+CLAMPED = {
+    "versions": (None, ["versions"], "max-keys", "MaxKeys"),
+    "uploads": (None, ["uploads"], "max-uploads", "MaxUploads"),
+    "parts": ("k", [], "max-parts", "MaxParts"),
+}
+
+
+@pytest.mark.parametrize("case", CLAMPED)
+@pytest.mark.parametrize("asked", ["1000", "1001", "2147483647"])
+def test_page_size_is_clamped(s3, parts, case, asked):
+    bucket, upload, _ = parts
+    key, query, name, shown = CLAMPED[case]
+    page = ok(s3.get(bucket, key, [*query, *([("uploadId", upload)] if key else []), (name, asked)]))
+    assert (page.text(shown), page.text("IsTruncated")) == ("1000", "false")
+
+
+@pytest.mark.parametrize("value", ["0", "10001", "-1", "abc"])
+def test_max_buckets_is_no_count(s3, value):
+    refused(s3.get("", query=[("max-buckets", value)]), 400, "InvalidArgument")
+
+
+@pytest.mark.parametrize("token", ["garbage", "", "AAAA"])
+def test_buckets_by_a_tampered_token(s3, token):
+    refused(s3.get("", query=[("max-buckets", "1"), ("continuation-token", token)]), 400, "InvalidArgument")
+
+
+def test_versions_after_a_marker_within_a_rolled_up_prefix(s3, versioned):
+    """The prefix comes again, as in the lists of objects: keys after the marker lie in it."""
+    bucket, _ = versioned
+    page = ok(s3.get(bucket, query=["versions", ("delimiter", "/"), ("key-marker", "b/1")]))
+    assert page.texts("CommonPrefixes/Prefix") == ["b/"] and "a" not in page.texts("Version/Key")
+    page = ok(s3.get(bucket, query=["versions", ("delimiter", "/"), ("key-marker", "b/")]))
+    assert page.texts("CommonPrefixes/Prefix") == []
+
+
+def test_uploads_with_encoded_names(s3, bucket):
+    for key in ("a b/c", "x&y", "ä+"):
+        s3.begin(bucket, key)
+    page = ok(s3.get(bucket, query=["uploads", ("encoding-type", "url")]))
+    assert page.texts("Upload/Key") in (["a+b/c", "x%26y", "%C3%A4%2B"], ["a%20b/c", "x%26y", "%C3%A4%2B"])
+    assert page.text("EncodingType") == "url"
+    refused(s3.get(bucket, query=["uploads", ("encoding-type", "base64")]), 400, "InvalidArgument")
+
+
+def test_versions_while_others_write_and_delete(s3, bucket):
+    """What stands is in every walk, once, whatever is written around it."""
+    ok(s3.versioning(bucket, "Enabled"))
+    stand = [("Version", f"s{i:02}", ok(s3.put(bucket, f"s{i:02}"))["x-amz-version-id"]) for i in range(12)]
+
+    def churn(i):
+        name = f"s{i % 12:02}-{i}"
+        version = ok(s3.put(bucket, name))["x-amz-version-id"]
+        ok(s3.delete(bucket, name), 204)
+        return s3.delete(bucket, name, [("versionId", version)])
+
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(churn, i) for i in range(40)]
+        for _ in range(6):
+            found, _ = walk(s3, bucket, 5)
+            assert [e for e in found if e in stand] == stand and len(found) == len(set(found))
+        for writer in writers:
+            ok(writer.result(), 204)

@@ -225,3 +225,27 @@ def test_source_expected_bucket_owner(s3, accounts, shelf, key):
     )
     absent(s3, shelf, key)
     ok(s3.put(shelf, key, headers=[copy, ("x-amz-source-expected-bucket-owner", accounts["main"]["canonical_id"])]))
+
+
+@pytest.mark.parametrize("how", ["put", "copy", "multipart"])
+@pytest.mark.parametrize(("sent", "stored"), [("aws-chunked", None), ("gzip,aws-chunked", "gzip"), ("gzip, br", "gzip, br")])
+def test_aws_chunked_is_never_stored(s3, shelf, key, how, sent, stored):
+    """It says how a body comes, not what the object is, whoever sends it along."""
+    headers = [("Content-Encoding", sent)]
+    if how == "put":
+        ok(s3.put(shelf, key, b"v", headers))
+    elif how == "multipart":
+        s3.multipart(shelf, key, [b"v"], headers)
+    else:
+        ok(s3.put(shelf, key + "s", b"v"))
+        replaced = [("x-amz-copy-source", f"{shelf}/{key}s"), ("x-amz-metadata-directive", "REPLACE")]
+        ok(s3.put(shelf, key, headers=[*replaced, *headers]))
+    assert present(s3, shelf, key, b"v")["content-encoding"] == stored
+
+
+def test_metadata_is_not_on_errors_nor_lost_on_304(s3, shelf, key):
+    etag = ok(s3.put(shelf, key, b"v", [("x-amz-meta-a", "secret"), ("Cache-Control", "max-age=5")]))["etag"]
+    unchanged = s3.get(shelf, key, headers=[("If-None-Match", etag)])
+    assert (unchanged.status, unchanged["etag"], unchanged["cache-control"]) == (304, etag, "max-age=5")
+    failed = refused(s3.get(shelf, key, headers=[("If-Match", '"0"')]), 412, "PreconditionFailed")
+    assert failed["x-amz-meta-a"] is None

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from s3 import absent, ok, present, refused
-from sign import ALGORITHM, stamp
+from sign import ALGORITHM, form_fields, stamp
 from test_post import FILE, encode, post, send
 
 
@@ -41,9 +41,12 @@ def test_wrong_secret(s3, shelf, key):
     absent(s3, shelf, key)
 
 
+CODES = ("SignatureDoesNotMatch", "InvalidArgument", "AccessDenied")
+
+
 @pytest.mark.parametrize("signature", ["0" * 64, "short", ""])
 def test_tampered_signature(s3, shelf, key, signature):
-    refused(post(s3, shelf, {"key": key}, form=lambda own: [*own[:-1], ("x-amz-signature", signature)]), (400, 403))
+    refused(post(s3, shelf, {"key": key}, form=lambda own: [*own[:-1], ("x-amz-signature", signature)]), (400, 403), CODES)
     absent(s3, shelf, key)
 
 
@@ -237,3 +240,66 @@ def test_algorithm_must_be_the_one(s3, shelf, key):
         (400, 403),
     )
     absent(s3, shelf, key)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "good"), [(14, True), (16, False), (-16, True), (-6 * 24 * 60, True), (-7 * 24 * 60 - 1, False), (24 * 60, False)]
+)
+def test_age_of_the_signature(s3, shelf, key, minutes, good):
+    """A form may be sent long after it was made: its policy says until when. Only the signing key's week bounds it."""
+    answer = post(s3, shelf, {"key": key}, signing={"date": stamp(minutes * 60)})
+    if good:
+        ok(answer, 204)
+    else:
+        refused(answer, 403, "RequestTimeTooSkewed")
+        absent(s3, shelf, key)
+
+
+@pytest.mark.parametrize("date", ["", "2026-01-01", "yesterday"])
+def test_date_that_is_none(s3, shelf, key, date):
+    def form(own):
+        return [(n, date if n == "x-amz-date" else v) for n, v in own]
+
+    codes = ("AuthorizationQueryParametersError", "InvalidArgument", "AccessDenied")
+    refused(post(s3, shelf, {"key": key}, form=form), (400, 403), codes)
+    absent(s3, shelf, key)
+
+
+@pytest.mark.parametrize("part", ["region", "service", "terminal"])
+def test_wrong_scope_is_named(s3, shelf, key, part):
+    answer = post(s3, shelf, {"key": key}, keys=s3.keys.but(**{part: "elsewhere"}))
+    refused(answer, 400, ("AuthorizationQueryParametersError", "InvalidArgument"))
+    if part == "region":
+        assert s3.keys.region in answer.text("Message")
+
+
+def test_token_that_belongs_to_nobody(s3, shelf, key):
+    refused(post(s3, shelf, {"key": key, "x-amz-security-token": "garbage"}), (400, 403), ("InvalidToken", "InvalidAccessKeyId"))
+    absent(s3, shelf, key)
+
+
+def test_a_field_given_twice(s3, shelf, key):
+    """Which of the two would have been judged, and which done?"""
+    conditions = [{"bucket": shelf}, ["starts-with", "$key", ""]]
+    own = form_fields(s3.keys, conditions)
+    refused(send(s3, shelf, encode([("key", key), ("key", key + "x"), *own])), (400, 403))
+    absent(s3, shelf, key)
+    absent(s3, shelf, key + "x")
+
+
+def test_file_must_be_last(s3, shelf, key):
+    """What signs is looked for before the file; behind it there is nothing."""
+    own = form_fields(s3.keys, [{"bucket": shelf}, {"key": key}])
+    refused(send(s3, shelf, encode([("key", key)], after=own)), 403, "AccessDenied")
+    absent(s3, shelf, key)
+
+
+def test_only_one_file(s3, shelf, key):
+    own = form_fields(s3.keys, [{"bucket": shelf}, {"key": key}])
+    whole = encode([("key", key), *own], end=False) + encode([], b"second")
+    answer = send(s3, shelf, whole)
+    if answer.status < 300:
+        present(s3, shelf, key, FILE)
+    else:
+        refused(answer, 400, ("IncorrectNumberOfFilesInPostRequest", "InvalidArgument", "MalformedPOSTRequest"))
+        absent(s3, shelf, key)

@@ -209,3 +209,35 @@ def test_listing_by_url(s3, shelf, there):
     path = path_of(shelf)
     query = sign_query(s3.keys, "GET", path, [("list-type", "2"), ("prefix", there)], [("Host", s3.authority)])
     assert ok(fetch(s3, "GET", path, query)).texts("Contents/Key") == [there]
+
+
+def test_version_two_is_gone(s3, shelf, there):
+    """Signatures of version two, in the query: not taken since 2014's regions, and never by us."""
+    query = [("AWSAccessKeyId", s3.keys.access), ("Expires", "4102444800"), ("Signature", "c2lnbmF0dXJl")]
+    refused(fetch(s3, "GET", path_of(shelf, there), query), 400, "InvalidRequest")
+
+
+@pytest.mark.parametrize("twice", PARAMETERS)
+def test_parameter_twice(s3, shelf, there, twice):
+    path, query = url(s3, shelf, there)
+    again = [q for q in query if q[0] == twice]
+    refused(fetch(s3, "GET", path, [*query, *again]), 400, ERROR)
+
+
+@pytest.mark.parametrize("expires", ["0", "1.5", ""])
+def test_expires_that_is_no_time(s3, shelf, there, expires):
+    """Nought seconds are over at once."""
+    answer = fetch(s3, "GET", *url(s3, shelf, there, over={"X-Amz-Expires": expires}))
+    refused(answer, (400, 403), (ERROR, "AccessDenied"))
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["in the signature", "beside it"])
+def test_another_body_than_its_hash(s3, shelf, key, signed):
+    """A hash in the header is never ignored, whichever way the signature was made."""
+    from sign import UNSIGNED, sha
+
+    hashed = [("x-amz-content-sha256", sha(b"good"))]
+    path, query = url(s3, shelf, key, "PUT", headers=hashed, payload=hashed[0][1] if signed else UNSIGNED)
+    answer = fetch(s3, "PUT", path, query, hashed, b"evil")
+    refused(answer, (400, 403), ("XAmzContentSHA256Mismatch", "SignatureDoesNotMatch"))
+    absent(s3, shelf, key)

@@ -182,3 +182,24 @@ def test_random_ranges(s3, shelf, key, bytes_):
     ok(s3.put(shelf, key, data))
     pairs = [sorted(dice.randrange(len(data)) for _ in range(2)) for _ in range(40)]
     check(s3, shelf, key, data, [(a, b) for a, b in pairs])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("header", ["bytes=0-1", "bytes=-1"])
+def test_range_and_part_number_of_parts(s3, shelf, key, header, method):
+    s3.multipart(shelf, key, [BODY])
+    answer = s3.request(method, shelf, key, [("partNumber", "1")], [("Range", header)])
+    refused(answer, 400, "InvalidRequest" if method == "GET" else None)
+
+
+def test_edges_under_a_named_key_and_in_parts_of_another(s3, shelf, key, bytes_):
+    """Ranges over seams of parts and of sealed frames at once, under each kind of key."""
+    from test_sse import KMS, customer
+
+    parts = [bytes_[: PART_BYTES_MIN + 7], bytes_[: FRAME + 3]]
+    data, seam = b"".join(parts), PART_BYTES_MIN + 7
+    for n, headers in enumerate((KMS, customer(b"k" * 32))):
+        own = headers if n else []
+        s3.multipart(shelf, key + str(n), parts, headers, own)
+        near = [(seam + a, seam + b) for a in (-FRAME - 1, -1, 0) for b in (0, FRAME - 1, FRAME, FRAME + 2) if a <= b]
+        check(s3, shelf, key + str(n), data, near, own)

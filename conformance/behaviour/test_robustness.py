@@ -119,6 +119,32 @@ def test_refusal_before_a_100(s3, anonymous, shelf, key, fault):
         assert answer.interim == []
 
 
+@pytest.mark.parametrize("fault", ["signature", "no bucket", "anonymous"])
+def test_refusal_before_a_100_by_https(tls, shelf, key, fault):
+    """And the next request on another connection is not mistaken for the body: this one is closed."""
+    from conftest import fresh_name
+
+    who = tls.as_(None) if fault == "anonymous" else tls
+    keys = tls.keys.but(secret="wrong") if fault == "signature" else None
+    waits = [("Expect", "100-continue"), ("Content-Length", "1000")]
+    bucket = fresh_name() if fault == "no bucket" else shelf
+    with who.connect() as c:
+        c.send(who.prepare("PUT", bucket, key, headers=waits, payload=UNSIGNED, keys=keys))
+        answer = refused(c.answer(), (403, 404), ("SignatureDoesNotMatch", "NoSuchBucket", "AccessDenied"))
+        assert (answer.interim, answer["connection"]) == ([], "close")
+        assert c.closed()
+
+
+def test_100_by_https(s3, tls, shelf, key):
+    waits = [("Expect", "100-continue"), ("Content-Length", "4")]
+    with tls.connect() as c:
+        c.send(tls.prepare("PUT", shelf, key, headers=waits, payload=UNSIGNED))
+        assert c.interim() == 100
+        c.send(b"body")
+        ok(c.answer())
+    present(s3, shelf, key, b"body")
+
+
 def test_100_then_the_body(s3, shelf, key):
     with s3.connect() as c:
         c.send(s3.prepare("PUT", shelf, key, headers=[("Expect", "100-continue"), ("Content-Length", "4")], payload=UNSIGNED))

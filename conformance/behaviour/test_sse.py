@@ -295,3 +295,64 @@ def test_ciphertext_at_rest(s3, shelf, key, how):
         except FileNotFoundError:
             continue
     assert seen > len(mark) * 4000, "the drives were not read"
+
+
+@pytest.mark.parametrize("how", ["put", "copy", "create upload"])
+def test_encryption_context_is_repeated(s3, shelf, key, how):
+    context = (CONTEXT, base64.b64encode(b'{"department":"x"}').decode())
+    if how == "create upload":
+        answer = ok(s3.request("POST", shelf, key, ["uploads"], [*KMS, context]))
+    else:
+        ok(s3.put(shelf, key + "s", b"v"))
+        source = [("x-amz-copy-source", f"{shelf}/{key}s")] if how == "copy" else []
+        answer = ok(s3.put(shelf, key, b"", [*source, *KMS, context]))
+        present(s3, shelf, key, b"v" if how == "copy" else b"")
+    assert (answer[CONTEXT], answer[KMS_ID]) == (context[1], "testkey-1")
+
+
+def test_bad_encryption_context_of_a_copy(s3, shelf, key):
+    ok(s3.put(shelf, key + "s", b"v"))
+    bad = [("x-amz-copy-source", f"{shelf}/{key}s"), *KMS, (CONTEXT, "!!")]
+    refused(s3.put(shelf, key, headers=bad), 400, "InvalidArgument")
+    absent(s3, shelf, key)
+
+
+@pytest.mark.parametrize("how", ["multipart", "copy", "form", "default"])
+def test_bucket_key_enabled_in_other_ways(s3, bucket, how):
+    asked = [*KMS, (BUCKET_KEY, "true")]
+    if how == "multipart":
+        assert s3.multipart(bucket, "k", [b"v"], asked)[BUCKET_KEY] == "true"
+    elif how == "copy":
+        ok(s3.put(bucket, "s", b"v"))
+        assert ok(s3.put(bucket, "k", headers=[("x-amz-copy-source", f"{bucket}/s"), *asked]))[BUCKET_KEY] == "true"
+    elif how == "form":
+        from test_post import post
+
+        ok(post(s3, bucket, {"key": "k", **dict(asked)}, b"v"))
+    else:
+        xml = default("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>testkey-1</KMSMasterKeyID>")
+        xml = xml.replace("</Rule>", "<BucketKeyEnabled>true</BucketKeyEnabled></Rule>")
+        ok(s3.document("PUT", bucket, None, ["encryption"], xml))
+        assert ok(s3.get(bucket, query=["encryption"])).text("Rule/BucketKeyEnabled") == "true"
+        ok(s3.put(bucket, "off", b"v", [(BUCKET_KEY, "false")]))
+        assert ok(s3.head(bucket, "off"))[BUCKET_KEY] in (None, "false")
+        ok(s3.put(bucket, "k", b"v"))
+    got = present(s3, bucket, "k", b"v")
+    assert (got[SSE], got[KMS_ID], got[BUCKET_KEY]) == ("aws:kms", "testkey-1", "true")
+
+
+def test_part_copy_from_customer_key_to_customer_key(s3, shelf, key):
+    data = bytes(i % 251 for i in range(70_000))
+    ok(s3.put(shelf, key + "s", data, ONE))
+    upload = s3.begin(shelf, key, TWO)
+    query = [("partNumber", "1"), ("uploadId", upload)]
+    source = [("x-amz-copy-source", f"{shelf}/{key}s"), ("x-amz-copy-source-range", "bytes=1-69998")]
+    own, other = customer(b"1" * KEY_BYTES, source=True), customer(b"3" * KEY_BYTES, source=True)
+    for more in (TWO, [*other, *TWO], own, [*own, *ONE]):
+        answer = s3.request("PUT", shelf, key, query, [*source, *more])
+        refused(answer, (400, 403), ("InvalidRequest", "InvalidArgument", "AccessDenied"))
+        assert ok(s3.get(shelf, key, query[1:])).texts("Part") == []
+    etag = ok(s3.request("PUT", shelf, key, query, [*source, *own, *TWO])).text("ETag")
+    ok(s3.complete(shelf, key, upload, [(1, etag)], TWO))
+    present(s3, shelf, key, data[1:-1], TWO)
+    refused(s3.get(shelf, key, headers=ONE), (400, 403), ("AccessDenied", "InvalidRequest"))

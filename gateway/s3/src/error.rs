@@ -253,6 +253,15 @@ pub(crate) fn incomplete() -> S3Error {
     )
 }
 
+/// A document longer than any may be.
+pub(crate) fn message_too_long() -> S3Error {
+    custom(
+        "MaxMessageLengthExceeded",
+        StatusCode::BAD_REQUEST,
+        "Your request was too big.",
+    )
+}
+
 /// The body is not the one that was signed.
 pub(crate) fn sha256_mismatch() -> S3Error {
     custom(

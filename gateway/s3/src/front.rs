@@ -11,7 +11,7 @@ use crate::chunked::{self, ChunkedBody};
 use crate::close::{Close, ResponseBody};
 use crate::cors;
 use crate::documents::RulesCache;
-use crate::error::{incomplete, sha256_mismatch};
+use crate::error::{incomplete, message_too_long, sha256_mismatch};
 use crate::gateway::Gateway;
 use crate::held::Held;
 use crate::host::Hosts;
@@ -274,6 +274,10 @@ impl S3Front {
         let unread = response.status() == StatusCode::INTERNAL_SERVER_ERROR && !state.handled();
         match leftover.fault() {
             Some(fault) if unread => render::error(crate::error::from_body(fault)),
+            // One that did not say how long it is: s3s stops reading at the limit.
+            None if unread && state.received() > DOCUMENT_BYTES_MAX as u64 => {
+                render::error(message_too_long())
+            }
             None if unread && leftover.polled() => render::error(if hashed {
                 sha256_mismatch()
             } else {

@@ -6,7 +6,7 @@ use crate::chunked::Trailers;
 use crate::conditions;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, object_key};
-use crate::sse::{ForWrite, set_sse, sse_asked};
+use crate::sse::{ForWrite, context, set_sse, sse_asked};
 use crate::translate::{etag, written_version};
 use bytes::Bytes;
 use engine_core::meta::VersionRow;
@@ -105,6 +105,7 @@ fn answer(row: &VersionRow, sse: &ForWrite) -> PutObjectOutput {
         output.checksum_type = Some(checksum::kind(checksum.kind));
     }
     set_sse!(output, &sse.encryption);
+    output.ssekms_encryption_context = context(&sse.encryption);
     output
 }
 

@@ -99,6 +99,14 @@ macro_rules! set_sse {
 }
 pub(crate) use set_sse;
 
+/// The encryption context, which the answers of writes repeat and those of reads do not.
+pub(crate) fn context(encryption: &Encryption) -> Option<String> {
+    match encryption {
+        Encryption::Kms { context, .. } => context.clone(),
+        Encryption::Tenant | Encryption::S3 | Encryption::Customer { .. } => None,
+    }
+}
+
 fn invalid(message: &'static str) -> S3Error {
     s3_error!(InvalidArgument, "{message}")
 }

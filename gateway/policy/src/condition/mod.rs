@@ -13,7 +13,8 @@
 //!
 //! A comparison can be undecidable: a variable without value, or a request value that is no number,
 //! date or address. A positive operator then fails. A negated one must not grant anything for that
-//! reason: it fails in an Allow and holds in a Deny.
+//! reason: it fails in an Allow and holds in a Deny. So does `IpAddress`: the address is what a proxy
+//! passes on, and whoever sends what cannot be read must not dodge a Deny by it.
 
 use std::net::IpAddr;
 
@@ -265,7 +266,9 @@ impl Condition {
         }
         let passes = |value: &String| match (self.any_matches(value, context), negated) {
             (Some(hit), negated) => hit != negated,
-            (None, false) => false,
+            (None, false) => {
+                effect == Effect::Deny && matches!(self.operator.comparison, Comparison::Address)
+            }
             (None, true) => effect == Effect::Deny,
         };
         match (set, negated) {

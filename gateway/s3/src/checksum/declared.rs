@@ -196,6 +196,21 @@ pub(crate) fn check_document(
     declared.judge(&digests(&document, declared.algorithm()), None)
 }
 
+/// The same by Content-MD5 alone, where the checksums a request declares are the object's.
+pub(crate) fn check_document_md5(state: &RequestState, headers: &HeaderMap) -> S3Result<()> {
+    let Some(md5) = headers.get("content-md5") else {
+        return Ok(());
+    };
+    let declared = Declared {
+        md5: Some(decode_md5(md5.to_str().unwrap_or_default())?),
+        ..Declared::default()
+    };
+    let Some(document) = state.document() else {
+        return Err(crate::error::incomplete());
+    };
+    declared.judge(&digests(&document, None), None)
+}
+
 fn digests(document: &[Bytes], algorithm: Option<ChecksumAlgorithm>) -> BodyDigests {
     use s3s::crypto;
     let whole = document.concat();

@@ -3,7 +3,7 @@
 
 mod declared;
 
-pub(crate) use declared::{Declared, announced, check_document};
+pub(crate) use declared::{Declared, announced, check_document, check_document_md5};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

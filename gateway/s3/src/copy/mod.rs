@@ -10,7 +10,7 @@ use crate::checksum::{self, set_checksum};
 use crate::conditions;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, object_key};
-use crate::sse::{Asked as SseAsked, ForWrite, set_sse, source_customer_asked, sse_asked};
+use crate::sse::{Asked as SseAsked, ForWrite, context, set_sse, source_customer_asked, sse_asked};
 use crate::tagging;
 use crate::translate::{etag, time, written_version};
 use engine_core::meta::{Condition, Encryption, Refusal, VersionAttributes, VersionRow};
@@ -257,6 +257,7 @@ fn answer(row: &VersionRow, source_version: Option<String>) -> CopyObjectOutput 
         ..CopyObjectOutput::default()
     };
     set_sse!(output, &row.attributes.encryption);
+    output.ssekms_encryption_context = context(&row.attributes.encryption);
     output
 }
 

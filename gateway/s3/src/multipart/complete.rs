@@ -1,7 +1,7 @@
 //! CompleteMultipartUpload.
 
 use super::{part_number, upload_id};
-use crate::checksum::{self, checksum_values, set_checksum, single};
+use crate::checksum::{self, check_document_md5, checksum_values, set_checksum, single};
 use crate::conditions;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, fresh, object_key};
@@ -78,6 +78,7 @@ pub(crate) async fn complete(
     cx: RequestContext,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    check_document_md5(&cx.state, &request.headers)?;
     let location = location(&request.headers, &cx, &request.uri);
     let input = request.input;
     let (key, upload) = (object_key(&input.key)?, upload_id(&input.upload_id)?);

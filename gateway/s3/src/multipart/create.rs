@@ -5,7 +5,7 @@ use crate::attributes::{attributes_asked, refuse_object_lock};
 use crate::checksum;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext, object_key};
-use crate::sse::{set_sse, sse_asked};
+use crate::sse::{context, set_sse, sse_asked};
 use crate::xml;
 use engine_core::meta::Refusal;
 use engine_node::EngineError;
@@ -111,6 +111,7 @@ pub(crate) async fn create(
         output.checksum_type = Some(checksum::kind(kind));
     }
     set_sse!(output, &sse.encryption);
+    output.ssekms_encryption_context = context(&sse.encryption);
     xml::write(&cx.state, &output)?;
     output.key = None;
     Ok(S3Response::new(output))

@@ -1,11 +1,11 @@
 //! The body as the head announces it: its hash, its length, its digest.
 
 use super::{Known, Target};
-use crate::error::custom;
+use crate::error::message_too_long;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, Version, header};
 use s3s::{S3Result, s3_error};
 
 /// Every check.
@@ -60,7 +60,7 @@ fn check_length(head: &Parts, known: &Known<'_>) -> S3Result<()> {
         },
     };
     let target = known.target;
-    if streaming && target != Target::Bytes && head.method != Method::POST {
+    if streaming && target != Target::Bytes {
         return Err(s3_error!(
             InvalidRequest,
             "This operation does not take a streaming payload"
@@ -83,11 +83,9 @@ fn check_length(head: &Parts, known: &Known<'_>) -> S3Result<()> {
             EntityTooLarge,
             "Your proposed upload exceeds the maximum allowed size"
         )),
-        Target::Document if length > crate::request::DOCUMENT_BYTES_MAX as u64 => Err(custom(
-            "MaxMessageLengthExceeded",
-            StatusCode::BAD_REQUEST,
-            "Your request was too big.",
-        )),
+        Target::Document if length > crate::request::DOCUMENT_BYTES_MAX as u64 => {
+            Err(message_too_long())
+        }
         _ => Ok(()),
     }
 }
@@ -129,6 +127,10 @@ mod tests {
         assert_eq!(put("/b/k", &decoded("3"), None), "ok");
         assert_eq!(put("/b/k", &decoded("-3"), None), "InvalidArgument");
         assert_eq!(put("/b/k?tagging", &[STREAMING], Some(9)), "InvalidRequest");
+        for uri in ["/b?delete", "/b/k?uploads", "/b/k?uploadId=x"] {
+            let post = head("POST", uri, &decoded("3"));
+            assert_eq!(code(&post, Some(9)), "InvalidRequest", "{uri}");
+        }
     }
 
     #[test]
