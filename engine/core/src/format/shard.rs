@@ -41,9 +41,9 @@ pub const RECORD_ALIGN: usize = 4096;
 pub const HEADER_BYTES_MAX: usize = RECORD_ALIGN;
 
 /// Most blocks of one payload: k = 1 and a whole stripe.
-const BLOCKS_MAX: usize = STRIPE_BYTES_MAX.div_ceil(BLOCK_BYTES);
+pub(super) const BLOCKS_MAX: usize = STRIPE_BYTES_MAX.div_ceil(BLOCK_BYTES);
 /// Fields of fixed length, the longer owner, frame and CRC: an upper bound, checked by a test.
-const FIXED_BYTES_MAX: usize = 160;
+pub(super) const FIXED_BYTES_MAX: usize = 160;
 const _: () = assert!(
     FIXED_BYTES_MAX + OBJECT_KEY_BYTES_MAX + 4 * BLOCKS_MAX <= HEADER_BYTES_MAX,
     "the longest header fits the one block that is read for it"

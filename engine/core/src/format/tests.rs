@@ -1,6 +1,7 @@
 //! Round trips, every flipped bit, arbitrary bytes, newer versions, limits.
 
 use super::cursor::crc32c as crc;
+use super::shard::{BLOCKS_MAX, FIXED_BYTES_MAX};
 use super::*;
 use crate::erasure::Codec;
 use crate::stripes::{STRIPE_BYTES_MAX, shard_length};
@@ -102,8 +103,8 @@ fn small_shards_take_one_block_and_large_ones_are_aligned() {
 fn the_longest_header_fits_its_block() {
     let stripe = u32::try_from(STRIPE_BYTES_MAX).unwrap();
     let longest = header(object(&"k".repeat(1024)), 1, stripe);
-    assert_eq!(longest.block_crcs.len(), 128);
-    assert!(longest.encoded_length() <= HEADER_BYTES_MAX);
+    assert_eq!(longest.block_crcs.len(), BLOCKS_MAX);
+    assert!(longest.encoded_length() <= FIXED_BYTES_MAX + 1024 + 4 * BLOCKS_MAX);
     assert_eq!(ShardHeader::decode(&encoded(&longest)), Ok(longest.clone()));
     let mut longer = longest;
     longer.stripe_length += 1;

@@ -2,6 +2,7 @@
 
 use super::{check, refused};
 use crate::keys::Table;
+use crate::state::uploads::PART_NUMBER_MAX;
 use crate::testing::{Partition, attributes, key, version};
 use engine_core::meta::{
     Answer, Change, CompleteUpload, Condition, DeadThing, EtagMatch, PutPart, Query, Refusal,
@@ -251,7 +252,8 @@ fn ids_in_use_are_refused() {
 fn part_numbers_at_the_limit_and_one_past_it() {
     let mut p = Partition::with_buckets(1);
     let upload = p.upload(1, "k");
-    for (number, fits) in [(0, false), (1, true), (10_000, true), (10_001, false)] {
+    let last = PART_NUMBER_MAX;
+    for (number, fits) in [(0, false), (1, true), (last, true), (last + 1, false)] {
         let put = PutPart {
             bucket: p.bucket(1),
             key: key("k"),

@@ -6,7 +6,8 @@ use crate::support::{Cluster, ROOT, attributes, body, bytes, collect, key};
 use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, ListQuery, Refusal, UploadPartRow};
 use engine_node::{
-    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PartRequest, Rejudge,
+    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PARTS_MAX, PartRequest,
+    Rejudge,
 };
 use engine_types::{ChargedTo, ChecksumAlgorithm, ChecksumType, ETag, UploadId};
 use zeroize::Zeroizing;
@@ -193,7 +194,9 @@ async fn complete_refuses_what_does_not_fit() {
         engine.complete(size).await,
         Err(EngineError::SizeMismatch)
     ));
-    for number in [0, 10_001] {
+    let last = part(&cluster, upload, PARTS_MAX, b"x");
+    engine.put_part(last).await.unwrap();
+    for number in [0, PARTS_MAX + 1] {
         let refused = engine.put_part(part(&cluster, upload, number, b"x")).await;
         assert!(matches!(refused, Err(EngineError::InvalidPart(n)) if n == number));
     }
