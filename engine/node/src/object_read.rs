@@ -8,7 +8,7 @@ use crate::idle_read::{Again, idling};
 use crate::metrics::GETS;
 use crate::pieces::{Piece, pieces};
 use crate::read_ahead::Places;
-use crate::reading::start;
+use crate::reading::{go_on, start};
 use crate::sealed::Sealed;
 use crate::stripe_read::Failures;
 use crate::{ByteStream, EngineError};
@@ -77,7 +77,7 @@ pub(crate) async fn read(
     let again: Again = Box::new(move |at| {
         let (body, source, pin) = (body.clone(), Arc::clone(&source), pin.clone());
         let rest = range.start + at..range.end;
-        Box::pin(async move { start(body.cursor(&source, rest, None).await?, pin).await })
+        Box::pin(async move { go_on(body.cursor(&source, rest, None).await?, pin).await })
     });
     Ok(idling(inner, stream, again))
 }

@@ -1,6 +1,6 @@
 //! How far a reader reads ahead, and on whose legs.
 //!
-//! Every piece is fetched by a task of its own. A body stream is polled only while its client takes
+//! Every piece but the first is fetched by a task of its own. A body stream is polled only while its client takes
 //! bytes: were a place in a drive's queue waited for inside it, a client that stops reading would be
 //! handed its turn, never use it and never give it back, and a few hundred such clients would stand
 //! still every drive for everybody.

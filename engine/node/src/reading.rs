@@ -35,6 +35,23 @@ impl Reading {
         }
     }
 
+    /// The first piece's frames, read by whoever waits for them: a task would be one more wake-up, and a
+    /// caller that has nothing to hand out yet does not stop polling.
+    async fn first(mut self) -> Result<Option<(Vec<Bytes>, Self)>, EngineError> {
+        let Some(mut cursor) = self.behind() else {
+            return Ok(None);
+        };
+        let places = cursor.places();
+        let first = cursor.next(most_frames(places.as_ref())).await?;
+        self.cursor = Some(cursor);
+        let Some((part, piece)) = first else {
+            return Ok(None);
+        };
+        self.read_on(0);
+        let frames = fetched(&self.source, &part, &piece, places).await?;
+        Ok(Some((frames, self)))
+    }
+
     /// The next piece's frames; pieces behind it are read while they are handed out.
     async fn next(mut self) -> Result<Option<(Vec<Bytes>, Self)>, EngineError> {
         if self.under_way.is_empty() {
@@ -75,9 +92,7 @@ impl Reading {
 
     /// Begins to fetch the next piece: as much as there are places for, at least a frame.
     fn fetch(&mut self, mut cursor: Box<Cursor>, places: Option<Places>) {
-        let frames = places
-            .as_ref()
-            .map_or(1, |places| PLACE_FRAMES * places.count() as u64);
+        let frames = most_frames(places.as_ref());
         let source = Arc::clone(&self.source);
         let task = if let Some((part, piece)) = cursor.at_hand(frames) {
             self.cursor = Some(cursor);
@@ -98,6 +113,11 @@ impl Reading {
     }
 }
 
+/// Frames there are places for, one at least.
+fn most_frames(places: Option<&Places>) -> u64 {
+    places.map_or(1, |places| PLACE_FRAMES * places.count() as u64)
+}
+
 async fn fetched(
     source: &Source,
     part: &OpenPart,
@@ -116,9 +136,19 @@ async fn fetched(
 }
 
 /// Begins to stream what `cursor` stands before; `pin` lives as long. The first piece is read before
-/// this returns.
+/// this returns, and by the caller itself, who must go on polling.
 pub(crate) async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
-    let (first, reading) = Reading::new(cursor).next().await?.unzip();
+    Ok(streamed(Reading::new(cursor).first().await?, pin))
+}
+
+/// The same for a stream that goes on where another stopped: who polls it may stop at any time.
+pub(crate) async fn go_on(cursor: Cursor, pin: Pin) -> Result<ByteStream, EngineError> {
+    Ok(streamed(Reading::new(cursor).next().await?, pin))
+}
+
+fn streamed(begun: Option<(Vec<Bytes>, Reading)>, pin: Pin) -> ByteStream {
+    let (first, reading) = begun.unzip();
+    let bytes_out = metrics::counter!(BYTES_OUT);
     let rest = stream::try_unfold(reading, |reading| async {
         let Some(reading) = reading else {
             return Ok(None);
@@ -137,12 +167,12 @@ pub(crate) async fn start(cursor: Cursor, pin: Pin) -> Result<ByteStream, Engine
         let _held = &pin;
         let more = !failed;
         match frame {
-            Ok(bytes) => metrics::counter!(BYTES_OUT).increment(bytes.len() as u64),
+            Ok(bytes) => bytes_out.increment(bytes.len() as u64),
             Err(_) => failed = true,
         }
         std::future::ready(more)
     });
-    Ok(pinned.boxed())
+    pinned.boxed()
 }
 
 fn stopped(error: &tokio::task::JoinError) -> EngineError {
