@@ -126,7 +126,7 @@ async fn dead_rows_wait_for_a_drive_that_is_out() {
     );
     cluster.drives[0].store.reopen();
     cluster.until("freed everywhere", |c| c.shards() == 0).await;
-    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let Reply::Dead(rows) = cluster
             .metadata
@@ -139,7 +139,7 @@ async fn dead_rows_wait_for_a_drive_that_is_out() {
         if rows.is_empty() {
             break;
         }
-        assert!(std::time::Instant::now() < deadline, "{rows:?}");
+        assert!(Instant::now() < deadline, "{rows:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -175,10 +175,10 @@ async fn the_watermark_rises_and_waits_for_open_writes() {
     );
     go.send(()).unwrap();
     put.await.unwrap().unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while watermark(&cluster, partition).await <= born {
         assert!(
-            std::time::Instant::now() < deadline,
+            Instant::now() < deadline,
             "it rises once the write is over"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
