@@ -172,7 +172,10 @@ impl Segments {
             return Ok(None);
         }
         let mut tail = AlignedBuffer::new(RECORD_ALIGN);
-        file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN))?;
+        match file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN)) {
+            Err(DriveError::Corrupt(_)) => return Ok(None),
+            other => other?,
+        }
         let trailer = RECORD_ALIGN.saturating_sub(FOOTER_TRAILER_BYTES);
         let Some(Ok(bytes)) = tail.bytes().get(trailer..).map(footer_length) else {
             return Ok(None);
@@ -182,7 +185,10 @@ impl Segments {
             return Ok(None);
         }
         let mut whole = AlignedBuffer::new(usize::try_from(bytes).unwrap_or(0));
-        file.read_at(whole.bytes_mut(), start)?;
+        match file.read_at(whole.bytes_mut(), start) {
+            Err(DriveError::Corrupt(_)) => return Ok(None),
+            other => other?,
+        }
         match SegmentFooter::decode(whole.bytes()) {
             Ok(footer) if footer.segment == number && footer.drive == self.drive => {
                 Ok(Some((footer, start)))

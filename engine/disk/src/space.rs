@@ -20,6 +20,8 @@ pub(crate) struct SegmentSpace {
     dead: Vec<Place>,
     /// More is dead than `dead` says: all that no live record covers.
     whole: bool,
+    /// Not all of it could be read: nothing that was not freed is given back.
+    kept: bool,
 }
 
 /// Work for the reclaimer.
@@ -97,6 +99,17 @@ impl Space {
         }
     }
 
+    /// Not all of it could be read at open: it may hold more than is known of.
+    pub(crate) fn keep(&mut self, segment: u64) {
+        if let Some(space) = self.segments.get_mut(&segment) {
+            space.kept = true;
+        }
+    }
+
+    pub(crate) fn is_kept(&self, segment: u64) -> bool {
+        self.segments.get(&segment).is_some_and(|space| space.kept)
+    }
+
     /// More is held than live records account for.
     pub(crate) fn suspect(&mut self, segment: u64) {
         if let Some(space) = self.segments.get_mut(&segment) {
@@ -110,7 +123,7 @@ impl Space {
         let highest = self.segments.keys().next_back().copied()?;
         let active = self.active;
         let found = self.segments.iter_mut().find_map(|(number, space)| {
-            let settled = Some(*number) != active;
+            let settled = Some(*number) != active && !space.kept;
             if space.records == 0 && settled && *number != highest {
                 Some((Reclaim::Delete(*number), space.dead.len()))
             } else if space.whole && settled {
