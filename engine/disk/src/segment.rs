@@ -88,7 +88,7 @@ impl Segments {
         match self.prepare(number, &made, length) {
             Ok(()) => {
                 let file = Arc::new(made);
-                self.keep(number, &file);
+                Self::keep(&mut self.open.lock(), number, &file);
                 Ok(file)
             }
             Err(error) => {
@@ -136,16 +136,17 @@ impl Segments {
 
     /// An open segment; `NotFound` if it has been deleted.
     pub(crate) fn open(&self, number: u64) -> Result<Arc<DriveFile>, DriveError> {
-        if let Some(file) = self.open.lock().get(&number) {
+        // Locked as long as it takes: see `delete`.
+        let mut open = self.open.lock();
+        if let Some(file) = open.get(&number) {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(self.open_direct(number, OFlags::empty())?);
-        self.keep(number, &file);
+        Self::keep(&mut open, number, &file);
         Ok(file)
     }
 
-    fn keep(&self, number: u64, file: &Arc<DriveFile>) {
-        let mut open = self.open.lock();
+    fn keep(open: &mut HashMap<u64, Arc<DriveFile>>, number: u64, file: &Arc<DriveFile>) {
         if open.len() >= OPEN_FILES_MAX {
             // Any other will do: all are equally likely to be read.
             let victim = open.keys().next().copied();
@@ -156,8 +157,11 @@ impl Segments {
 
     /// Deletes a segment, durably.
     pub(crate) fn delete(&self, number: u64) -> Result<(), DriveError> {
+        self.root.remove(&name(number))?;
+        // Behind the unlink: who opened it before that has kept it by now, and its blocks would stay
+        // as long as the handle does.
         self.open.lock().remove(&number);
-        self.root.remove(&name(number))
+        Ok(())
     }
 
     /// The footer of a sealed segment and where it begins; `None` if it was never sealed, or the

@@ -42,7 +42,9 @@ impl Gated {
         let mut gate = self.gate.lock();
         if std::mem::take(&mut gate.shut) {
             gate.waiting = true;
-            self.opened.wait_while(&mut gate, |gate| gate.waiting);
+            let long = Duration::from_mins(1);
+            self.opened
+                .wait_while_for(&mut gate, |gate| gate.waiting, long);
         }
     }
 }
