@@ -1,12 +1,17 @@
 //! One open file of a drive: the calls on it, their errors sorted by [`Root::sort`].
 
+use crate::aligned::AlignedBuffer;
+use crate::bad_places::Met;
 use crate::file::Root;
+use crate::segment::ALIGN;
+use engine_core::format::RECORD_ALIGN;
 use engine_core::ports::DriveError;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Which fsync of a file it is: names the sabotage that skips it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +46,58 @@ impl DriveFile {
         format!("{verb} {}", self.name)
     }
 
-    /// Fills `buffer` from `offset`; `Corrupt` if the file ends before.
+    /// Fills `buffer` from `offset`; `Corrupt` if the file ends before, or where a segment does not
+    /// read there while the drive works otherwise.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DriveError> {
         self.root.working()?;
-        #[cfg(test)]
-        if let Some(error) = self.root.faults.read(&self.name) {
-            return Err(self.root.sort(&self.doing("read"), error));
+        let Err(error) = self.read_plain(buffer, offset) else {
+            return Ok(());
+        };
+        match Errno::from_io_error(&error) {
+            // What a lost sector, a wrong checksum of the file system or of the device come as.
+            Some(Errno::IO | Errno::NODATA | Errno::ILSEQ) if self.sync == SyncPoint::Segment => {
+                Err(self.unreadable(offset, &error))
+            }
+            _ => Err(self.root.sort_io(&self.doing("read"), &error)),
         }
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|error| self.root.sort_io(&self.doing("read"), &error))
+    }
+
+    fn read_plain(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        #[cfg(test)]
+        if let Some(error) = self.root.faults.read(&self.name, offset, buffer.len()) {
+            return Err(error.into());
+        }
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn unreadable(&self, offset: u64, error: &std::io::Error) -> DriveError {
+        let text = format!("unreadable: {} at {offset}: {error}", self.name);
+        let works = match self
+            .root
+            .bad_places
+            .meet(&self.name, offset, Instant::now())
+        {
+            Met::Known => true,
+            Met::New => {
+                tracing::warn!(path = %self.root.path().display(), "{text}");
+                self.reads_elsewhere()
+            }
+            Met::TooMany => false,
+        };
+        if works {
+            return DriveError::Corrupt(text);
+        }
+        self.root.fail(&text);
+        DriveError::Failed(text)
+    }
+
+    /// Whether its first block reads, or its last where the first is what does not.
+    fn reads_elsewhere(&self) -> bool {
+        let end = self.length().unwrap_or(0) / ALIGN * ALIGN;
+        let mut block = AlignedBuffer::new(RECORD_ALIGN);
+        [0, end.saturating_sub(ALIGN)]
+            .into_iter()
+            .any(|at| self.read_plain(block.bytes_mut(), at).is_ok())
     }
 
     /// Writes all of `bytes`; not durable before [`Self::sync`].

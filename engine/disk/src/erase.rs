@@ -62,6 +62,10 @@ impl Root {
 
     fn remove_any(&self, name: &str) -> Result<(), DriveError> {
         let sort = |error| self.sort(&format!("remove {name}"), error);
+        #[cfg(test)]
+        if let Some(error) = self.faults.remove(name) {
+            return Err(sort(error));
+        }
         match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
             Ok(()) => {
                 #[cfg(test)]

@@ -7,10 +7,12 @@
 //!
 //! What fails a drive for good: an error of fsync or fdatasync (the kernel may have dropped the
 //! dirty pages and answers the next call with success), EIO, and a device that is gone. Full and
-//! read-only file systems do not, nor does a process out of handles. A failed drive answers every call
+//! read-only file systems do not, nor does a process out of handles, nor a few places in segments
+//! that do not read (see `bad_places`). A failed drive answers every call
 //! with `Failed` until it is opened again. This is one place on purpose: no caller decides which error
 //! is fatal.
 
+use crate::bad_places::BadPlaces;
 use crate::drive_file::{DriveFile, SyncPoint};
 use crate::standing::Standing;
 use engine_core::ports::{ASIDE, DriveError};
@@ -50,6 +52,7 @@ pub struct Root {
     /// have to be made in paths that turn out to be unmounted disks.
     pub(crate) dir: File,
     pub(crate) standing: Standing,
+    pub(crate) bad_places: BadPlaces,
     /// One whole-file write at a time, so that the aside name is never shared.
     writing: Mutex<()>,
     /// Directories that this process has fsynced.
@@ -99,6 +102,7 @@ impl Root {
             path: path.to_owned(),
             dir,
             standing: Standing::default(),
+            bad_places: BadPlaces::default(),
             writing: Mutex::new(()),
             settled: Mutex::new(HashSet::new()),
             #[cfg(test)]

@@ -5,7 +5,8 @@
 use crate::drive_dir::DriveDir;
 use crate::file::Root;
 use crate::free_log::FreeLog;
-use crate::recover::{Recovery, scan};
+use crate::recover::Recovery;
+use crate::scan::scan;
 use crate::segment::{ALIGN, SEGMENTS, Segments};
 use engine_types::{DriveId, DriveUuid};
 use std::path::{Path, PathBuf};

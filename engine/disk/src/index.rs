@@ -18,6 +18,7 @@ use engine_types::{BirthId, CopyToken, Stamp};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 use rustix::io::Errno;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Its directory on the drive.
 pub(crate) const INDEX: &str = "shards/index";
@@ -59,6 +60,8 @@ pub(crate) struct Index {
     database: Database,
     rows: Keyspace,
     files: DriveDir,
+    /// `indexed_below` goes no higher.
+    held_below: AtomicU64,
 }
 
 impl std::fmt::Debug for Index {
@@ -126,6 +129,7 @@ impl Index {
                 database,
                 rows,
                 files: files.clone(),
+                held_below: AtomicU64::new(u64::MAX),
             }),
             Ok(Err(fjall::Error::Locked)) => Err(IndexOpen::Fatal(DriveError::Failed(
                 "the drive's shard index is open already".to_owned(),
@@ -286,6 +290,11 @@ impl Index {
     }
 
     /// All records in segments below this one are in the rows.
+    /// What lies in this segment is not all in the rows, whatever is said of it from now on.
+    pub(crate) fn hold_below(&self, segment: u64) {
+        self.held_below.fetch_min(segment, Ordering::Relaxed);
+    }
+
     pub(crate) fn indexed_below(&self) -> Result<u64, DriveError> {
         let row = self.rows.get(BELOW).map_err(|error| self.unread(&error))?;
         row.map_or(Ok(0), |value| {
@@ -359,7 +368,8 @@ impl Batch<'_> {
     }
 
     pub(crate) fn set_indexed_below(&mut self, segment: u64) {
-        let value = segment.to_be_bytes().to_vec();
+        let held = self.index.held_below.load(Ordering::Relaxed);
+        let value = segment.min(held).to_be_bytes().to_vec();
         self.inner.insert(&self.index.rows, BELOW, value);
     }
 

@@ -11,6 +11,7 @@
 
 mod aligned;
 mod append;
+mod bad_places;
 mod directories;
 mod drive_dir;
 mod drive_file;
@@ -31,6 +32,7 @@ mod read;
 mod reclaim;
 mod recover;
 mod room;
+mod scan;
 mod scrub;
 mod segment;
 mod space;

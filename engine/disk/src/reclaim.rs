@@ -6,6 +6,7 @@ use crate::segment::ALIGN;
 use crate::space::Reclaim;
 use crate::store::Shared;
 use engine_core::ports::DriveError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Until the store is closed.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let mut told = BTreeSet::new();
     loop {
         let mut wake = shared.wake.state.lock();
         if !wake.closed && !wake.work {
@@ -32,10 +34,23 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
             return;
         }
+        let mut staying = Vec::new();
         while let Some(work) = next(shared) {
-            if let Err(error) = reclaim(shared, &work) {
-                tracing::warn!(?work, %error, "reclaim");
+            match (reclaim(shared, &work), &work) {
+                (Ok(()), Reclaim::Delete(segment)) => shared.space.lock().gone(*segment),
+                (Ok(()), _) => {}
+                (Err(error), Reclaim::Delete(segment)) => {
+                    if told.insert(*segment) {
+                        tracing::warn!(segment, %error, "a dead segment is not deleted yet");
+                    }
+                    staying.push(*segment);
+                }
+                (Err(error), _) => tracing::warn!(?work, %error, "reclaim"),
             }
+        }
+        // Not before all else was done: it is tried again at the next look.
+        for segment in staying {
+            shared.space.lock().stays(segment);
         }
         let root = shared.files.root();
         if let Err(error) = shared.room.refresh(root, &shared.options) {

@@ -6,6 +6,8 @@
 //!    on at the next step: a record that was acknowledged is found whatever lies before it.
 //! 3. What lies behind the last record of an unsealed segment is cut off (nobody was told of it);
 //!    it is never written again, new records go into a new segment.
+//!    A segment of which a block does not read is not cut, and nothing of it is given back but what
+//!    is freed: it may hold records that no row names. It is read again at each open, until it reads.
 //! 4. The log of frees is replayed. The order matters: footers and scans bring freed records back.
 //! 5. The accounts are made from the index.
 //!
@@ -19,17 +21,14 @@ use crate::drive_file::DriveFile;
 use crate::free_log::FreeLog;
 use crate::index::{Batch, INDEX, Index, IndexOpen, Place, REBUILD};
 use crate::options::Options;
-use crate::segment::{ALIGN, Segments, corrupt};
+use crate::scan::scan;
+use crate::segment::{ALIGN, Segments};
 use crate::space::Space;
-use engine_core::format::{
-    BLOCK_BYTES, FormatError, HEADER_BYTES_MAX, RECORD_ALIGN, SegmentHeader, ShardHeader,
-};
+use engine_core::format::{FormatError, RECORD_ALIGN, SegmentHeader};
 use engine_core::ports::{DriveError, DriveFiles};
-use engine_types::{CopyToken, DriveUuid};
+use engine_types::DriveUuid;
 use std::collections::BTreeSet;
 
-/// Bytes read at a time by a scan: a multiple of both block sizes.
-const WINDOW_BYTES: usize = 1024 * 1024;
 /// Rows in one batch.
 const BATCH_ROWS: usize = 4096;
 /// Held blocks beyond what live records explain, from which a segment's gaps are punched.
@@ -48,6 +47,8 @@ pub struct Recovery {
     pub indexed: u64,
     /// Records whose header was sound and whose payload was not: torn, or damaged.
     pub damaged: u64,
+    /// Blocks, and records by their blocks, that did not read.
+    pub unreadable: u64,
     /// Frees applied.
     pub frees: u64,
     /// Rows whose segment was gone.
@@ -77,8 +78,16 @@ pub(crate) fn recover(
     };
     let numbers = segments.list()?;
     let below = index.indexed_below()?;
+    let mut unread = Vec::new();
     for number in numbers.iter().filter(|number| **number >= below) {
+        let missed = report.unreadable;
         recover_segment(files.uuid(), segments, *number, &index, &mut report)?;
+        if report.unreadable > missed {
+            unread.push(*number);
+        }
+    }
+    if let Some(first) = unread.first() {
+        index.hold_below(*first);
     }
     let present: BTreeSet<u64> = numbers.iter().copied().collect();
     drop_lost(&index, &present, &mut report)?;
@@ -90,7 +99,10 @@ pub(crate) fn recover(
     batch.set_indexed_below(next_segment);
     batch.set_frees_applied(frees.mark());
     batch.commit()?;
-    let space = account(&index, segments, &numbers)?;
+    let mut space = account(&index, segments, &numbers)?;
+    for number in unread {
+        space.keep(number);
+    }
     if rebuilt {
         // Else the next power cut may cost the same again.
         index.persist()?;
@@ -191,11 +203,19 @@ fn recover_segment(
         return rows.end();
     }
     report.scanned = report.scanned.saturating_add(1);
+    let missed = report.unreadable;
     refuse_newer(&file)?;
     scan(&file, drive, number, report, |token, place| {
         rows.change(|batch| batch.insert(token, place))
     })?;
     rows.end()?;
+    if report.unreadable > missed {
+        tracing::warn!(
+            segment = number,
+            "not all of a segment reads: it is kept as it is"
+        );
+        return Ok(());
+    }
     let mut end = ALIGN;
     index.by_place(number, 0, |_, place| {
         if place.segment == number {
@@ -216,116 +236,15 @@ fn refuse_newer(file: &DriveFile) -> Result<(), DriveError> {
         return Ok(());
     }
     let mut block = AlignedBuffer::new(RECORD_ALIGN);
-    file.read_at(block.bytes_mut(), 0)?;
+    // A header that is damaged takes no records with it: each says itself where it belongs.
+    match file.read_at(block.bytes_mut(), 0) {
+        Err(DriveError::Corrupt(_)) => return Ok(()),
+        other => other?,
+    }
     match SegmentHeader::decode(block.bytes()) {
         Err(error @ FormatError::Newer { .. }) => Err(DriveError::Failed(error.to_string())),
-        // A header that is damaged takes no records with it: each says itself where it belongs.
         Ok(_) | Err(_) => Ok(()),
     }
-}
-
-/// Finds the sound records of a segment, in order of place.
-pub(crate) fn scan(
-    file: &DriveFile,
-    drive: DriveUuid,
-    number: u64,
-    report: &mut Recovery,
-    mut found: impl FnMut(CopyToken, Place) -> Result<(), DriveError>,
-) -> Result<(), DriveError> {
-    let length = file.length()?;
-    let length = length - length % ALIGN;
-    let mut window = Window {
-        file,
-        length,
-        buffer: AlignedBuffer::new(WINDOW_BYTES),
-        start: 0,
-        filled: 0,
-    };
-    let mut offset = ALIGN;
-    while offset < length {
-        let block = window.block(offset)?;
-        let header = if block.starts_with(&ShardHeader::MAGIC) {
-            ShardHeader::decode(block)
-        } else {
-            Err(FormatError::Magic("shard header"))
-        };
-        let header = match header {
-            Ok(header) => header,
-            Err(error @ FormatError::Newer { .. }) => return Err(corrupt_newer(&error)),
-            Err(_) => {
-                offset = offset.saturating_add(ALIGN);
-                continue;
-            }
-        };
-        let place = Place {
-            segment: number,
-            offset,
-            length: header.record_length(),
-        };
-        let ours = (header.drive, header.segment, header.offset) == (drive, number, offset);
-        if !ours || place.end() > length {
-            offset = offset.saturating_add(ALIGN);
-        } else if payload_is_sound(&mut window, &header, place)? {
-            report.indexed = report.indexed.saturating_add(1);
-            found(header.token, place)?;
-            offset = place.end();
-        } else {
-            report.damaged = report.damaged.saturating_add(1);
-            offset = offset.saturating_add(ALIGN);
-        }
-    }
-    Ok(())
-}
-
-fn corrupt_newer(error: &FormatError) -> DriveError {
-    let DriveError::Corrupt(text) = corrupt(error) else {
-        return DriveError::Failed(error.to_string());
-    };
-    DriveError::Failed(text)
-}
-
-/// A part of a segment in memory.
-struct Window<'a> {
-    file: &'a DriveFile,
-    /// Of the file, whole blocks.
-    length: u64,
-    buffer: AlignedBuffer,
-    start: u64,
-    filled: usize,
-}
-
-impl Window<'_> {
-    /// The header block at `offset`.
-    fn block(&mut self, offset: u64) -> Result<&[u8], DriveError> {
-        let filled = self.filled as u64;
-        if offset < self.start || offset.saturating_add(ALIGN) > self.start.saturating_add(filled) {
-            let left = self.length.saturating_sub(offset);
-            self.filled = usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .min(WINDOW_BYTES);
-            self.start = offset;
-            let (bytes, _) = self.buffer.bytes_mut().split_at_mut(self.filled);
-            self.file.read_at(bytes, offset)?;
-        }
-        let at = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        let end = at.saturating_add(HEADER_BYTES_MAX);
-        Ok(self.buffer.bytes().get(at..end).unwrap_or_default())
-    }
-}
-
-fn payload_is_sound(
-    window: &mut Window<'_>,
-    header: &ShardHeader,
-    place: Place,
-) -> Result<bool, DriveError> {
-    let length = usize::try_from(place.length).unwrap_or(0);
-    let mut record = AlignedBuffer::new(length);
-    window.file.read_at(record.bytes_mut(), place.offset)?;
-    let from = usize::try_from(header.payload_offset()).unwrap_or(usize::MAX);
-    let until = from.saturating_add(usize::try_from(header.payload_length).unwrap_or(usize::MAX));
-    let payload = record.bytes().get(from..until).unwrap_or_default();
-    let mut blocks = payload.chunks(BLOCK_BYTES).enumerate();
-    Ok(blocks.all(|(number, bytes)| header.block_is_sound(number, bytes)))
 }
 
 /// Rows of segments whose file is gone: deleted when all in them was dead, while the removal of

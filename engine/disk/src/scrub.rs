@@ -77,8 +77,11 @@ impl Shared {
         let file = self.segments.open(segment)?;
         let length = file.length()?;
         let header_sound = length >= ALIGN && self.header_is_sound(segment, &file)?;
-        let active = self.space.lock().is_active(segment);
-        let footer = if active {
+        let open = {
+            let space = self.space.lock();
+            space.is_active(segment) || space.is_kept(segment)
+        };
+        let footer = if open {
             FooterCheck::Open
         } else if self.footer_is_whole(segment, &file)? {
             FooterCheck::Sound
@@ -95,7 +98,10 @@ impl Shared {
 
     fn header_is_sound(&self, segment: u64, file: &DriveFile) -> Result<bool, DriveError> {
         let mut block = AlignedBuffer::new(RECORD_ALIGN);
-        file.read_at(block.bytes_mut(), 0)?;
+        match file.read_at(block.bytes_mut(), 0) {
+            Err(DriveError::Corrupt(_)) => return Ok(false),
+            other => other?,
+        }
         match SegmentHeader::decode(block.bytes()) {
             Ok(header) => Ok(header.segment == segment && header.drive == self.files.uuid()),
             Err(error @ FormatError::Newer { .. }) => Err(DriveError::Failed(error.to_string())),
@@ -205,13 +211,16 @@ impl Shared {
     }
 }
 
-/// Whether a segment's end was a footer's once.
+/// Whether a segment's end was a footer's once, or may have been.
 fn looks_sealed(file: &DriveFile, length: u64) -> Result<bool, DriveError> {
     if length < ALIGN.saturating_mul(2) || !length.is_multiple_of(ALIGN) {
         return Ok(false);
     }
     let mut tail = AlignedBuffer::new(RECORD_ALIGN);
-    file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN))?;
+    match file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN)) {
+        Err(DriveError::Corrupt(_)) => return Ok(true),
+        other => other?,
+    }
     let at = RECORD_ALIGN.saturating_sub(FOOTER_TRAILER_BYTES);
     let trailer = tail.bytes().get(at..).unwrap_or_default();
     let like = trailer.iter().zip(TRAILER_MAGIC).filter(|(a, b)| a == b);

@@ -88,7 +88,7 @@ impl Segments {
         match self.prepare(number, &made, length) {
             Ok(()) => {
                 let file = Arc::new(made);
-                self.keep(number, &file);
+                Self::keep(&mut self.open.lock(), number, &file);
                 Ok(file)
             }
             Err(error) => {
@@ -136,16 +136,17 @@ impl Segments {
 
     /// An open segment; `NotFound` if it has been deleted.
     pub(crate) fn open(&self, number: u64) -> Result<Arc<DriveFile>, DriveError> {
-        if let Some(file) = self.open.lock().get(&number) {
+        // Locked as long as it takes: see `delete`.
+        let mut open = self.open.lock();
+        if let Some(file) = open.get(&number) {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(self.open_direct(number, OFlags::empty())?);
-        self.keep(number, &file);
+        Self::keep(&mut open, number, &file);
         Ok(file)
     }
 
-    fn keep(&self, number: u64, file: &Arc<DriveFile>) {
-        let mut open = self.open.lock();
+    fn keep(open: &mut HashMap<u64, Arc<DriveFile>>, number: u64, file: &Arc<DriveFile>) {
         if open.len() >= OPEN_FILES_MAX {
             // Any other will do: all are equally likely to be read.
             let victim = open.keys().next().copied();
@@ -156,8 +157,11 @@ impl Segments {
 
     /// Deletes a segment, durably.
     pub(crate) fn delete(&self, number: u64) -> Result<(), DriveError> {
+        self.root.remove(&name(number))?;
+        // Behind the unlink: who opened it before that has kept it by now, and its blocks would stay
+        // as long as the handle does.
         self.open.lock().remove(&number);
-        self.root.remove(&name(number))
+        Ok(())
     }
 
     /// The footer of a sealed segment and where it begins; `None` if it was never sealed, or the
@@ -172,7 +176,10 @@ impl Segments {
             return Ok(None);
         }
         let mut tail = AlignedBuffer::new(RECORD_ALIGN);
-        file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN))?;
+        match file.read_at(tail.bytes_mut(), length.saturating_sub(ALIGN)) {
+            Err(DriveError::Corrupt(_)) => return Ok(None),
+            other => other?,
+        }
         let trailer = RECORD_ALIGN.saturating_sub(FOOTER_TRAILER_BYTES);
         let Some(Ok(bytes)) = tail.bytes().get(trailer..).map(footer_length) else {
             return Ok(None);
@@ -182,7 +189,10 @@ impl Segments {
             return Ok(None);
         }
         let mut whole = AlignedBuffer::new(usize::try_from(bytes).unwrap_or(0));
-        file.read_at(whole.bytes_mut(), start)?;
+        match file.read_at(whole.bytes_mut(), start) {
+            Err(DriveError::Corrupt(_)) => return Ok(None),
+            other => other?,
+        }
         match SegmentFooter::decode(whole.bytes()) {
             Ok(footer) if footer.segment == number && footer.drive == self.drive => {
                 Ok(Some((footer, start)))

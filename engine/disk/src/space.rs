@@ -20,6 +20,10 @@ pub(crate) struct SegmentSpace {
     dead: Vec<Place>,
     /// More is dead than `dead` says: all that no live record covers.
     whole: bool,
+    /// Not all of it could be read: nothing that was not freed is given back.
+    kept: bool,
+    /// It is being deleted.
+    going: bool,
 }
 
 /// Work for the reclaimer.
@@ -97,6 +101,17 @@ impl Space {
         }
     }
 
+    /// Not all of it could be read at open: it may hold more than is known of.
+    pub(crate) fn keep(&mut self, segment: u64) {
+        if let Some(space) = self.segments.get_mut(&segment) {
+            space.kept = true;
+        }
+    }
+
+    pub(crate) fn is_kept(&self, segment: u64) -> bool {
+        self.segments.get(&segment).is_some_and(|space| space.kept)
+    }
+
     /// More is held than live records account for.
     pub(crate) fn suspect(&mut self, segment: u64) {
         if let Some(space) = self.segments.get_mut(&segment) {
@@ -104,15 +119,20 @@ impl Space {
         }
     }
 
-    /// The next thing to reclaim; it is then no longer remembered.
+    /// The next thing to reclaim; it is then no longer remembered, but for a segment that goes: that
+    /// has gone ([`Self::gone`]) or stays ([`Self::stays`]).
     pub(crate) fn next_work(&mut self) -> Option<Reclaim> {
         // The highest number stays, so that a number is never given twice.
         let highest = self.segments.keys().next_back().copied()?;
         let active = self.active;
         let found = self.segments.iter_mut().find_map(|(number, space)| {
-            let settled = Some(*number) != active;
-            if space.records == 0 && settled && *number != highest {
-                Some((Reclaim::Delete(*number), space.dead.len()))
+            let settled = Some(*number) != active && !space.kept;
+            if space.going {
+                None
+            } else if space.records == 0 && settled && *number != highest {
+                space.going = true;
+                let forgotten = std::mem::take(&mut space.dead);
+                Some((Reclaim::Delete(*number), forgotten.len()))
             } else if space.whole && settled {
                 space.whole = false;
                 let forgotten = std::mem::take(&mut space.dead);
@@ -127,12 +147,21 @@ impl Space {
         });
         let (work, forgotten) = found?;
         self.ranges = self.ranges.saturating_sub(forgotten);
-        if let Reclaim::Delete(number) = work
-            && let Some(gone) = self.segments.remove(&number)
-        {
+        Some(work)
+    }
+
+    /// A segment's file is deleted.
+    pub(crate) fn gone(&mut self, segment: u64) {
+        if let Some(gone) = self.segments.remove(&segment) {
             self.held = self.held.saturating_sub(gone.held);
         }
-        Some(work)
+    }
+
+    /// A segment's file could not be deleted: it is work again.
+    pub(crate) fn stays(&mut self, segment: u64) {
+        if let Some(space) = self.segments.get_mut(&segment) {
+            space.going = false;
+        }
     }
 
     /// Blocks were given back.
@@ -220,6 +249,11 @@ mod tests {
         space.add(2, 4096);
         space.set_active(Some(2));
         assert_eq!(space.next_work(), Some(Reclaim::Delete(1)));
+        assert_eq!(space.next_work(), None);
+        assert_eq!(space.totals(), (0, 12288), "it is there yet");
+        space.stays(1);
+        assert_eq!(space.next_work(), Some(Reclaim::Delete(1)), "again");
+        space.gone(1);
         assert_eq!(space.next_work(), None);
         assert_eq!(space.totals(), (0, 4096));
     }

@@ -4,7 +4,11 @@
 //! Urgent is what bears the fewest further losses. Where the queue is full a more urgent report takes
 //! the place of the least urgent one; what has no place is counted, and the scrub finds it again.
 
+use crate::engine::Inner;
 use crate::metrics::DAMAGE_DROPPED;
+use crate::stripe_read::StripeAt;
+use engine_core::meta::{Slot, Stripe};
+use engine_core::ports::DriveError;
 use engine_types::{BucketId, CopyToken, DataId, DriveId, ObjectKey, PartitionId};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -160,6 +164,58 @@ impl DamageQueue {
     pub(crate) fn take(&self) -> Option<Reports> {
         let first = !self.taken.swap(true, Ordering::AcqRel);
         first.then(|| Reports(Arc::clone(&self.shared)))
+    }
+}
+
+impl Inner {
+    /// Further shards of a stripe, of which one is found bad, that may be lost with nothing lost.
+    fn bears(&self, stripe: &Stripe) -> u8 {
+        let readable = |slot: &&Slot| self.drives.get(slot.drive).is_some_and(|d| d.readable());
+        let there = stripe.slots.iter().flatten().filter(readable).count();
+        let needed = usize::from(stripe.k) + 1;
+        u8::try_from(there.saturating_sub(needed)).unwrap_or(u8::MAX)
+    }
+
+    /// Queues the repair of a shard that is damaged or not where the map says. True: it waits.
+    pub(crate) fn report(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        error: &DriveError,
+    ) -> bool {
+        let damaged = matches!(error, DriveError::NotFound | DriveError::Corrupt(_));
+        damaged && self.queue(at, stripe, index, (error.to_string(), false))
+    }
+
+    /// Queues the repair of a shard whose checksums hold and whose bytes are not authentic, as a
+    /// reader has proved by those that the others make of it.
+    pub(crate) fn report_liar(&self, at: &StripeAt, stripe: &Stripe, index: u8) -> bool {
+        self.queue(at, stripe, index, ("not authentic".into(), true))
+    }
+
+    fn queue(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        index: u8,
+        (reason, lies): (String, bool),
+    ) -> bool {
+        let slot = stripe.slots.get(usize::from(index)).copied().flatten();
+        let Some(slot) = slot else { return false };
+        self.damage.report(Damage {
+            partition: at.partition,
+            bucket: at.bucket,
+            key: at.key.clone(),
+            data: at.data,
+            stripe: at.stripe,
+            index,
+            drive: slot.drive,
+            token: slot.token,
+            lies,
+            bears: self.bears(stripe),
+            reason,
+        })
     }
 }
 

@@ -2,11 +2,17 @@
 //!
 //! A drive goes out of service when it errs or is silent for [`SILENCE`]; it is full or read-only
 //! when it says so. Full and read-only drives are left out of writes but are not out of service:
-//! nothing on them is in doubt. What is out is looked at again by the drive worker.
+//! nothing on them is in doubt. What is out is looked at again by the drive worker ([`probe`]).
+//!
+//! Reads and writes are answered by different threads of a drive, and either may hang alone: that it
+//! answers the one does not excuse its silence in the other.
 //!
 //! At most as many drives as stripes bear are out for silence at a time. If more fall silent, the
 //! trouble is ours (a stopped process, a starved machine, a stuck queue), and to take the rest out
 //! would make an outage of a pause. An error or a mark that is gone takes any drive out.
+
+mod probe;
+mod watch;
 
 use crate::EngineError;
 use crate::metrics;
@@ -14,13 +20,13 @@ use crate::patience::Patience;
 use engine_core::placement::{DriveState, Fleet, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveError, DriveFiles, DriveUsage, ShardStore};
 use engine_core::stripes::{Choice, Geometry};
-use engine_types::{DriveId, Stamp};
+use engine_types::DriveId;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A drive that answers nothing for so long is out of service.
@@ -54,6 +60,13 @@ pub struct DriveStatus {
     pub usage: DriveUsage,
 }
 
+/// What is asked of a drive.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Reads,
+    Writes,
+}
+
 /// One drive that is open here.
 #[derive(Debug)]
 pub(crate) struct Drive {
@@ -61,11 +74,25 @@ pub(crate) struct Drive {
     pub(crate) store: Arc<dyn ShardStore>,
     pub(crate) files: Arc<dyn DriveFiles>,
     service: Mutex<Service>,
-    /// Milliseconds on the monotonic clock when it last answered.
-    answered: AtomicU64,
+    /// Milliseconds on the monotonic clock when it last answered: reads, writes.
+    answered: [AtomicU64; 2],
+    /// Somebody waits for a read that its reader has given up.
+    watched: AtomicBool,
+    /// A write that shows whether it is still read-only is under way.
+    trying: AtomicBool,
 }
 
 impl Drive {
+    fn answered(&self, side: Side) -> &AtomicU64 {
+        let [reads, writes] = &self.answered;
+        match side {
+            Side::Reads => reads,
+            Side::Writes => writes,
+        }
+    }
+    fn answered_now(&self, side: Side, now_ms: u64) {
+        self.answered(side).store(now_ms, Ordering::Relaxed);
+    }
     pub(crate) fn service(&self) -> Service {
         self.service.lock().clone()
     }
@@ -143,13 +170,15 @@ impl Drives {
     /// Puts a drive into service, or puts it back after it was opened anew.
     pub fn add(&self, row: LayoutDrive, store: Arc<dyn ShardStore>, files: Arc<dyn DriveFiles>) {
         let id = row.id;
-        let answered = AtomicU64::new(self.now_ms());
+        let answered = [(); 2].map(|()| AtomicU64::new(self.now_ms()));
         let drive = Drive {
             row: row.clone(),
             store,
             files,
             service: Mutex::new(Service::Up),
             answered,
+            watched: AtomicBool::default(),
+            trying: AtomicBool::default(),
         };
         let mut table = self.table.write();
         if !table.told && table.layout.drive(id).is_none() {
@@ -279,11 +308,31 @@ impl Drives {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Does `work` on a drive. Errors and silence change its service before they are returned.
+    /// Does `work`, which reads, on a drive. Errors and silence change its service before they are
+    /// returned.
     pub(crate) async fn run<T>(
         &self,
         drive: &Drive,
         op: &'static str,
+        work: impl Future<Output = Result<T, DriveError>>,
+    ) -> Result<T, DriveError> {
+        self.run_on(drive, (Side::Reads, op), work).await
+    }
+
+    /// As [`Self::run`], of work that writes.
+    pub(crate) async fn run_write<T>(
+        &self,
+        drive: &Drive,
+        op: &'static str,
+        work: impl Future<Output = Result<T, DriveError>>,
+    ) -> Result<T, DriveError> {
+        self.run_on(drive, (Side::Writes, op), work).await
+    }
+
+    async fn run_on<T>(
+        &self,
+        drive: &Drive,
+        (side, op): (Side, &'static str),
         work: impl Future<Output = Result<T, DriveError>>,
     ) -> Result<T, DriveError> {
         let mut work = pin!(work);
@@ -293,14 +342,14 @@ impl Drives {
         let mut patience = Patience::default();
         loop {
             if let Ok(done) = tokio::time::timeout(self.silence, &mut work).await {
-                drive.answered.store(self.now_ms(), Ordering::Relaxed);
+                drive.answered_now(side, self.now_ms());
                 if let Err(error) = &done {
                     metrics::shard_error(op, error);
                     note(drive, op, error);
                 }
                 return done;
             }
-            let last = drive.answered.load(Ordering::Relaxed).max(started);
+            let last = drive.answered(side).load(Ordering::Relaxed).max(started);
             if self.now_ms().saturating_sub(last) < silence && patience.busy() {
                 continue;
             }
@@ -324,32 +373,6 @@ impl Drives {
         silent.insert(drive.row.id);
         note(drive, op, error);
         true
-    }
-
-    /// Looks at every drive: failures seen by others, drives that answer again, room again.
-    pub(crate) async fn probe(&self) {
-        for drive in self.here() {
-            match (drive.service(), drive.files.failure()) {
-                (Service::Up | Service::Full | Service::ReadOnly, Some(reason)) => {
-                    note(&drive, "probe", &DriveError::Failed(reason));
-                }
-                (Service::Out(_), None) => {
-                    let answer = drive.store.entries(None, Stamp(0), 1);
-                    if let Ok(Ok(_)) = tokio::time::timeout(self.silence, answer).await {
-                        drive.answered.store(self.now_ms(), Ordering::Relaxed);
-                        tracing::info!(drive = %drive.row.id, "drive is back in service");
-                        *drive.service.lock() = Service::Up;
-                    }
-                }
-                (Service::Full, None) => {
-                    let usage = drive.store.usage();
-                    if usage.available > FULL_CLEARS_BYTES.min(usage.capacity / 50) {
-                        *drive.service.lock() = Service::Up;
-                    }
-                }
-                (Service::Up | Service::ReadOnly, None) | (Service::Out(_), Some(_)) => {}
-            }
-        }
     }
 }
 

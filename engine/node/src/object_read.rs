@@ -245,8 +245,8 @@ async fn sealed_of(
     read.await.map(Sealed::new)
 }
 
-/// The checksums hold and yet the bytes are not authentic: one shard lies. Each data shard in turn
-/// is rebuilt from the others, until the bytes are authentic.
+/// The checksums hold and yet the bytes are not authentic: one shard lies, one of those that hold the
+/// bytes or one that they were rebuilt from. Each in turn is left out, until the bytes are authentic.
 async fn without_liar(
     source: &Source,
     part: &OpenPart,
@@ -254,29 +254,60 @@ async fn without_liar(
     found: &Located,
 ) -> Result<Vec<Bytes>, EngineError> {
     let Located { at, stripe, .. } = found;
+    let inner = &source.inner;
+    let holders = shard_pieces(stripe.length, stripe.k, range_in(found, piece)).into_iter();
+    let mut order: Vec<u8> = holders.map(|shard| shard.index).collect();
+    let others = (0..stripe.k + stripe.m).filter(|other| !order.contains(other));
+    order.extend(others.collect::<Vec<u8>>());
     let mut out_of_reach = None;
-    for shard in shard_pieces(stripe.length, stripe.k, range_in(found, piece)) {
-        let read = sealed_of(source, found, piece, Some(shard.index)).await;
-        let sealed = match read {
-            Ok(sealed) => sealed,
-            Err(failures) => {
-                // The shards that would tell are on drives that may come back: nothing is lost yet.
-                out_of_reach = (failures.out > 0).then_some(failures).or(out_of_reach);
-                continue;
+    for index in order {
+        match opened(source, part, piece, (found, Some(index))).await {
+            Ok(Some(frames)) => {
+                if is_liar(source, part, piece, (found, index)).await {
+                    inner.report_liar(at, stripe, index);
+                }
+                return Ok(frames);
             }
-        };
-        if let Ok(frames) = open(part, piece, sealed) {
-            source.inner.report_liar(at, stripe, shard.index);
-            return Ok(frames);
+            Ok(None) => {}
+            // The shards that would tell are on drives that may come back: nothing is lost yet.
+            Err(failures) => {
+                out_of_reach = (failures.out > 0).then_some(failures).or(out_of_reach);
+            }
         }
     }
-    if let Some(failures) = out_of_reach {
+    let mut failures = out_of_reach.unwrap_or_default();
+    failures.out = failures.out.max(inner.awaited(stripe));
+    if failures.out > 0 {
         return Err(failures.error(at));
     }
     Err(EngineError::DataLost(format!(
         "part {}: stripe {} of {} is not authentic",
         part.data, at.stripe, at.data
     )))
+}
+
+/// Whether the bytes are authentic without a shard, and not with it, once more: a drive that went or
+/// came between two looks would have another blamed, and what is blamed is made anew from the rest.
+async fn is_liar(
+    source: &Source,
+    part: &OpenPart,
+    piece: &Piece,
+    (found, index): (&Located, u8),
+) -> bool {
+    let with = opened(source, part, piece, (found, None)).await;
+    let without = opened(source, part, piece, (found, Some(index))).await;
+    matches!((with, without), (Ok(None), Ok(Some(_))))
+}
+
+/// The frames of a piece, read without one shard; none: they are not authentic.
+async fn opened(
+    source: &Source,
+    part: &OpenPart,
+    piece: &Piece,
+    (found, avoid): (&Located, Option<u8>),
+) -> Result<Option<Vec<Bytes>>, Failures> {
+    let sealed = sealed_of(source, found, piece, avoid).await?;
+    Ok(open(part, piece, sealed).ok())
 }
 
 /// Opens every frame of a piece.

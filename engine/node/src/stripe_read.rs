@@ -1,23 +1,27 @@
 //! A range of a stripe's ciphertext: from the data shards that hold it, or rebuilt from any k.
 //!
 //! Data shards are asked first, since then a contiguous piece comes from one drive. One that errs
-//! is rebuilt from k others and reported; one that only takes long is raced by a rebuild.
+//! is rebuilt from k others and reported; one that only takes long is raced by a rebuild. Where that
+//! wins, the read is waited for in the background, one a drive: else nobody would ever find a drive
+//! silent that is only read from.
 
 use crate::EngineError;
 use crate::api::Bucket;
-use crate::damage::Damage;
+use crate::drives::Drive;
 use crate::engine::Inner;
 use crate::metrics::RECONSTRUCTIONS;
 use bytes::{Bytes, BytesMut};
 use engine_core::erasure::{self, Codec};
-use engine_core::meta::{Slot, Stripe};
-use engine_core::ports::{DriveError, ShardBytes};
+use engine_core::meta::Stripe;
+use engine_core::ports::{DriveError, ShardBytes, StoredShard};
 use engine_core::stripes::{ShardPiece, columns, shard_pieces};
 use engine_types::{BucketId, DataId, ObjectKey, PartitionId};
-use futures::future::{Either, select};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::ops::Range;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A shard that takes longer is rebuilt from others meanwhile.
@@ -44,6 +48,17 @@ impl StripeAt {
             stripe,
         }
     }
+}
+
+/// A read under way; it may outlive who asked for it.
+type Asked = BoxFuture<'static, Result<StoredShard, DriveError>>;
+
+/// What is to be made of a stripe's other shards.
+struct Wanted {
+    index: u8,
+    range: Range<u32>,
+    /// Not to be made of this one either.
+    without: Option<u8>,
 }
 
 /// Why fewer than k shards of a stripe could be read: what each failure was.
@@ -115,8 +130,18 @@ impl Inner {
         )))
     }
 
-    /// Ciphertext of `range` of a stripe. Shard `avoid` is rebuilt although it reads: its bytes
-    /// were not authentic.
+    /// Shards of a stripe on drives that are out of service and may come back.
+    pub(crate) fn awaited(&self, stripe: &Stripe) -> usize {
+        let slots = stripe.slots.iter().flatten();
+        let awaited = slots.filter(|slot| {
+            let readable = self.drives.get(slot.drive).is_some_and(|d| d.readable());
+            !readable && !self.drives.is_gone(slot.drive) && !self.drives.is_absent(slot.drive)
+        });
+        awaited.count()
+    }
+
+    /// Ciphertext of `range` of a stripe, with nothing of shard `avoid`, although that reads: it is
+    /// rebuilt, and nothing is rebuilt from it.
     pub(crate) async fn read_sealed(
         &self,
         at: &StripeAt,
@@ -156,28 +181,48 @@ impl Inner {
         avoid: Option<u8>,
     ) -> Result<ShardBytes, Failures> {
         let mut failures = Failures::default();
+        let (index, range) = (piece.index, &piece.range);
         let rebuild = async |failures| {
-            let rebuilt = self.rebuild(at, stripe, piece.index, piece.range.clone(), failures);
+            let wanted = Wanted {
+                index,
+                range: range.clone(),
+                without: avoid,
+            };
+            let rebuilt = self.make(at, stripe, wanted, failures);
             rebuilt.await.map(ShardBytes::from)
         };
-        if avoid == Some(piece.index) {
+        if avoid == Some(index) {
             failures.damaged += 1;
             return rebuild(failures).await;
         }
-        let direct = self.shard_bytes(at, stripe, piece.index, piece.range.clone());
-        let mut direct = pin!(direct);
-        match tokio::time::timeout(self.options.hedge_after, &mut direct).await {
-            Ok(Ok(bytes)) => return Ok(bytes),
-            Ok(Err(error)) => {
+        let (drive, mut asked) = match self.ask_shard(stripe, index, range.clone()) {
+            Ok(asked) => asked,
+            Err(error) => {
                 failures.count(&error);
                 return rebuild(failures).await;
             }
+        };
+        let judge = |answer| self.judge((at, stripe, index), range, answer);
+        match tokio::time::timeout(self.options.hedge_after, &mut asked).await {
+            Ok(answer) => match judge(answer) {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    failures.count(&error);
+                    return rebuild(failures).await;
+                }
+            },
             Err(_elapsed) => failures.out += 1,
         }
-        match select(direct, pin!(rebuild(failures))).await {
-            Either::Left((Ok(bytes), _)) | Either::Right((Ok(bytes), _)) => Ok(bytes),
-            Either::Left((Err(_), other)) => other.await,
-            Either::Right((Err(failures), direct)) => direct.await.map_err(|_error| failures),
+        match select(asked, pin!(rebuild(failures))).await {
+            Either::Left((answer, other)) => match judge(answer) {
+                Ok(bytes) => Ok(bytes),
+                Err(_) => other.await,
+            },
+            Either::Right((Ok(bytes), asked)) => {
+                self.watch(drive, asked);
+                Ok(bytes)
+            }
+            Either::Right((Err(failures), asked)) => judge(asked.await).map_err(|_error| failures),
         }
     }
 
@@ -200,77 +245,49 @@ impl Inner {
         index: u8,
         range: Range<u32>,
     ) -> Result<ShardBytes, DriveError> {
+        let (_drive, asked) = self.ask_shard(stripe, index, range.clone())?;
+        self.judge((at, stripe, index), &range, asked.await)
+    }
+
+    fn ask_shard(
+        &self,
+        stripe: &Stripe,
+        index: u8,
+        range: Range<u32>,
+    ) -> Result<(Arc<Drive>, Asked), DriveError> {
         let slot = stripe.slots.get(usize::from(index)).copied().flatten();
         // Queued for repair already: nothing to report.
         let slot = slot.ok_or_else(|| DriveError::Failed("queued for repair".into()))?;
         let drive = self.drives.get(slot.drive).filter(|drive| drive.readable());
         let drive = drive.ok_or_else(|| DriveError::Failed("out of service".into()))?;
-        let read = drive.store.read(slot.token, range.clone());
-        let shard = match self.drives.run(&drive, "read", read).await {
-            Ok(shard) => shard,
-            Err(error) => {
-                self.report(at, stripe, index, &error);
-                return Err(error);
-            }
+        let (drives, asked) = (Arc::clone(&self.drives), Arc::clone(&drive));
+        let read = async move {
+            let read = asked.store.read(slot.token, range);
+            drives.run(&asked, "read", read).await
         };
-        let header = &shard.header;
-        let same = header.data == at.data && header.stripe == at.stripe && header.index == index;
-        if same && shard.payload.len() == (range.end - range.start) as usize {
-            return Ok(shard.payload);
+        Ok((drive, read.boxed()))
+    }
+
+    /// A drive's answer: the bytes asked for, or an error, which is reported.
+    fn judge(
+        &self,
+        (at, stripe, index): (&StripeAt, &Stripe, u8),
+        range: &Range<u32>,
+        answer: Result<StoredShard, DriveError>,
+    ) -> Result<ShardBytes, DriveError> {
+        let found = answer.and_then(|shard| {
+            let header = &shard.header;
+            let same =
+                header.data == at.data && header.stripe == at.stripe && header.index == index;
+            if same && shard.payload.len() == (range.end - range.start) as usize {
+                return Ok(shard.payload);
+            }
+            Err(DriveError::Corrupt("another shard's bytes".into()))
+        });
+        if let Err(error) = &found {
+            self.report(at, stripe, index, error);
         }
-        let error = DriveError::Corrupt("another shard's bytes".into());
-        self.report(at, stripe, index, &error);
-        Err(error)
-    }
-
-    /// Further shards of a stripe, of which one is found bad, that may be lost with nothing lost.
-    fn bears(&self, stripe: &Stripe) -> u8 {
-        let readable = |slot: &&Slot| self.drives.get(slot.drive).is_some_and(|d| d.readable());
-        let there = stripe.slots.iter().flatten().filter(readable).count();
-        let needed = usize::from(stripe.k) + 1;
-        u8::try_from(there.saturating_sub(needed)).unwrap_or(u8::MAX)
-    }
-
-    /// Queues the repair of a shard that is damaged or not where the map says. True: it waits.
-    pub(crate) fn report(
-        &self,
-        at: &StripeAt,
-        stripe: &Stripe,
-        index: u8,
-        error: &DriveError,
-    ) -> bool {
-        let damaged = matches!(error, DriveError::NotFound | DriveError::Corrupt(_));
-        damaged && self.queue(at, stripe, index, (error.to_string(), false))
-    }
-
-    /// Queues the repair of a shard whose checksums hold and whose bytes are not authentic, as a
-    /// reader has proved by those that the others make of it.
-    pub(crate) fn report_liar(&self, at: &StripeAt, stripe: &Stripe, index: u8) -> bool {
-        self.queue(at, stripe, index, ("not authentic".into(), true))
-    }
-
-    fn queue(
-        &self,
-        at: &StripeAt,
-        stripe: &Stripe,
-        index: u8,
-        (reason, lies): (String, bool),
-    ) -> bool {
-        let slot = stripe.slots.get(usize::from(index)).copied().flatten();
-        let Some(slot) = slot else { return false };
-        self.damage.report(Damage {
-            partition: at.partition,
-            bucket: at.bucket,
-            key: at.key.clone(),
-            data: at.data,
-            stripe: at.stripe,
-            index,
-            drive: slot.drive,
-            token: slot.token,
-            lies,
-            bears: self.bears(stripe),
-            reason,
-        })
+        found
     }
 
     /// A range of shard `index` from k others, data shards first.
@@ -280,11 +297,31 @@ impl Inner {
         stripe: &Stripe,
         index: u8,
         range: Range<u32>,
+        failures: Failures,
+    ) -> Result<Bytes, Failures> {
+        let wanted = Wanted {
+            index,
+            range,
+            without: None,
+        };
+        self.make(at, stripe, wanted, failures).await
+    }
+
+    async fn make(
+        &self,
+        at: &StripeAt,
+        stripe: &Stripe,
+        wanted: Wanted,
         mut failures: Failures,
     ) -> Result<Bytes, Failures> {
+        let Wanted {
+            index,
+            range,
+            without,
+        } = wanted;
         let (k, m) = (stripe.k, stripe.m);
         let whole = columns(&range);
-        let mut sources = (0..k + m).filter(|other| *other != index);
+        let mut sources = (0..k + m).filter(|other| *other != index && Some(*other) != without);
         let read = |other: u8| {
             let whole = whole.clone();
             async move { (other, self.read_shard(at, stripe, other, whole).await) }

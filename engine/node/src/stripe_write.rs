@@ -258,7 +258,7 @@ impl Inner {
             block_crcs: shard.crcs,
         };
         self.drives
-            .run(&drive, "append", drive.store.append(header, shard.payload))
+            .run_write(&drive, "append", drive.store.append(header, shard.payload))
             .await
     }
 }

@@ -97,7 +97,7 @@ impl Inner {
             };
             let done = self
                 .drives
-                .run(&drive, "free", drive.store.free(&tokens))
+                .run_write(&drive, "free", drive.store.free(&tokens))
                 .await
                 .is_ok();
             if done {

@@ -5,10 +5,11 @@
 //! shard store, replicas (an older copy's are disowned, and made anew by their groups), engine,
 //! keyring. Only this task does either, so neither happens twice at once. Before the store is open
 //! there is no engine, and all else is the same: so a start waits for its drives as a running node
-//! does.
+//! does. A drive that fails again soon after it came back waits longer each time.
 
 use crate::ends::Remembered;
 use crate::looks::Looks;
+use crate::relapses::Relapses;
 use crate::shelf::{Place, Shelf, Shelved};
 use crate::shutdown::Ending;
 use crate::witness::WitnessKeeper;
@@ -23,7 +24,7 @@ use engine_types::DriveId;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often every drive is looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
@@ -42,6 +43,8 @@ pub(crate) struct Keeper {
     /// Older copies whose shards are being held against the stripe maps.
     checked: BTreeSet<DriveId>,
     looks: Looks,
+    relapses: Relapses,
+    begun: Instant,
     witness: WitnessKeeper,
 }
 
@@ -78,6 +81,8 @@ impl Keeper {
             remembered: Remembered::default(),
             checked: BTreeSet::new(),
             looks: Looks::default(),
+            relapses: Relapses::default(),
+            begun: Instant::now(),
         }
     }
 
@@ -108,7 +113,10 @@ impl Keeper {
         for place in self.shelf.places() {
             match place.state {
                 Ok(served) => self.look(&place.path, served).await,
-                Err(ref why) => self.try_back(&place, why).await,
+                Err(ref why) if self.relapses.may_return(&place.path, self.begun.elapsed()) => {
+                    self.try_back(&place, why).await;
+                }
+                Err(_) => {}
             }
         }
         self.witness.look(self.sibling.as_ref()).await;
@@ -135,15 +143,21 @@ impl Keeper {
         }
         served.store.close().await;
         served.drive.release();
+        let pause = self.relapses.went_out(path, self.begun.elapsed());
+        if !pause.is_zero() {
+            tracing::warn!(drive = %id, ?pause, "it failed again soon after it came back");
+        }
         self.shelf.set(path, Some(id), Err(why));
     }
 
-    async fn try_back(&self, place: &Place, why: &str) {
+    async fn try_back(&mut self, place: &Place, why: &str) {
         let error = match self.reopen(&place.path).await {
             Err(error) => error,
             Ok(served) => match self.admit(&served).await {
                 Ok(()) => {
                     served.drive.admitted();
+                    self.relapses
+                        .came_back(&place.path, self.begun.elapsed());
                     tracing::info!(
                         drive = %served.id(), path = %place.path.display(), "drive back in service"
                     );

@@ -6,6 +6,7 @@ use engine_core::ports::{DriveError, DriveFiles, ShardStore};
 use engine_sim::contracts::shard_store::shard;
 use parking_lot::Mutex;
 use rustix::io::Errno;
+use std::ops::Range;
 
 /// What fails next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,18 +14,41 @@ pub(crate) enum Call {
     Read,
     Write,
     Sync,
+    Remove,
 }
 
-/// One order: the call, in files whose name holds this, and the error.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Option<(Call, &'static str, Errno)>>);
+/// Done before a file is removed.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+/// One order: the call, in files whose name holds this, and the error; and what does not read for as
+/// long as it stands.
+#[derive(Default)]
+pub(crate) struct Faults {
+    order: Mutex<Option<(Call, &'static str, Errno)>>,
+    unreadable: Mutex<Vec<(String, Range<u64>, Errno)>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").finish_non_exhaustive()
+    }
+}
 
 impl Faults {
-    fn order(&self, call: Call, file: &'static str, error: Errno) {
-        *self.0.lock() = Some((call, file, error));
+    pub(super) fn order(&self, call: Call, file: &'static str, error: Errno) {
+        *self.order.lock() = Some((call, file, error));
+    }
+    /// These bytes of files whose name ends so do not read from now on.
+    pub(super) fn spoil(&self, file: &str, bytes: Range<u64>, error: Errno) {
+        self.unreadable.lock().push((file.into(), bytes, error));
+    }
+    /// Does this before the next file is removed.
+    pub(super) fn meanwhile(&self, this: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock() = Some(Box::new(this));
     }
     fn meet(&self, call: Call, name: &str) -> Option<Errno> {
-        let mut order = self.0.lock();
+        let mut order = self.order.lock();
         let (due, file, error) = (*order)?;
         let met = due == call && name.contains(file);
         met.then(|| {
@@ -32,8 +56,19 @@ impl Faults {
             error
         })
     }
-    pub(crate) fn read(&self, name: &str) -> Option<Errno> {
-        self.meet(Call::Read, name)
+    pub(crate) fn read(&self, name: &str, offset: u64, length: usize) -> Option<Errno> {
+        let end = offset + length as u64;
+        let met = |(file, bytes, _): &&(String, Range<u64>, Errno)| {
+            name.ends_with(file.as_str()) && bytes.start < end && offset < bytes.end
+        };
+        let unreadable = self.unreadable.lock();
+        let spoiled = unreadable.iter().find(met).map(|(_, _, error)| *error);
+        spoiled.or_else(|| self.meet(Call::Read, name))
+    }
+    pub(crate) fn remove(&self, name: &str) -> Option<Errno> {
+        let meanwhile = self.meanwhile.lock().take();
+        meanwhile.into_iter().for_each(|this| this());
+        self.meet(Call::Remove, name)
     }
     pub(crate) fn write(&self, name: &str) -> Option<Errno> {
         self.meet(Call::Write, name)
@@ -116,38 +151,6 @@ async fn frees_without_room_for_the_log_are_refused_and_not_done() {
 }
 
 #[tokio::test]
-async fn an_unreadable_sector_fails_the_drive_and_is_no_missing_shard() {
-    let drive = new_drive();
-    let (store, _) = open(drive.path()).await;
-    let kept = put_many(&store, 0..1, 100_000).await;
-    store
-        .files()
-        .root()
-        .faults
-        .order(Call::Read, "segments", Errno::IO);
-    let failed = read(&store, &kept[0]).await;
-    assert!(matches!(failed, Err(DriveError::Failed(_))), "{failed:?}");
-    assert!(store.files().failure().is_some());
-}
-
-#[tokio::test]
-async fn a_segment_that_cannot_be_read_at_open_is_not_cut() {
-    let drive = new_drive();
-    let (store, _) = open(drive.path()).await;
-    let kept = put_many(&store, 0..3, 100_000).await;
-    drop(store);
-    let dir = super::open_dir(drive.path()).await;
-    dir.root().faults.order(Call::Read, "segments", Errno::IO);
-    let failed = SegmentStore::open(dir, super::options());
-    assert!(matches!(failed, Err(DriveError::Failed(_))), "{failed:?}");
-    drop(failed);
-    let (store, _) = open(drive.path()).await;
-    for one in &kept {
-        holds(&store, one).await;
-    }
-}
-
-#[tokio::test]
 async fn what_the_process_lacks_passes_and_does_not_fail_the_drive() {
     for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
         let drive = new_drive();
@@ -158,7 +161,7 @@ async fn what_the_process_lacks_passes_and_does_not_fail_the_drive() {
             faults.order(call, "segments", errno);
             let starved = match call {
                 Call::Write => append(&store, &shard(UUID, 10, 9, 70_000)).await,
-                Call::Read | Call::Sync => read(&store, &kept[0]).await.map(drop),
+                Call::Read | Call::Sync | Call::Remove => read(&store, &kept[0]).await.map(drop),
             };
             assert!(
                 matches!(starved, Err(DriveError::Starved(_))),

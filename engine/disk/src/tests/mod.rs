@@ -10,6 +10,7 @@ mod recovery;
 mod scrub;
 mod syncs;
 pub(crate) mod tape;
+mod unreadable;
 mod witness;
 
 use crate::{DriveDir, Options, Recovery, Root, SegmentStore};

@@ -2,8 +2,12 @@
 
 use super::{holds, is_gone, new_drive, open, put_many, segment_blocks, segment_files, until};
 use crate::Options;
-use engine_core::ports::{DriveError, ShardStore};
+use crate::segment::{SEGMENTS, Segments};
+use crate::tests::faults::Call;
+use engine_core::ports::{DriveError, DriveFiles, ShardStore};
 use engine_sim::contracts::shard_store::shard;
+use rustix::io::Errno;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn freed_blocks_go_back_and_dead_segments_go() {
@@ -40,6 +44,42 @@ async fn freed_blocks_go_back_and_dead_segments_go() {
         usage.written >= live && usage.written < before / 2,
         "{usage:?}"
     );
+}
+
+#[tokio::test]
+async fn a_segment_that_could_not_be_deleted_is_deleted_later() {
+    let drive = new_drive();
+    let (store, _) = open(drive.path()).await;
+    let shards = put_many(&store, 0..12, 200_000).await;
+    let faults = &store.files().root().faults;
+    faults.order(Call::Remove, "segments", Errno::ACCESS);
+    let tokens: Vec<_> = shards[..5].iter().map(|one| one.0.token).collect();
+    store.free(&tokens).await.expect("frees");
+    until("it is deleted all the same", || {
+        segment_files(drive.path()).len() == 2
+    })
+    .await;
+    until("and forgotten", || store.segments().len() == 2).await;
+    assert_eq!(store.files().failure(), None);
+    for one in &shards[5..] {
+        holds(&store, one).await;
+    }
+}
+
+#[tokio::test]
+async fn no_handle_of_a_deleted_segment_is_kept() {
+    let drive = new_drive();
+    let dir = super::open_dir(drive.path()).await;
+    dir.root().make_directories(SEGMENTS).expect("makes");
+    let segments = Arc::new(Segments::new(dir.root(), super::UUID));
+    drop(segments.create(1, 1 << 20).expect("creates"));
+    let reader = Arc::clone(&segments);
+    dir.root().faults.meanwhile(move || {
+        drop(reader.open(1).expect("it is there yet"));
+    });
+    segments.delete(1).expect("deletes");
+    let found = segments.open(1).map(drop);
+    assert!(matches!(found, Err(DriveError::NotFound)), "{found:?}");
 }
 
 #[tokio::test]

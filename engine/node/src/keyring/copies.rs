@@ -8,6 +8,10 @@
 //! before the new file stands was turned down: a power cut on all drives at once would then take
 //! every copy.
 //!
+//! One write a drive at a time, and never of an older generation than one that was begun before: a
+//! write to a drive that hangs goes on when nobody waits for it any more, and would put back what was
+//! destroyed meanwhile. What does not get its turn in time is not written; the drive is mended later.
+//!
 //! A generation is in force once it is on a majority of control's voters' drives: what control names
 //! is lost only with those, so a majority of them must hold the keys it needs.
 
@@ -36,8 +40,8 @@ pub(super) struct Copies {
     voters: RwLock<Option<Voters>>,
     /// Generation that a drive holds alone, its older copy erased.
     held: Arc<Mutex<BTreeMap<DriveId, u64>>>,
-    /// Drives a write is under way to: one that hangs is not asked again and again.
-    busy: Arc<Mutex<BTreeSet<DriveId>>>,
+    /// The generation that was last begun to be written to a drive, locked while that goes on.
+    begun: Mutex<BTreeMap<DriveId, Arc<tokio::sync::Mutex<u64>>>>,
 }
 
 impl fmt::Debug for Copies {
@@ -54,7 +58,7 @@ impl Copies {
             holders: RwLock::new(holders),
             voters: RwLock::new(voters),
             held: Arc::default(),
-            busy: Arc::default(),
+            begun: Mutex::default(),
         }
     }
 
@@ -88,10 +92,9 @@ impl Copies {
         let mut holders = self.holders.read().clone();
         let drives: Vec<DriveId> = holders.iter().map(|files| files.drive()).collect();
         let behind = self.behind(&drives, generation);
-        {
-            let busy = self.busy.lock();
-            holders.retain(|f| behind.contains(&f.drive()) && !busy.contains(&f.drive()));
-        }
+        // One that hangs is not asked again and again.
+        let idle = |drive: DriveId| self.begun(drive).try_lock().is_ok();
+        holders.retain(|f| behind.contains(&f.drive()) && idle(f.drive()));
         if holders.is_empty() {
             return;
         }
@@ -107,10 +110,13 @@ impl Copies {
         generation: u64,
         bytes: Vec<u8>,
     ) -> bool {
-        let drive = files.drive();
-        self.held.lock().remove(&drive);
-        self.write_to(&[files], generation, Arc::new(bytes)).await;
-        self.behind(&[drive], generation).is_empty()
+        self.held.lock().remove(&files.drive());
+        let put = self.write_one(files, generation, Arc::new(bytes)).await;
+        matches!(put, Some(Put::Alone))
+    }
+
+    fn begun(&self, drive: DriveId) -> Arc<tokio::sync::Mutex<u64>> {
+        Arc::clone(self.begun.lock().entry(drive).or_default())
     }
 
     /// The drives on which it is durable.
@@ -121,37 +127,60 @@ impl Copies {
         bytes: Arc<Vec<u8>>,
     ) -> BTreeSet<DriveId> {
         let writes = holders.iter().map(|files| {
-            let (files, bytes) = (Arc::clone(files), Arc::clone(&bytes));
-            let (held, busy) = (Arc::clone(&self.held), Arc::clone(&self.busy));
             let drive = files.drive();
-            busy.lock().insert(drive);
-            let write = tokio::task::spawn_blocking(move || {
-                let put = put(&*files, &bytes);
-                busy.lock().remove(&drive);
-                // Also where nobody waits any more. Never back: writes of two generations may race.
-                if matches!(put, Ok(Put::Alone)) {
-                    let mut held = held.lock();
-                    let known = held.entry(drive).or_insert(generation);
-                    *known = generation.max(*known);
-                }
-                put
-            });
-            async move {
-                match tokio::time::timeout(HOLDER_PATIENCE, write).await {
-                    Ok(Ok(Ok(Put::Alone))) => Some(drive),
-                    Ok(Ok(Ok(Put::BesideOld(error)))) => {
-                        tracing::warn!(%drive, %error, "keyring's older copy is not erased yet");
-                        Some(drive)
-                    }
-                    failed => {
-                        tracing::warn!(%drive, ?failed, "drive has no copy of the keyring's latest state");
-                        None
-                    }
-                }
-            }
+            let write = self.write_one(Arc::clone(files), generation, Arc::clone(&bytes));
+            async move { write.await.map(|_put| drive) }
         });
         let done = futures::future::join_all(writes).await;
         done.into_iter().flatten().collect()
+    }
+
+    /// What came of it in time; none: no durable copy, as far as is known.
+    async fn write_one(
+        &self,
+        files: Arc<dyn DriveFiles>,
+        generation: u64,
+        bytes: Arc<Vec<u8>>,
+    ) -> Option<Put> {
+        let drive = files.drive();
+        let put = self.put_in_turn(files, generation, bytes);
+        match tokio::time::timeout(HOLDER_PATIENCE, put).await {
+            Ok(Ok(Ok(put))) => {
+                if let Put::BesideOld(error) = &put {
+                    tracing::warn!(%drive, %error, "keyring's older copy is not erased yet");
+                }
+                Some(put)
+            }
+            failed => {
+                tracing::warn!(%drive, ?failed, "drive has no copy of the keyring's latest state");
+                None
+            }
+        }
+    }
+
+    /// Once begun it goes on where nobody waits for it any more, and keeps its turn until it ends.
+    async fn put_in_turn(
+        &self,
+        files: Arc<dyn DriveFiles>,
+        generation: u64,
+        bytes: Arc<Vec<u8>>,
+    ) -> Result<Result<Put, DriveError>, tokio::task::JoinError> {
+        let drive = files.drive();
+        let mut begun = self.begun(drive).lock_owned().await;
+        let held = Arc::clone(&self.held);
+        let write = move || {
+            if *begun > generation {
+                let newer = format!("generation {} was begun before", *begun);
+                return Err(DriveError::Failed(newer));
+            }
+            *begun = generation;
+            let put = put(&*files, &bytes);
+            if matches!(put, Ok(Put::Alone)) {
+                held.lock().insert(drive, generation);
+            }
+            put
+        };
+        tokio::task::spawn_blocking(write).await
     }
 
     fn enough(

@@ -15,6 +15,7 @@ mod moving;
 mod opened;
 mod pair;
 mod rewrap;
+mod write;
 
 pub use copies::{KEYRING_FILE, OLD_FILE, Voters};
 pub use error::KeyringError;
@@ -39,6 +40,7 @@ use pair::Pair;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use write::{Secrets, Turn};
 use zeroize::Zeroizing;
 
 /// A key version without its secret.
@@ -56,12 +58,12 @@ pub struct KeyVersion {
 
 /// The keyring of a node.
 pub struct Keyring {
-    opened: RwLock<Opened>,
+    opened: Arc<RwLock<Opened>>,
     /// One writer at a time.
-    writing: tokio::sync::Mutex<()>,
+    writing: Arc<tokio::sync::Mutex<()>>,
     pair: Pair,
     lock: LockKey,
-    copies: Copies,
+    copies: Arc<Copies>,
     rewrap: Mutex<RewrapStatus>,
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
@@ -112,16 +114,17 @@ impl Keyring {
             entries: Vec::new(),
         };
         let keyring = Self {
-            opened: RwLock::new(Opened::new(ring.clone(), BTreeMap::new())),
-            writing: tokio::sync::Mutex::default(),
+            opened: RwLock::new(Opened::new(ring.clone(), BTreeMap::new())).into(),
+            writing: Arc::default(),
             pair,
             lock,
-            copies: Copies::new(holders, None),
+            copies: Copies::new(holders, None).into(),
             rewrap: Mutex::default(),
             entropy,
             clock,
         };
-        keyring.write(ring).await?;
+        let turn = keyring.turn().await;
+        keyring.write(turn, ring, Secrets::Same).await?;
         Ok(keyring)
     }
 
@@ -139,11 +142,11 @@ impl Keyring {
         let copies = read_copies(&holders).await;
         let found = blocking(move || newest(&copies, &lock)).await??;
         let keyring = Self {
-            opened: RwLock::new(found.opened),
-            writing: tokio::sync::Mutex::default(),
+            opened: RwLock::new(found.opened).into(),
+            writing: Arc::default(),
             pair: found.pair,
             lock: found.lock,
-            copies: Copies::new(holders, None),
+            copies: Copies::new(holders, None).into(),
             rewrap: Mutex::default(),
             entropy,
             clock,
@@ -160,7 +163,7 @@ impl Keyring {
 
     /// Replaces the drives that hold copies and brings them up to date.
     pub async fn set_holders(&self, holders: Vec<Arc<dyn DriveFiles>>) -> Result<(), KeyringError> {
-        let _writing = self.writing.lock().await;
+        let _turn = self.turn().await;
         self.copies.set_holders(holders);
         let bytes = self.opened.read().ring.encode(&self.lock)?;
         self.copies.write(self.generation(), bytes).await
@@ -173,7 +176,7 @@ impl Keyring {
         if engine_types::sabotage("rejoin-unerased") {
             return Ok(true);
         }
-        let _writing = self.writing.lock().await;
+        let _turn = self.turn().await;
         let bytes = self.opened.read().ring.encode(&self.lock)?;
         let generation = self.generation();
         Ok(self.copies.bring_up(files, generation, bytes).await)
@@ -181,7 +184,7 @@ impl Keyring {
 
     /// Writes the file again where an earlier write failed.
     pub async fn mend(&self) {
-        let _writing = self.writing.lock().await;
+        let _turn = self.turn().await;
         let bytes = || self.opened.read().ring.encode(&self.lock).ok();
         self.copies.mend(self.generation(), bytes).await;
     }
@@ -200,17 +203,17 @@ impl Keyring {
         if let Some(id) = self.known_current(owner) {
             return Ok(id);
         }
-        let _writing = self.writing.lock().await;
+        let turn = self.turn().await;
         match self.known_current(owner) {
             Some(id) => Ok(id),
-            None => self.add_version(owner).await,
+            None => self.add_version(turn, owner).await,
         }
     }
 
     /// A new version for the owner, from now on the one that wraps; older ones open what they wrapped.
     pub async fn rotate(&self, owner: &KeyOwner) -> Result<KeyVersionId, KeyringError> {
-        let _writing = self.writing.lock().await;
-        self.add_version(owner).await
+        let turn = self.turn().await;
+        self.add_version(turn, owner).await
     }
 
     /// The secret of a version; none if unknown or destroyed.
@@ -273,7 +276,7 @@ impl Keyring {
         &self,
         which: impl Fn(&Entry) -> bool + Send,
     ) -> Result<Vec<KeyVersionId>, KeyringError> {
-        let _writing = self.writing.lock().await;
+        let turn = self.turn().await;
         let mut ring = self.opened.read().ring.clone();
         let standing = |entry: &&mut Entry| entry.state != KeyState::Destroyed && which(entry);
         let mut erased = Vec::new();
@@ -289,17 +292,7 @@ impl Keyring {
         if erased.is_empty() {
             return Ok(erased);
         }
-        let written = self.write(ring).await;
-        let mut opened = self.opened.write();
-        opened.destroyed_at = Some(opened.ring.generation);
-        written?;
-        for id in &erased {
-            #[cfg(sabotage)]
-            if engine_types::sabotage("keep-destroyed-key") {
-                continue;
-            }
-            opened.secrets.remove(id);
-        }
+        self.write(turn, ring, Secrets::Go(erased.clone())).await?;
         Ok(erased)
     }
 
@@ -311,8 +304,11 @@ impl Keyring {
         self.opened.read().current.get(owner).copied()
     }
 
-    /// Under the writer's lock.
-    async fn add_version(&self, owner: &KeyOwner) -> Result<KeyVersionId, KeyringError> {
+    async fn add_version(
+        &self,
+        turn: Turn,
+        owner: &KeyOwner,
+    ) -> Result<KeyVersionId, KeyringError> {
         let mut ring = self.opened.read().ring.clone();
         for entry in ring
             .entries
@@ -338,32 +334,9 @@ impl Keyring {
         };
         entry.sealed = self.pair.seal(&entry, &secret, &*self.entropy)?;
         ring.entries.push(entry);
-        self.write(ring).await?;
-        self.opened.write().secrets.insert(id, secret);
+        let come = Secrets::Come(BTreeMap::from([(id, secret)]));
+        self.write(turn, ring, come).await?;
         Ok(id)
-    }
-
-    /// Writes the next generation and, once a majority has it, makes it the one in memory.
-    async fn write(&self, mut ring: Ring) -> Result<(), KeyringError> {
-        // Raised in memory also where the write fails: some holder may have that generation.
-        let generation = {
-            let mut opened = self.opened.write();
-            opened.ring.generation += 1;
-            opened.ring.generation
-        };
-        ring.generation = generation;
-        let bytes = ring.encode(&self.lock)?;
-        match self.copies.write(generation, bytes).await {
-            Ok(()) => {
-                self.opened.write().set(ring);
-                Ok(())
-            }
-            Err(error) => {
-                // What some drives hold now is not what is in force: the next write of that is above it.
-                self.opened.write().ring.generation += 1;
-                Err(error)
-            }
-        }
     }
 }
 

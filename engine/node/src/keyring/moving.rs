@@ -9,6 +9,7 @@ use super::file::{Entry, Ring};
 use super::lock::{LockKey, LockKind};
 use super::opened::{Opened, newest};
 use super::pair::Pair;
+use super::write::Secrets;
 use super::{KeyState, Keyring, KeyringError, KeyringLock, blocking};
 use engine_core::meta::KeyVersionId;
 use engine_core::ports::{Clock, DriveFiles, Entropy};
@@ -46,7 +47,7 @@ impl Keyring {
     ) -> Result<Vec<KeyVersionId>, KeyringError> {
         let lock = KeyringLock::Passphrase(passphrase);
         let found = blocking(move || newest(&[bytes], &lock)).await??;
-        let _writing = self.writing.lock().await;
+        let turn = self.turn().await;
         let mut ring = self.opened.read().ring.clone();
         let mut new = BTreeMap::new();
         for mut entry in found.opened.ring.entries {
@@ -66,11 +67,10 @@ impl Keyring {
             new.insert(entry.id, secret.clone());
             ring.entries.push(entry);
         }
-        if !new.is_empty() {
-            self.write(ring).await?;
-        }
         let came = new.keys().copied().collect();
-        self.opened.write().secrets.extend(new);
+        if !new.is_empty() {
+            self.write(turn, ring, Secrets::Come(new)).await?;
+        }
         Ok(came)
     }
 
@@ -110,16 +110,17 @@ impl Keyring {
         };
         let (ring, lock) = locked_anew(ring, &pair, lock, &*entropy).await?;
         let keyring = Self {
-            opened: parking_lot::RwLock::new(Opened::new(ring.clone(), secrets)),
-            writing: tokio::sync::Mutex::default(),
+            opened: parking_lot::RwLock::new(Opened::new(ring.clone(), secrets)).into(),
+            writing: Arc::default(),
             pair,
             lock,
-            copies: Copies::new(holders, voters),
+            copies: Copies::new(holders, voters).into(),
             rewrap: super::RewrapStatus::default().into(),
             entropy,
             clock,
         };
-        keyring.write(ring).await?;
+        let turn = keyring.turn().await;
+        keyring.write(turn, ring, Secrets::Same).await?;
         Ok((keyring, restored))
     }
 }

@@ -198,7 +198,7 @@ async fn relocate(
         ..header
     };
     let append = drive.store.append(header, payload.freeze());
-    if let Err(error) = inner.drives.run(drive, "empty", append).await {
+    if let Err(error) = inner.drives.run_write(drive, "empty", append).await {
         return unable(error);
     }
     #[cfg(sabotage)]

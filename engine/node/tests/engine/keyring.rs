@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-fn drives(count: u8) -> Vec<FakeDrive> {
+pub(crate) fn drives(count: u8) -> Vec<FakeDrive> {
     (1..=count)
         .map(|n| FakeDrive::new(DriveId(u32::from(n)), DriveUuid([n; 16])))
         .collect()
@@ -25,11 +25,11 @@ fn holders(drives: &[FakeDrive]) -> Vec<Arc<dyn DriveFiles>> {
         .collect()
 }
 
-fn entropy() -> Arc<dyn Entropy> {
+pub(crate) fn entropy() -> Arc<dyn Entropy> {
     Arc::new(TestEntropy)
 }
 
-async fn open(drives: &[FakeDrive], lock: KeyringLock) -> Result<Keyring, KeyringError> {
+pub(crate) async fn open(drives: &[FakeDrive], lock: KeyringLock) -> Result<Keyring, KeyringError> {
     Keyring::open(holders(drives), lock, entropy(), clock()).await
 }
 
@@ -43,7 +43,7 @@ fn passphrase(words: &str) -> KeyringLock {
     KeyringLock::Passphrase(Zeroizing::new(words.into()))
 }
 
-fn account(n: u64) -> KeyOwner {
+pub(crate) fn account(n: u64) -> KeyOwner {
     KeyOwner::Account(AccountId(n))
 }
 
@@ -176,7 +176,7 @@ async fn a_version_needs_a_majority() {
     assert_eq!(again.current(&account(1)).await.unwrap(), next);
 }
 
-fn ids(drives: &[FakeDrive]) -> Vec<DriveId> {
+pub(crate) fn ids(drives: &[FakeDrive]) -> Vec<DriveId> {
     drives.iter().map(DriveFiles::drive).collect()
 }
 

@@ -7,8 +7,8 @@ use engine_core::erasure::Codec;
 use engine_core::format::{ShardHeader, ShardOwner, block_checksums};
 use engine_core::meta::Slot;
 use engine_core::ports::{Metadata, ShardStore};
-use engine_node::EngineOptions;
 use engine_node::scrub::{FindingKind, FindingState};
+use engine_node::{EngineError, EngineOptions};
 use engine_types::{BirthId, CopyToken, DataId};
 
 /// Reads until the stripe names the copy no more.
@@ -138,4 +138,42 @@ async fn a_stripe_that_cannot_be_mended_does_not_stop_the_others() {
         assert!(began.elapsed().as_secs() < 60, "the other is made whole");
         tokio::time::sleep(SOON).await;
     }
+}
+
+/// With a drive out its shard is rebuilt, and each of the others may be what it is rebuilt from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_liar_is_found_among_what_a_shard_is_rebuilt_from() {
+    let cluster = Cluster::new(6).await;
+    let sent = bytes(300_000, 6);
+    cluster.put("k", &sent).await.unwrap();
+    let slots = slots(&cluster, "k").await;
+    cluster.store(slots[0]).fail("gone");
+    let mut reports = cluster.engine.damage().unwrap();
+    for index in 1..6 {
+        let liar = slots[index];
+        assert!(cluster.store(liar).falsify(liar.token, 10_000));
+        // All that lies in the shard that is gone, and all that lies in the liar.
+        assert!(cluster.all("k").await.unwrap() == sent, "{index}");
+        // Parity that nothing was rebuilt from was not looked at.
+        let blamed: Vec<Slot> = std::iter::from_fn(|| reports.pop())
+            .filter(|damage| damage.lies)
+            .map(|damage| Slot {
+                drive: damage.drive,
+                token: damage.token,
+            })
+            .collect();
+        assert_eq!(
+            blamed,
+            if index < 5 { vec![liar] } else { vec![] },
+            "{index}"
+        );
+        // As it was.
+        assert!(cluster.store(liar).falsify(liar.token, 10_000));
+    }
+    // Two are one too many while a drive that would tell is out.
+    for liar in &slots[1..3] {
+        assert!(cluster.store(*liar).falsify(liar.token, 10_000));
+    }
+    let two = cluster.all("k").await;
+    assert!(matches!(two, Err(EngineError::Unavailable(_))), "{two:?}");
 }

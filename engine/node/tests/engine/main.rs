@@ -13,6 +13,7 @@ mod background;
 mod buckets;
 mod faults;
 mod keyring;
+mod keyring_turns;
 mod keys;
 mod liars;
 mod lost;

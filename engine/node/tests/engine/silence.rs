@@ -1,6 +1,7 @@
 //! More silent drives than stripes bear: our own trouble, not theirs.
 
 use crate::support::{Cluster, bytes, quick};
+use engine_core::ports::DriveFiles;
 use engine_node::{EngineOptions, Service};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,4 +70,96 @@ async fn a_process_out_of_handles_takes_no_drive_out() {
     starve(false);
     cluster.put("after", &bytes(300_000, 9)).await.unwrap();
     assert_eq!(cluster.all("before").await.unwrap(), bytes(300_000, 9));
+}
+
+/// Reads go on while writes hang: a database's files in the page cache, a full queue in the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drive_whose_writes_hang_stays_out_while_it_answers_reads() {
+    let silence = Duration::from_secs(1);
+    let options = EngineOptions {
+        silence,
+        background: true,
+        probe_period: Duration::from_millis(10),
+        ..quick()
+    };
+    let cluster = Cluster::with(6, options).await;
+    let sent = bytes(300_000, 10);
+    cluster.put("before", &sent).await.unwrap();
+    let hung = &cluster.drives[1].store;
+    hung.set_writes_silent(true);
+    cluster.put("first", &sent).await.unwrap();
+    assert_eq!(out(&cluster), 1);
+    let looked = hung.frees();
+    while hung.frees() < looked + 3 {
+        assert_eq!(out(&cluster), 1, "it is not put back");
+        assert!(cluster.all("before").await.unwrap() == sent);
+    }
+    let began = std::time::Instant::now();
+    cluster.put("second", &sent).await.unwrap();
+    assert!(began.elapsed() < silence, "{:?}", began.elapsed());
+    hung.set_writes_silent(false);
+    cluster.until("it is back", |c| out(c) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_are_answered_do_not_excuse_a_drive_whose_writes_hang() {
+    let silence = Duration::from_secs(1);
+    let cluster = Cluster::with(6, EngineOptions { silence, ..quick() }).await;
+    let sent = bytes(300_000, 11);
+    cluster.put("before", &sent).await.unwrap();
+    cluster.drives[1].store.set_writes_silent(true);
+    let began = std::time::Instant::now();
+    let mut put = std::pin::pin!(cluster.put("during", &sent));
+    while futures::poll!(&mut put).is_pending() {
+        assert!(cluster.all("before").await.unwrap() == sent);
+        assert!(began.elapsed() < 6 * silence, "{:?}", began.elapsed());
+    }
+    assert_eq!(out(&cluster), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drive_whose_reads_hang_goes_out_though_nobody_writes() {
+    let hedge_after = Duration::from_secs(1);
+    let options = EngineOptions {
+        silence: 2 * hedge_after,
+        hedge_after,
+        ..quick()
+    };
+    let cluster = Cluster::with(6, options).await;
+    let sent = bytes(300_000, 12);
+    cluster.put("k", &sent).await.unwrap();
+    // A data shard's: a healthy read asks for it.
+    let first = crate::scrub::slots(&cluster, "k").await[0];
+    cluster.store(first).set_reads_silent(true);
+    assert!(cluster.all("k").await.unwrap() == sent, "rebuilt meanwhile");
+    assert_eq!(out(&cluster), 0, "not so soon");
+    cluster.until("it is out", |c| out(c) == 1).await;
+    let began = std::time::Instant::now();
+    assert!(cluster.all("k").await.unwrap() == sent);
+    assert!(began.elapsed() < hedge_after, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drive_that_was_read_only_takes_writes_once_it_can() {
+    let options = EngineOptions {
+        background: true,
+        probe_period: Duration::from_millis(10),
+        ..quick()
+    };
+    let cluster = Cluster::with(6, options).await;
+    let drive = &cluster.drives[1];
+    drive.store.set_read_only(true);
+    cluster.put("k", &bytes(300_000, 13)).await.unwrap();
+    let service = |c: &Cluster| c.engine.drives().status()[1].service.clone();
+    assert_eq!(service(&cluster), Service::ReadOnly);
+    let looked = drive.store.frees();
+    cluster
+        .until("it is looked at", |_| drive.store.frees() > looked + 2)
+        .await;
+    assert_eq!(service(&cluster), Service::ReadOnly);
+    drive.store.set_read_only(false);
+    cluster
+        .until("it is up", |c| service(c) == Service::Up)
+        .await;
+    assert!(drive.files.read("shards/probe").is_err(), "nothing is left");
 }

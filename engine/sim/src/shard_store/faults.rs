@@ -1,8 +1,9 @@
 //! What may happen to a drive in memory.
 
-use super::FakeShardStore;
+use super::{FakeShardStore, Silent};
 use engine_core::format::{RECORD_ALIGN, block_checksums};
 use engine_types::CopyToken;
+use std::sync::atomic::Ordering;
 
 impl FakeShardStore {
     /// Loses what is not durable; calls under way fail. The drive is then open again.
@@ -43,7 +44,25 @@ impl FakeShardStore {
 
     /// Nothing is answered while set.
     pub fn set_silent(&self, silent: bool) {
-        self.silent.send_replace(silent);
+        self.silent.send_replace(Silent {
+            reads: silent,
+            writes: silent,
+        });
+    }
+
+    /// No read is answered while set.
+    pub fn set_reads_silent(&self, reads: bool) {
+        self.silent.send_modify(|silent| silent.reads = reads);
+    }
+
+    /// No write or free is answered while set.
+    pub fn set_writes_silent(&self, writes: bool) {
+        self.silent.send_modify(|silent| silent.writes = writes);
+    }
+
+    /// How often `free` was called.
+    pub fn frees(&self) -> u64 {
+        self.frees.load(Ordering::Relaxed)
     }
 
     /// Flips a bit of a stored payload; false if the shard is not there.

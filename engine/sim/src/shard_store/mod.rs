@@ -4,6 +4,8 @@
 //! power cut takes what is only written.
 
 mod faults;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use engine_types::{BirthId, CopyToken, DriveUuid, Stamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 #[derive(Clone, Debug)]
@@ -57,7 +60,16 @@ struct State {
 pub struct FakeShardStore {
     drive: DriveUuid,
     state: Mutex<State>,
-    silent: watch::Sender<bool>,
+    silent: watch::Sender<Silent>,
+    /// Calls of `free`.
+    frees: AtomicU64,
+}
+
+/// What is not answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Silent {
+    reads: bool,
+    writes: bool,
 }
 
 impl FakeShardStore {
@@ -71,15 +83,23 @@ impl FakeShardStore {
                 capacity,
                 ..State::default()
             }),
-            silent: watch::Sender::new(false),
+            silent: watch::Sender::default(),
+            frees: AtomicU64::default(),
         }
     }
 
-    async fn awake(&self) {
-        let mut silent = self.silent.subscribe();
-        if silent.wait_for(|silent| !silent).await.is_err() {
+    async fn awake(&self, heard: impl FnMut(&Silent) -> bool) {
+        if self.silent.subscribe().wait_for(heard).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    async fn awake_for_reads(&self) {
+        self.awake(|silent| !silent.reads).await;
+    }
+
+    async fn awake_for_writes(&self) {
+        self.awake(|silent| !silent.writes).await;
     }
 
     fn working(&self) -> Result<(), DriveError> {
@@ -159,7 +179,7 @@ impl FakeShardStore {
 #[async_trait]
 impl ShardStore for FakeShardStore {
     async fn append(&self, header: ShardHeader, payload: Bytes) -> Result<(), DriveError> {
-        self.awake().await;
+        self.awake_for_writes().await;
         let fits = u32::try_from(payload.len()).is_ok_and(|l| l == header.payload_length);
         let ours = header.drive == self.drive;
         if !ours || !fits || block_checksums(&payload) != header.block_crcs {
@@ -173,7 +193,7 @@ impl ShardStore for FakeShardStore {
             return Ok(());
         }
         tokio::task::yield_now().await;
-        self.awake().await;
+        self.awake_for_writes().await;
         self.working()?;
         let mut state = self.state.lock();
         match state.records.get_mut(&token) {
@@ -188,7 +208,7 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn read(&self, token: CopyToken, range: Range<u32>) -> Result<StoredShard, DriveError> {
-        self.awake().await;
+        self.awake_for_reads().await;
         let Record {
             header, payload, ..
         } = self.stored(token)?;
@@ -207,7 +227,8 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn free(&self, tokens: &[CopyToken]) -> Result<(), DriveError> {
-        self.awake().await;
+        self.frees.fetch_add(1, Ordering::Relaxed);
+        self.awake_for_writes().await;
         self.working()?;
         let mut state = self.state.lock();
         if state.read_only {
@@ -231,7 +252,7 @@ impl ShardStore for FakeShardStore {
         before: Stamp,
         limit: usize,
     ) -> Result<Vec<ShardEntry>, DriveError> {
-        self.awake().await;
+        self.awake_for_reads().await;
         self.working()?;
         let state = self.state.lock();
         let wanted = state.records.iter().filter(|(token, record)| {
@@ -257,7 +278,7 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn placed(&self, from: (u64, u64), limit: usize) -> Result<Vec<ShardEntry>, DriveError> {
-        self.awake().await;
+        self.awake_for_reads().await;
         self.working()?;
         let state = self.state.lock();
         let durable = state.records.iter().filter(|(_, record)| record.durable);
@@ -276,7 +297,7 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn absent(&self, tokens: &[CopyToken]) -> Result<Vec<CopyToken>, DriveError> {
-        self.awake().await;
+        self.awake_for_reads().await;
         self.working()?;
         let state = self.state.lock();
         let live = |token: &CopyToken| state.records.get(token).is_some_and(|r| r.durable);
@@ -284,7 +305,7 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn check_segment(&self, segment: u64) -> Result<SegmentCheck, DriveError> {
-        self.awake().await;
+        self.awake_for_reads().await;
         self.working()?;
         let mut state = self.state.lock();
         let damaged = state.footless.contains(&segment);
@@ -301,7 +322,7 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn account(&self) -> Result<SpaceAccount, DriveError> {
-        self.awake().await;
+        self.awake_for_reads().await;
         self.working()?;
         let mut account = SpaceAccount::default();
         for of in self.by_segment().into_values() {
@@ -337,64 +358,5 @@ impl ShardStore for FakeShardStore {
 
     async fn close(&self) {
         self.state.lock().closed = true;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contracts::shard_store::{Fixture, StoreUnderTest, all, shard};
-    use std::sync::Arc;
-
-    struct Fake(Arc<FakeShardStore>);
-
-    #[async_trait]
-    impl StoreUnderTest for Fake {
-        fn drive(&self) -> DriveUuid {
-            self.0.drive
-        }
-        async fn open(&mut self) -> Arc<dyn ShardStore> {
-            self.0.reopen();
-            Arc::<FakeShardStore>::clone(&self.0)
-        }
-        async fn crash(&mut self, store: Arc<dyn ShardStore>) {
-            drop(store);
-            self.0.power_cut();
-        }
-        async fn damage(&mut self, entry: &ShardEntry, payload_at: usize) {
-            assert!(self.0.damage(entry.token, payload_at));
-        }
-    }
-
-    fn fake(capacity: u64) -> Box<dyn StoreUnderTest> {
-        let drive = DriveUuid([7; 16]);
-        Box::new(Fake(Arc::new(FakeShardStore::new(drive, capacity))))
-    }
-
-    #[tokio::test]
-    async fn the_fake_keeps_the_contract() {
-        let fixture = Fixture {
-            roomy: &|| fake(1 << 30),
-            small: &|| fake(1 << 20),
-        };
-        all(&fixture).await;
-    }
-
-    #[tokio::test]
-    async fn a_power_cut_takes_what_was_not_acknowledged() {
-        let store = Arc::new(FakeShardStore::new(DriveUuid([7; 16]), 1 << 30));
-        let (header, payload) = shard(store.drive, 5, 1, 64);
-        let token = header.token;
-        let appending = Arc::clone(&store);
-        let task = tokio::spawn(async move { appending.append(header, payload).await });
-        store.set_silent(true);
-        tokio::task::yield_now().await;
-        store.power_cut();
-        store.set_silent(false);
-        let Ok(done) = task.await else {
-            panic!("append panicked")
-        };
-        let read = store.read(token, 0..64).await;
-        assert_eq!(done.is_ok(), read.is_ok());
     }
 }
