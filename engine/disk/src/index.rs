@@ -289,12 +289,12 @@ impl Index {
         Ok(())
     }
 
-    /// All records in segments below this one are in the rows.
     /// What lies in this segment is not all in the rows, whatever is said of it from now on.
     pub(crate) fn hold_below(&self, segment: u64) {
         self.held_below.fetch_min(segment, Ordering::Relaxed);
     }
 
+    /// All records in segments below this one are in the rows.
     pub(crate) fn indexed_below(&self) -> Result<u64, DriveError> {
         let row = self.rows.get(BELOW).map_err(|error| self.unread(&error))?;
         row.map_or(Ok(0), |value| {
