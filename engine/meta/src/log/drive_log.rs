@@ -3,8 +3,9 @@
 use super::index::{GroupIndex, GroupState, Place};
 use super::recover::{Scan, scan};
 use super::store::GroupLog;
-use super::writer::{Change, Done, Op, QUEUE_OPS_MAX, Writer};
-use super::{FILE_BYTES_MAX, LogError, file_name, record};
+use super::writer::{Change, Op, QUEUE_OPS_MAX, Writer};
+use super::written::Done;
+use super::{COPY_BYTES_MAX, FILE_BYTES_MAX, LogError, file_name, record};
 use crate::raft::codec::entry_from;
 use crate::raft::types::Entry;
 use engine_core::ports::{DriveFiles, LogFile};
@@ -25,6 +26,8 @@ pub struct LogOptions {
     /// Beyond so many files, groups that keep the oldest alive are copied forward, or asked for a
     /// snapshot. Half as many more may lie there until two are written.
     pub files_max: usize,
+    /// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
+    pub copy_bytes_max: u64,
 }
 
 impl Default for LogOptions {
@@ -33,11 +36,12 @@ impl Default for LogOptions {
             boot: 0,
             file_bytes_max: FILE_BYTES_MAX,
             files_max: 6,
+            copy_bytes_max: COPY_BYTES_MAX,
         }
     }
 }
 
-type Reader = Arc<Mutex<Box<dyn LogFile>>>;
+pub(super) type Reader = Arc<Mutex<Box<dyn LogFile>>>;
 
 /// What the writer and the handles share.
 #[derive(Debug)]
@@ -80,10 +84,25 @@ impl Shared {
         }
     }
 
+    /// Forgets a group that was destroyed, unless another stands in its place already.
+    pub(super) fn forget(&self, index: &Arc<GroupIndex>) {
+        let mut groups = self.groups.lock();
+        if groups
+            .get(&index.group)
+            .is_some_and(|known| Arc::ptr_eq(known, index))
+        {
+            groups.remove(&index.group);
+        }
+    }
+
+    /// Reads of a file go on through this once the file is removed.
+    pub(super) fn reader(&self, file: u64) -> Result<Reader, LogError> {
+        let reader = self.readers.lock().get(&file).cloned();
+        reader.ok_or(LogError::Malformed("place: no such file"))
+    }
+
     /// Reads an entry's record and verifies it. Blocking.
-    pub(super) fn read_back(&self, place: Place) -> Result<Entry, LogError> {
-        let reader = self.readers.lock().get(&place.file).cloned();
-        let reader = reader.ok_or(LogError::Malformed("place: no such file"))?;
+    pub(super) fn read_back(&self, place: Place, reader: &Reader) -> Result<Entry, LogError> {
         let mut bytes = vec![0; place.span as usize];
         reader.lock().read_at(place.offset, &mut bytes)?;
         let record =
@@ -100,8 +119,10 @@ pub struct DriveLog {
     queue: mpsc::Sender<Op>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     damaged: Mutex<BTreeMap<GroupId, String>>,
-    /// Damage found at open, and the groups that were known then.
-    damage: Option<(String, BTreeSet<GroupId>)>,
+    /// Damage found at open …
+    damage: Option<String>,
+    /// … and the groups of which the log knew then, or that were destroyed since.
+    known: Mutex<BTreeSet<GroupId>>,
     boot: u64,
     recovered: u64,
 }
@@ -112,6 +133,9 @@ impl DriveLog {
     pub fn open(files: Arc<dyn DriveFiles>, options: LogOptions) -> Result<Self, LogError> {
         let scan = scan(files.as_ref())?;
         let boot = options.boot.max(scan.boot + 1);
+        for unbegun in &scan.unbegun {
+            files.remove(&file_name(*unbegun))?;
+        }
         let number = scan.files.last().copied().unwrap_or(1);
         let mut file = files.open_log(&file_name(number))?;
         if let Some(torn) = scan.torn {
@@ -147,6 +171,7 @@ impl DriveLog {
             group_sequences,
             file_bytes_max: options.file_bytes_max,
             files_max: options.files_max,
+            copy_bytes_max: options.copy_bytes_max,
             pressed: BTreeMap::new(),
             buffer: Vec::new(),
         };
@@ -159,7 +184,7 @@ impl DriveLog {
             .spawn(move || writer.run(receiver))
             .map_err(|error| LogError::Failed(error.to_string()))?;
         let known = scan.groups.keys().map(|group| GroupId(*group)).collect();
-        let damage = (!scan.damage.is_empty()).then(|| (scan.damage.join("; "), known));
+        let damage = (!scan.damage.is_empty()).then(|| scan.damage.join("; "));
         let (thread, damaged) = (Mutex::new(Some(thread)), Mutex::new(damaged));
         Ok(Self {
             shared,
@@ -168,6 +193,7 @@ impl DriveLog {
             recovered: scan.sequence,
             damaged,
             damage,
+            known: Mutex::new(known),
             boot,
         })
     }
@@ -191,11 +217,23 @@ impl DriveLog {
     /// Why the replica of `group`, which the drive is known to hold, must not go on. Where the log
     /// is damaged and knows nothing of the group, all it knew may have been in the damaged part.
     pub fn damage_of(&self, group: GroupId) -> Option<String> {
-        let told = self.damaged.lock().get(&group).cloned();
-        told.or_else(|| match &self.damage {
-            Some((why, known)) if !known.contains(&group) => Some(why.clone()),
-            _ => None,
-        })
+        let mut damaged = self.damaged.lock();
+        if let Some(told) = damaged.get(&group) {
+            return Some(told.clone());
+        }
+        let why = self.damage.as_ref()?;
+        if self.known.lock().contains(&group) {
+            return None;
+        }
+        // From now on it keeps the files that tell it, as the others do.
+        damaged.insert(group, why.clone());
+        let mut groups = self.shared.groups.lock();
+        groups.entry(group).or_insert_with(|| {
+            let mut state = GroupState::default();
+            state.hold_all();
+            Arc::new(GroupIndex::new(group, state))
+        });
+        Some(why.clone())
     }
 
     /// Groups that should snapshot and purge, so that old files can go. Taken once.
@@ -237,9 +275,10 @@ impl DriveLog {
         )
     }
 
-    /// Forgets a group, durably. Its handles must no longer be used.
+    /// Forgets a group, durably. Until that is done [`DriveLog::group`] gives the old one; its handles
+    /// write nothing any more afterwards.
     pub async fn destroy(&self, group: GroupId) -> Result<(), LogError> {
-        let index = self.shared.groups.lock().remove(&group);
+        let index = self.shared.groups.lock().get(&group).cloned();
         let index =
             index.unwrap_or_else(|| Arc::new(GroupIndex::new(group, GroupState::default())));
         let (sender, waiter) = oneshot::channel();
@@ -256,6 +295,7 @@ impl DriveLog {
         waiter
             .await
             .map_err(|_closed| LogError::Failed("closed".into()))??;
+        self.known.lock().insert(group);
         self.damaged.lock().remove(&group);
         Ok(())
     }
@@ -295,10 +335,12 @@ fn share(files: &dyn DriveFiles, scan: &Scan, number: u64, salt: u32) -> Result<
     for (group, recovered) in &scan.groups {
         let id = GroupId(*group);
         sequences.insert(*group, recovered.group_sequence);
+        let mut state = recovered.state.clone();
         if let Some(why) = &recovered.damaged {
             damaged.insert(id, why.clone());
+            state.hold_all();
         }
-        groups.insert(id, Arc::new(GroupIndex::new(id, recovered.state.clone())));
+        groups.insert(id, Arc::new(GroupIndex::new(id, state)));
     }
     let shared = Shared {
         groups: Mutex::new(groups),

@@ -9,10 +9,14 @@ use engine_types::GroupId;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// Entry bytes of one group kept in memory. Older ones are read back from the drive.
 pub const CACHE_BYTES_MAX: usize = 1 << 20;
+
+/// Why a handle on a log that was destroyed writes nothing.
+pub(super) const DESTROYED: &str = "the replica has left the drive";
 
 /// Where a record's payload lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,27 @@ pub struct Durable {
     pub failed: Option<String>,
 }
 
+/// Files that must stay though nothing in them lives. Entries were dropped by an operation that is not
+/// durable yet: after a cut they are back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Oldest file of what was dropped; 0: all.
+    pub file: u64,
+    /// Until this operation is durable.
+    pub ticket: u64,
+    /// The group must not be written anew meanwhile: the drive has entries that its end lacks here.
+    pub frozen: bool,
+}
+
+/// What keeps a file alive for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Its first entry.
+    Entries,
+    /// No more than its vote, how far it is purged, or what is held.
+    Records,
+}
+
 /// A group's log as last asked for.
 #[derive(Clone, Debug, Default)]
 pub struct GroupState {
@@ -81,6 +106,8 @@ pub struct GroupState {
     pub vote_file: Option<u64>,
     /// File of the last purge record.
     pub purge_file: Option<u64>,
+    /// What is gone here and not yet on the drive.
+    pub held: Option<Held>,
 }
 
 impl GroupState {
@@ -145,7 +172,8 @@ impl GroupState {
         self.cold = self.cold.min(self.slots.len());
     }
 
-    /// Drops entries up to `upto`, inclusive.
+    /// Drops entries up to `upto`, inclusive. Entries that begin further up (a log whose older files
+    /// are gone is read from its middle, and an old purge lies there too) stay where they are.
     pub fn purge(&mut self, upto: LogId) {
         if self
             .purged
@@ -159,8 +187,59 @@ impl GroupState {
             self.first += 1;
             self.cold = self.cold.saturating_sub(1);
         }
-        self.first = upto.index() + 1;
+        let above = !self.slots.is_empty() && self.first > upto.index();
+        #[cfg(sabotage)]
+        let above = above && !engine_types::sabotage("purge-renumbers");
+        if !above {
+            self.first = upto.index() + 1;
+        }
         self.purged = Some(upto);
+    }
+
+    /// Before entries are dropped by the operation `ticket`.
+    pub fn hold(&mut self, ticket: u64, truncates: bool) {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("delete-before-purge-fsync") {
+            return;
+        }
+        let front = self.slots.front().map(|slot| slot.place);
+        // What is being written lies in a file unknown as yet.
+        let front = front.map(|place| Held {
+            file: place.map_or(0, |place| place.file),
+            ticket,
+            frozen: truncates,
+        });
+        self.held = match (self.held, front) {
+            (Some(one), Some(other)) => Some(Held {
+                file: one.file.min(other.file),
+                ticket: one.ticket.max(other.ticket),
+                frozen: one.frozen || other.frozen,
+            }),
+            (one, other) => one.or(other),
+        };
+    }
+
+    /// Its log is damaged: what is left tells that, and may be restored. Until it is destroyed.
+    pub(super) fn hold_all(&mut self) {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("forget-log-damage") {
+            return;
+        }
+        self.held = Some(Held {
+            file: 0,
+            ticket: u64::MAX,
+            frozen: true,
+        });
+    }
+
+    /// Not to be written anew now.
+    pub fn is_frozen(&self) -> bool {
+        self.held.is_some_and(|held| held.frozen)
+    }
+
+    /// All up to the operation `ticket` is on the drive.
+    pub fn settle(&mut self, ticket: u64) {
+        self.held = self.held.filter(|held| held.ticket > ticket);
     }
 
     fn forget(&mut self, slot: Option<Slot>) {
@@ -228,18 +307,40 @@ impl GroupState {
             .collect()
     }
 
-    /// Oldest file that still holds something live of this group; none if nothing was written.
+    fn front_file(&self) -> Option<u64> {
+        let place = self.slots.front().and_then(|slot| slot.place);
+        place.map(|place| place.file)
+    }
+
+    /// Oldest file that still holds something of this group that a cut must find; none if nothing was
+    /// written.
     pub fn oldest_file(&self) -> Option<u64> {
-        let entries = self
-            .slots
-            .front()
-            .and_then(|slot| slot.place)
-            .map(|place| place.file);
-        [entries, self.vote_file, self.purge_file]
+        let held = self.held.map(|held| held.file);
+        [self.front_file(), self.vote_file, self.purge_file, held]
             .into_iter()
             .flatten()
             .min()
     }
+
+    /// What keeps `file`, the log's oldest, alive here, if anything does.
+    pub fn keeps(&self, file: u64) -> Option<Keeps> {
+        if self.oldest_file().is_none_or(|oldest| oldest > file) {
+            None
+        } else if self.front_file() == Some(file) {
+            Some(Keeps::Entries)
+        } else {
+            Some(Keeps::Records)
+        }
+    }
+}
+
+/// A commit hint for a log that ends at `last`.
+pub(super) fn committed_within(committed: Option<LogId>, last: Option<LogId>) -> Option<LogId> {
+    let index = |id: Option<LogId>| id.map(|id| id.index());
+    if index(committed) > index(last) {
+        return last;
+    }
+    committed
 }
 
 /// One group of a drive's log.
@@ -251,6 +352,7 @@ pub struct GroupIndex {
     pub state: Mutex<GroupState>,
     /// Durable mark.
     pub durable: watch::Sender<Durable>,
+    destroyed: AtomicBool,
 }
 
 impl GroupIndex {
@@ -264,110 +366,22 @@ impl GroupIndex {
                 ticket,
                 failed: None,
             }),
+            destroyed: AtomicBool::new(false),
         }
+    }
+
+    /// Nothing more is to be written through this.
+    pub fn is_destroyed(&self) -> bool {
+        self.destroyed.load(Ordering::Acquire)
+    }
+
+    /// Whoever still waits hears of it.
+    pub(super) fn set_destroyed(&self) {
+        self.destroyed.store(true, Ordering::Release);
+        self.durable
+            .send_modify(|durable| durable.failed = Some(DESTROYED.into()));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use openraft::EntryPayload;
-
-    fn filled(indexes: Range<u64>) -> GroupState {
-        let mut state = GroupState::default();
-        for index in indexes {
-            let id = log_id(1, index);
-            let entry = Entry {
-                log_id: id,
-                payload: EntryPayload::Blank,
-            };
-            state.check_next(&id).expect("contiguous");
-            let place = Some(Place {
-                file: index,
-                offset: 0,
-                span: 8,
-            });
-            state.push(
-                id,
-                Slot {
-                    term: 1,
-                    ticket: index,
-                    place,
-                    entry: Some(entry),
-                },
-                8,
-            );
-        }
-        state
-    }
-
-    #[test]
-    fn holes_and_falling_terms_are_refused() {
-        let state = filled(0..3);
-        assert!(state.check_next(&log_id(1, 3)).is_ok());
-        assert!(state.check_next(&log_id(1, 4)).is_err());
-        assert!(state.check_next(&log_id(1, 2)).is_err());
-        assert!(state.check_next(&log_id(0, 3)).is_err());
-    }
-
-    #[test]
-    fn purge_and_truncate_keep_counts_right() {
-        let mut state = filled(0..10);
-        state.purge(log_id(1, 3));
-        assert_eq!(
-            (state.first, state.slots.len(), state.last()),
-            (4, 6, Some(log_id(1, 9)))
-        );
-        assert_eq!(state.oldest_file(), Some(4));
-        state.vote_file = Some(2);
-        assert_eq!(state.oldest_file(), Some(2));
-        state.truncate_after(Some(5));
-        assert_eq!((state.next(), state.last()), (6, Some(log_id(1, 5))));
-        state.purge(log_id(1, 20));
-        assert_eq!(
-            (state.next(), state.last(), state.cached_bytes),
-            (21, Some(log_id(1, 20)), 0)
-        );
-        state.truncate_after(None);
-        assert_eq!(state.last(), Some(log_id(1, 20)));
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_keeps_what_is_not_written() {
-        let mut state = GroupState::default();
-        for index in 0..40 {
-            let id = log_id(1, index);
-            let command = vec![0; CACHE_BYTES_MAX / 16].into();
-            let payload = EntryPayload::Normal(crate::raft::types::Proposal { stamp: 0, command });
-            let place = (index < 30).then_some(Place {
-                file: 1,
-                offset: index,
-                span: 8,
-            });
-            let entry = Some(Entry {
-                log_id: id,
-                payload,
-            });
-            state.push(
-                id,
-                Slot {
-                    term: 1,
-                    ticket: index,
-                    place,
-                    entry,
-                },
-                0,
-            );
-        }
-        state.trim_cache();
-        assert!(state.cached_bytes <= CACHE_BYTES_MAX);
-        assert!(matches!(
-            state.find(0..1).expect("there").as_slice(),
-            [Found::At(_)]
-        ));
-        assert!(matches!(
-            state.find(39..40).expect("there").as_slice(),
-            [Found::Cached(_)]
-        ));
-    }
-}
+mod tests;

@@ -8,8 +8,12 @@
 //!
 //! **Files.** `log/<number>.log`, rolled at [`FILE_BYTES_MAX`], deleted oldest first. Only the newest may
 //! end in room ([`ROOM_BYTES`] of zeros at most), and only until the log is closed; an opener cuts it
-//! like a tear. Before the oldest goes, the groups that still have live records in it are copied
-//! forward whole ([`record::Kind::CopyBegin`] … `CopyEnd`; counts only when its end is there).
+//! like a tear. Before the oldest goes, small groups with entries in it are copied forward whole
+//! ([`record::Kind::CopyBegin`] … `CopyEnd`; counts only when its end is there); where only a group's
+//! vote or bound lies in it, these are written anew. A file goes when a cut needs nothing in it: what
+//! a purge or truncation drops in memory keeps its file until that is durable. So the files that are
+//! left hold every group's vote, bound and entries, and beside them what was dropped later than they
+//! begin: recovery starts in the middle.
 //!
 //! **Why not tikv's raft-engine.** It groups writes and rewrites idle groups as this does, but it
 //! opens and syncs files itself (below our drive port, so neither the power-cut recorder's fake nor
@@ -26,6 +30,7 @@ pub mod record;
 mod recover;
 mod store;
 mod writer;
+mod written;
 
 pub use drive_log::{DriveLog, LogOptions};
 pub use store::GroupLog;
@@ -37,6 +42,8 @@ use engine_core::ports::{DriveError, DriveFiles, LogFile};
 pub const DIRECTORY: &str = "log";
 /// A file is closed at this length.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Groups whose live entries are at most this are copied forward; larger ones must snapshot.
+pub const COPY_BYTES_MAX: u64 = 8 << 20;
 
 /// Zeros ahead of the newest file's end, which records are written into: a sync that has not to wait
 /// for the file system's journal takes a fraction of the time ([`LogFile::append_with_room`]).
@@ -97,15 +104,24 @@ fn file_name(number: u64) -> String {
 }
 
 /// The writer and the reader of a file to roll to; none while the process lacks handles: the file at
-/// hand grows meanwhile.
+/// hand grows meanwhile, so an empty one must not stay behind it.
 fn new_file(files: &dyn DriveFiles, number: u64) -> Result<Option<NewFile>, DriveError> {
     let opened = files.open_log(&file_name(number));
     match opened.and_then(|file| file.reader().map(|reader| (file, reader))) {
         Ok(new) => Ok(Some(new)),
         Err(DriveError::Starved(reason)) => {
             tracing::warn!(drive = %files.drive(), reason, "the log is not rolled");
-            Ok(None)
+            remove_file(files, number).map(|_gone| None)
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file; false while the process lacks the handle that makes it durable.
+fn remove_file(files: &dyn DriveFiles, number: u64) -> Result<bool, DriveError> {
+    match files.remove(&file_name(number)) {
+        Ok(()) => Ok(true),
+        Err(DriveError::Starved(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

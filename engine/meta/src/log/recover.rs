@@ -7,12 +7,19 @@
 //! too. Each group's own sequence then tells which groups lost a record; a group with no record behind
 //! the damage may have lost its last one, so it counts as damaged. A replica of a damaged group has
 //! forgotten a vote or an entry it promised to remember, so it must not vote again under its id.
+//!
+//! **From the middle.** Where older files are gone, a group's records begin anywhere: with entries
+//! that were purged before the files went, with purges of entries that went with them, with an entry
+//! whose predecessors did. All that lives lies in what is left, in its order. So such a group's first
+//! entry may have any index (also after a truncation of all that was read), and only the end tells
+//! whether its entries follow on what is purged. From its first record, a whole copy or its end on, a
+//! group is read as strictly as it was written.
 
-use super::index::{GroupState, Place, Slot};
+use super::index::{GroupState, Place, Slot, committed_within};
 use super::record::{self, ALIGN, Header, Kind, NO_GROUP, Record};
 use super::{LogError, file_name, file_number};
 use crate::raft::codec::{entry_from, take_log_id, take_option_log_id, take_u64, take_vote};
-use crate::raft::types::term_of;
+use crate::raft::types::{Entry, term_of};
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use std::collections::BTreeMap;
 
@@ -29,6 +36,8 @@ pub(super) struct Recovered {
     damaged_above: Option<String>,
     /// The group's last record lies before the latest damage.
     before_damage: bool,
+    /// Read from its beginning, not from the middle.
+    whole: bool,
 }
 
 /// All of the log.
@@ -37,6 +46,8 @@ pub(super) struct Scan {
     pub groups: BTreeMap<u32, Recovered>,
     /// File numbers, ascending.
     pub files: Vec<u64>,
+    /// Empty files behind these, which the writer went on without: to be removed.
+    pub unbegun: Vec<u64>,
     /// Last whole record's sequence and sum.
     pub sequence: u64,
     pub prev: u32,
@@ -49,6 +60,17 @@ pub(super) struct Scan {
     pub damage: Vec<String>,
     started: bool,
     salt: u32,
+}
+
+/// What lies behind a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// No file.
+    Nothing,
+    /// Files that are empty.
+    Empty,
+    /// A file that was begun.
+    Begun,
 }
 
 /// Reads every file. Does not write; the caller cuts the tear.
@@ -64,6 +86,7 @@ pub(super) fn scan(files: &dyn DriveFiles) -> Result<Scan, LogError> {
     }
     scan.files.sort_unstable();
     let numbers = scan.files.clone();
+    let begun = begun(files, &numbers)?;
     for (at, number) in numbers.iter().enumerate() {
         if at > 0 && numbers[at - 1] + 1 != *number {
             scan.damaged(format!(
@@ -72,12 +95,30 @@ pub(super) fn scan(files: &dyn DriveFiles) -> Result<Scan, LogError> {
             ));
         }
         let bytes = read_whole(files, *number)?;
-        scan.file(*number, &bytes, at + 1 == numbers.len())?;
+        let behind = match at + 1 {
+            next if next == numbers.len() => Behind::Nothing,
+            next if next >= begun => Behind::Empty,
+            _ => Behind::Begun,
+        };
+        scan.file(*number, &bytes, behind)?;
+    }
+    if scan.torn.is_some() && begun > 0 {
+        scan.unbegun = scan.files.split_off(begun);
     }
     for group in scan.groups.values_mut() {
         group.finish();
     }
     Ok(scan)
+}
+
+/// How many files there are up to the last that is not empty.
+fn begun(files: &dyn DriveFiles, numbers: &[u64]) -> Result<usize, DriveError> {
+    for (at, number) in numbers.iter().enumerate().rev() {
+        if !files.open_log(&file_name(*number))?.is_empty() {
+            return Ok(at + 1);
+        }
+    }
+    Ok(0)
 }
 
 fn read_whole(files: &dyn DriveFiles, number: u64) -> Result<Vec<u8>, DriveError> {
@@ -88,7 +129,8 @@ fn read_whole(files: &dyn DriveFiles, number: u64) -> Result<Vec<u8>, DriveError
 }
 
 impl Scan {
-    fn file(&mut self, number: u64, bytes: &[u8], last: bool) -> Result<(), LogError> {
+    fn file(&mut self, number: u64, bytes: &[u8], behind: Behind) -> Result<(), LogError> {
+        let last = behind == Behind::Nothing;
         let mut at = 0;
         while at < bytes.len() {
             let found = record::parse(&bytes[at..], self.salt);
@@ -106,9 +148,11 @@ impl Scan {
                 });
             }
             let Some(next) = self.resume(bytes, at, last) else {
-                if last {
+                let room = bytes[at..].iter().all(|byte| *byte == 0);
+                // A file that could not be begun stayed behind while the one before grew on.
+                if last || (room && behind == Behind::Empty) {
                     self.torn = Some(at as u64);
-                    self.tear = bytes[at..].iter().any(|byte| *byte != 0);
+                    self.tear = !room;
                 } else {
                     self.damaged(format!("file {number}: damaged from byte {at} to its end"));
                 }
@@ -202,6 +246,7 @@ impl Recovered {
         } else {
             damage_seen && header.group_sequence != 1
         };
+        self.whole |= header.group_sequence == 1;
         if broken {
             self.damaged.get_or_insert(format!(
                 "group record {} found where {expected} was due",
@@ -217,8 +262,15 @@ impl Recovered {
         match header.kind {
             Kind::Begin | Kind::Mark => {}
             Kind::Append => {
-                // Entries whose predecessors lie in a deleted file: a copy further on holds all.
-                append(&mut self.state, payload, place, true)?;
+                let entry = entry_from(payload)?;
+                // Purged while it waited to be written, and the purge written before it.
+                let gone = self
+                    .state
+                    .purged
+                    .is_some_and(|purged| entry.log_id.index() <= purged.index());
+                if !gone {
+                    append(&mut self.state, entry, place, self.whole)?;
+                }
             }
             Kind::Vote => {
                 self.state.vote = Some(take_vote(&mut rest)?);
@@ -259,7 +311,7 @@ impl Recovered {
                     .copy
                     .as_mut()
                     .ok_or(LogError::Malformed("copy without beginning"))?;
-                append(copy, payload, place, false)?;
+                append(copy, entry_from(payload)?, place, true)?;
             }
             Kind::CopyEnd => {
                 self.state = self
@@ -269,11 +321,13 @@ impl Recovered {
                 // Whatever is wrong further up, this is the group as its writer held it. What is wrong
                 // since the copy began is missing from the copy.
                 self.damaged_above = None;
+                self.whole = true;
             }
             Kind::Destroy => {
                 // A new replica may follow under a new id; what the old one lost no longer matters.
                 *self = Self {
                     group_sequence: self.group_sequence,
+                    whole: true,
                     ..Self::default()
                 };
             }
@@ -287,25 +341,26 @@ impl Recovered {
             self.damaged
                 .get_or_insert("its last record may have been lost".into());
         }
-        self.state.trim_cache();
+        let state = &mut self.state;
+        let due = state.purged.map_or(0, |purged| purged.index() + 1);
+        if state.slots.is_empty() {
+            state.first = due;
+        } else if state.first > due {
+            let first = state.first;
+            self.damaged
+                .get_or_insert(format!("entries from {due} on are gone, up to {first}"));
+        }
+        state.committed = committed_within(state.committed, state.last());
+        state.trim_cache();
     }
 }
 
-fn append(
-    state: &mut GroupState,
-    payload: &[u8],
-    place: Place,
-    lenient: bool,
-) -> Result<(), LogError> {
-    let entry = entry_from(payload)?;
+fn append(state: &mut GroupState, entry: Entry, place: Place, whole: bool) -> Result<(), LogError> {
     let id = entry.log_id;
-    if let Err(hole) = state.check_next(&id) {
-        // Re-read of entries below a later purge or copy is harmless; a hole above is not.
-        if lenient && id.index() < state.first {
-            return Ok(());
-        }
-        return Err(hole);
+    if state.slots.is_empty() && !whole {
+        state.first = id.index();
     }
+    state.check_next(&id)?;
     let slot = Slot {
         term: term_of(&id),
         ticket: 0,

@@ -1,10 +1,11 @@
 //! One group of a drive's log, as openraft sees it.
 
 use super::LogError;
-use super::drive_log::Shared;
-use super::index::{Found, GroupIndex, GroupState, Slot};
+use super::drive_log::{Reader, Shared};
+use super::index::{Found, GroupIndex, GroupState, Place, Slot};
 use super::record::PAYLOAD_BYTES_MAX;
-use super::writer::{Change, Done, Op};
+use super::writer::{Change, Op};
+use super::written::Done;
 use crate::raft::codec::entry_weight;
 use crate::raft::types::{Entry, LogId, Types, Vote, term_of};
 use openraft::OptionalSend;
@@ -17,6 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Bytes of entries handed to one replication message at most; at least one entry always goes.
 const READ_BYTES_MAX: usize = 4 << 20;
+
+/// An entry, or where to read it.
+enum Located {
+    Cached(Entry),
+    At(Place, Reader),
+}
 
 /// A group's log. Clones are handles on the same log.
 #[derive(Clone, Debug)]
@@ -90,8 +97,11 @@ impl GroupLog {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<Entry>, LogError> {
-        let found = self.index.state.lock().find(range)?;
-        if found.iter().all(|found| matches!(found, Found::Cached(_))) {
+        let found = self.locate(range)?;
+        if found
+            .iter()
+            .all(|found| matches!(found, Located::Cached(_)))
+        {
             return found.into_iter().map(|found| self.entry(found)).collect();
         }
         let log = self.clone();
@@ -102,10 +112,23 @@ impl GroupLog {
         .map_err(|error| LogError::Failed(error.to_string()))?
     }
 
-    fn entry(&self, found: Found) -> Result<Entry, LogError> {
+    /// Files and places under one lock: what lies at a place that the index tells is not removed before
+    /// the index tells another, and a reader at hand reads on after that.
+    fn locate(&self, range: Range<u64>) -> Result<Vec<Located>, LogError> {
+        let state = self.index.state.lock();
+        let found = state.find(range)?.into_iter();
+        found
+            .map(|found| match found {
+                Found::Cached(entry) => Ok(Located::Cached(entry)),
+                Found::At(place) => Ok(Located::At(place, self.shared.reader(place.file)?)),
+            })
+            .collect()
+    }
+
+    fn entry(&self, found: Located) -> Result<Entry, LogError> {
         match found {
-            Found::Cached(entry) => Ok(entry),
-            Found::At(place) => self.shared.read_back(place),
+            Located::Cached(entry) => Ok(entry),
+            Located::At(place, reader) => self.shared.read_back(place, &reader),
         }
     }
 
@@ -265,9 +288,11 @@ impl RaftLogStorage<Types> for GroupLog {
         let after = last_log_id.map(|id| id.index());
         let ticket = {
             let mut state = self.index.state.lock();
-            state.truncate_after(after);
             state.ticket += 1;
-            state.ticket
+            let ticket = state.ticket;
+            state.hold(ticket, true);
+            state.truncate_after(after);
+            ticket
         };
         Ok(self
             .submit(ticket, Change::Truncate(after), Done::Nobody)
@@ -278,9 +303,11 @@ impl RaftLogStorage<Types> for GroupLog {
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let ticket = {
             let mut state = self.index.state.lock();
-            state.purge(log_id);
             state.ticket += 1;
-            state.ticket
+            let ticket = state.ticket;
+            state.hold(ticket, false);
+            state.purge(log_id);
+            ticket
         };
         Ok(self
             .submit(ticket, Change::Purge(log_id), Done::Nobody)

@@ -3,16 +3,16 @@
 use super::drive_log::Shared;
 use super::index::{GroupIndex, Place};
 use super::record::{self, Header, Kind, NO_GROUP};
+use super::written::{Done, Written, publish};
 use super::{LogError, ROOM_BYTES, new_file};
 use crate::raft::codec::{entry_weight, put_entry, put_log_id, put_vote};
-use crate::raft::types::{Entry, LogId, Types, Vote};
+use crate::raft::types::{Entry, LogId, Vote};
 use engine_core::ports::{DriveFiles, LogFile};
 use engine_types::GroupId;
-use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Operations waiting for the writer; openraft waits beyond it.
 pub(super) const QUEUE_OPS_MAX: usize = 4096;
@@ -30,28 +30,6 @@ pub(super) enum Change {
     Destroy,
 }
 
-/// Whom to tell when it is durable.
-pub(super) enum Done {
-    Nobody,
-    Raft(IOFlushed<Types>),
-    Waiter(oneshot::Sender<Result<(), LogError>>),
-}
-
-impl Done {
-    fn complete(self, result: Result<(), &LogError>) {
-        match self {
-            Self::Nobody => {}
-            Self::Raft(callback) => {
-                callback.io_completed(result.map_err(|error| error.clone().into()));
-            }
-            Self::Waiter(waiter) => {
-                // Whoever asked may have gone; nothing depends on the answer being heard.
-                drop(waiter.send(result.map_err(Clone::clone)));
-            }
-        }
-    }
-}
-
 /// One operation in the queue.
 pub(super) enum Op {
     Change {
@@ -61,15 +39,6 @@ pub(super) enum Op {
         done: Done,
     },
     Close,
-}
-
-/// What to tell the indexes once a batch is durable.
-#[derive(Default)]
-pub(super) struct Written {
-    pub places: Vec<(Arc<GroupIndex>, u64, u64, Place)>,
-    pub states: Vec<(Arc<GroupIndex>, Kind, u64)>,
-    tickets: Vec<(Arc<GroupIndex>, u64)>,
-    done: Vec<Done>,
 }
 
 pub(super) struct Writer {
@@ -86,6 +55,7 @@ pub(super) struct Writer {
     pub group_sequences: HashMap<u32, u64>,
     pub file_bytes_max: u64,
     pub files_max: usize,
+    pub copy_bytes_max: u64,
     /// At which file each group was last asked for a snapshot.
     pub pressed: BTreeMap<GroupId, u64>,
     pub buffer: Vec<u8>,
@@ -145,6 +115,10 @@ impl Writer {
                 done,
             } = op
             {
+                if index.is_destroyed() {
+                    written.refuse(&change, done);
+                    continue;
+                }
                 let hint = matches!(change, Change::Committed(_));
                 #[cfg(sabotage)]
                 let hint = hint
@@ -164,7 +138,11 @@ impl Writer {
             self.flush()
         };
         if let Err(error) = result {
+            written.done.append(&mut written.refused);
             return Err((error, written.done));
+        }
+        for index in &written.destroyed {
+            self.shared.forget(index);
         }
         publish(written);
         Ok(())
@@ -274,6 +252,9 @@ impl Writer {
             }
             Change::Destroy => {
                 self.record(group, Kind::Destroy, |_| {});
+                // Before it is durable: nothing may come behind it in this batch either.
+                index.set_destroyed();
+                written.destroyed.push(Arc::clone(index));
             }
         }
     }
@@ -342,29 +323,4 @@ fn gather(first: Op, queue: &mut mpsc::Receiver<Op>) -> (Vec<Op>, bool) {
         }
     }
     (batch, false)
-}
-
-pub(super) fn publish(written: Written) {
-    for (index, at, ticket, place) in written.places {
-        let mut state = index.state.lock();
-        state.placed(at, ticket, place);
-        state.trim_cache();
-    }
-    for (index, kind, file) in written.states {
-        let mut state = index.state.lock();
-        if kind != Kind::Purge {
-            state.vote_file = Some(file);
-        }
-        if kind != Kind::Vote {
-            state.purge_file = Some(file);
-        }
-    }
-    for (index, ticket) in written.tickets {
-        index
-            .durable
-            .send_modify(|durable| durable.ticket = durable.ticket.max(ticket));
-    }
-    for done in written.done {
-        done.complete(Ok(()));
-    }
 }

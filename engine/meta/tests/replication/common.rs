@@ -1,9 +1,6 @@
-//! Doubles for tests of the replication half: a drive that forgets what was not synced, real time,
-//! and a state machine that stores what it is told.
+//! Doubles for tests of the replication half: a drive that forgets what was not synced, real time.
 
 use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
-use engine_meta::raft::machine::{At, Machine};
-use engine_meta::rows::{Changes, Rows, RowsError};
 use engine_types::{DriveId, DriveUuid};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -11,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub(crate) use super::toy::{Toy, put, row_key};
 
 #[derive(Clone, Debug, Default)]
 struct Content {
@@ -45,6 +44,17 @@ struct Faults {
     tight: AtomicBool,
     /// Real time a sync takes, ms.
     sync_ms: AtomicU64,
+    /// Syncs do not return, and one stands there.
+    sync_stands: AtomicBool,
+    standing: AtomicBool,
+    /// The process has no handle left for a new file.
+    starved: AtomicBool,
+}
+
+/// A wait without a sleep: a channel nobody sends to.
+fn pass(ms: u64) {
+    let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+    assert!(never.recv_timeout(Duration::from_millis(ms)).is_err());
 }
 
 /// A drive in memory; fjall's directory is real and temporary.
@@ -53,6 +63,8 @@ pub(crate) struct FakeDrive {
     id: DriveId,
     files: Mutex<BTreeMap<String, Shared>>,
     faults: Arc<Faults>,
+    /// The drive as a cut right behind each removal of a log file leaves it, once asked for.
+    removals: Mutex<Option<Vec<Arc<FakeDrive>>>>,
     directory: tempfile::TempDir,
 }
 
@@ -89,10 +101,13 @@ impl LogFile for FakeFile {
     fn sync(&mut self) -> Result<(), DriveError> {
         let ms = self.faults.sync_ms.load(Ordering::Relaxed);
         if ms > 0 {
-            // A channel nobody sends to: a wait without a sleep.
-            let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
-            assert!(never.recv_timeout(Duration::from_millis(ms)).is_err());
+            pass(ms);
         }
+        while self.faults.sync_stands.load(Ordering::Relaxed) {
+            self.faults.standing.store(true, Ordering::Relaxed);
+            pass(1);
+        }
+        self.faults.standing.store(false, Ordering::Relaxed);
         if self.faults.sync_fails.load(Ordering::Relaxed) {
             return Err(DriveError::Failed("EIO".into()));
         }
@@ -131,6 +146,7 @@ impl FakeDrive {
             id: DriveId(id),
             files: Mutex::default(),
             faults: Arc::default(),
+            removals: Mutex::default(),
             directory: tempfile::tempdir().expect("a directory"),
         })
     }
@@ -180,6 +196,30 @@ impl FakeDrive {
         self.faults.sync_ms.store(ms, Ordering::Relaxed);
     }
 
+    /// Syncs stand until they are let go.
+    pub(crate) fn hold_syncs(&self, hold: bool) {
+        self.faults.sync_stands.store(hold, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sync_stands(&self) -> bool {
+        self.faults.standing.load(Ordering::Relaxed)
+    }
+
+    /// No new file opens, though its name appears.
+    pub(crate) fn starve(&self, starved: bool) {
+        self.faults.starved.store(starved, Ordering::Relaxed);
+    }
+
+    /// The drives that cuts right behind removals of log files leave, since the last call.
+    pub(crate) fn cuts_at_removals(&self) -> Vec<Arc<Self>> {
+        self.removals.lock().replace(Vec::new()).unwrap_or_default()
+    }
+
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let names = self.names().into_iter();
+        names.filter(|name| name.starts_with("log/")).collect()
+    }
+
     pub(crate) fn syncs(&self) -> u64 {
         self.faults.syncs.load(Ordering::Relaxed)
     }
@@ -188,8 +228,7 @@ impl FakeDrive {
         self.files.lock().keys().cloned().collect()
     }
 
-    /// Changes a file's bytes behind everyone's back.
-    /// Changes what was written; room goes.
+    /// Changes what was written behind everyone's back; room goes.
     pub(crate) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
         let content = Arc::clone(&self.files.lock()[name]);
         let mut content = content.lock();
@@ -261,6 +300,11 @@ impl DriveFiles for FakeDrive {
         self.files
             .lock()
             .retain(|file, _| file != name && !file.starts_with(&below));
+        if name.starts_with("log/")
+            && let Some(cuts) = self.removals.lock().as_mut()
+        {
+            cuts.push(self.after_cut(0, false));
+        }
         match std::fs::remove_dir_all(self.directory.path().join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(DriveError::Failed(error.to_string()))
@@ -285,6 +329,9 @@ impl DriveFiles for FakeDrive {
     }
     fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
         let content = Arc::clone(self.files.lock().entry(name.into()).or_default());
+        if self.faults.starved.load(Ordering::Relaxed) && content.lock().bytes.is_empty() {
+            return Err(DriveError::Starved("no handle left".into()));
+        }
         let length = Arc::new(content.lock().bytes.len().into());
         Ok(Box::new(FakeFile {
             content,
@@ -339,46 +386,6 @@ impl Entropy for Counter {
             hasher.write_u64(self.0.fetch_add(1, Ordering::Relaxed));
             chunk.copy_from_slice(&hasher.finish().to_le_bytes()[..chunk.len()]);
         }
-    }
-}
-
-/// First byte of the toy's rows.
-pub(crate) const TAG: u8 = 0x10;
-
-/// Stores `value` under `key` of a command made by [`put`], counts commands in a row of its own, and
-/// answers with the count.
-#[derive(Debug, Default)]
-pub(crate) struct Toy;
-
-pub(crate) fn put(key: &str, value: &[u8]) -> Vec<u8> {
-    let mut command = vec![u8::try_from(key.len()).expect("short")];
-    command.extend_from_slice(key.as_bytes());
-    command.extend_from_slice(value);
-    command
-}
-
-pub(crate) fn row_key(key: &str) -> Vec<u8> {
-    [&[TAG], key.as_bytes()].concat()
-}
-
-impl Machine for Toy {
-    fn apply(
-        &self,
-        rows: &dyn Rows,
-        changes: &mut Changes,
-        at: At,
-        command: &[u8],
-    ) -> Result<Vec<u8>, RowsError> {
-        let (length, rest) = command.split_first().ok_or(RowsError("empty".into()))?;
-        let (key, value) = rest.split_at(usize::from(*length));
-        let counter = vec![TAG + 1];
-        let count = rows.get(&counter)?.map_or(0, |count| {
-            u64::from_le_bytes(count.try_into().expect("8 bytes"))
-        });
-        changes.put([&[TAG], key].concat(), value.to_vec());
-        changes.put(counter, (count + 1).to_le_bytes().to_vec());
-        changes.put(vec![TAG + 2], at.stamp.0.to_le_bytes().to_vec());
-        Ok((count + 1).to_le_bytes().to_vec())
     }
 }
 

@@ -12,6 +12,8 @@ mod fjall_promises;
 mod journals;
 mod log;
 mod log_copies;
+mod log_files;
+mod log_histories;
 mod look_ups;
 mod lost_votes;
 mod majority;
@@ -25,5 +27,6 @@ mod snapshots;
 mod syncs;
 #[cfg(slow)]
 mod throughput;
+mod toy;
 mod truth;
 mod witness;

@@ -2,7 +2,7 @@
 
 use super::common::{Counter, FakeDrive, RealClock, Toy, put, row_key, until};
 use engine_core::ports::{DriveFiles, MetaError};
-use engine_meta::log::LogOptions;
+use engine_meta::log::{COPY_BYTES_MAX, LogOptions};
 use engine_meta::service::{MetaNode, MetaOptions};
 use engine_types::GroupId;
 use std::sync::Arc;
@@ -249,12 +249,13 @@ async fn a_lost_drives_voters_move_to_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_purge_the_log_and_a_restart_builds_on_them() {
-    for tables in [true, false] {
+    for (tables, copy_bytes_max) in [(true, COPY_BYTES_MAX), (false, 0)] {
         let before = drives(3);
         let options = MetaOptions {
             log: LogOptions {
                 file_bytes_max: 32 << 10,
                 files_max: 2,
+                copy_bytes_max,
                 ..LogOptions::default()
             },
             ..options(3)
@@ -281,10 +282,8 @@ async fn snapshots_purge_the_log_and_a_restart_builds_on_them() {
         })
         .await;
         propose_many(&node, CONTROL, 300..330).await;
-        let after: Vec<_> = before
-            .iter()
-            .map(|drive| drive.after_cut(0, tables))
-            .collect();
+        let cuts = before.iter().map(|drive| drive.after_cut(0, tables));
+        let after: Vec<_> = cuts.collect();
         let again = open(&after, options).await;
         expect_all(&again, CONTROL, 0..330).await;
         expect_equal(&again, CONTROL, 3).await;
