@@ -16,6 +16,7 @@ pub(crate) mod fuzzing;
 mod multipart;
 mod part;
 mod policy;
+mod search;
 mod signature;
 
 pub(crate) use answer::Answer;
