@@ -336,6 +336,9 @@ fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {
     config.sig_v4_allowed_services = vec!["s3".into()];
     // `precheck` puts it there where a client sent Date alone, and refuses one that came unsigned.
     config.unsigned_amz_header_allowlist = vec!["x-amz-date".into()];
+    // What SDKs say in `x-id` is not what the front goes by: a PUT that it holds to be an object's must
+    // not be s3s's PutObjectAcl, whose document is read whole.
+    config.operation_id_routing = false;
     // Forms never reach s3s as forms (`post_form`), and nothing else may be signed in version two.
     config.enable_sig_v2 = false;
     config.allow_post_signature = false;
@@ -384,6 +387,7 @@ mod tests {
         );
         assert_eq!(config.xml_max_body_size, DOCUMENT_BYTES_MAX);
         assert!(!config.enable_sig_v2);
+        assert!(!config.operation_id_routing);
         assert_eq!(config.unsigned_amz_header_allowlist, ["x-amz-date"]);
         let wrong = FrontOptions {
             region: "no region".into(),
