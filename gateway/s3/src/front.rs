@@ -14,7 +14,7 @@ use crate::documents::RulesCache;
 use crate::error::{incomplete, sha256_mismatch};
 use crate::gateway::Gateway;
 use crate::held::Held;
-use crate::host::Hosts;
+use crate::host::{Hosts, Named};
 use crate::options::FrontOptions;
 use crate::post_form::{self, Forms};
 use crate::precheck::{self, Known, Target};
@@ -130,7 +130,11 @@ impl S3Front {
         let state = Arc::new(RequestState::new(&info, &head.headers, &self.options));
         let (method, resource) = (head.method.clone(), head.uri.path().to_owned());
         let mut close = Close::new(Arc::clone(&state), method.clone(), &resource);
-        let (bucket, key) = self.names(&head);
+        let (named, unnamed) = match self.hosts.named(&head) {
+            Ok(named) => (named, None),
+            Err(error) => (Named::default(), Some(error)),
+        };
+        let (bucket, key) = named;
         let target = precheck::target(&head, key);
         let browser = cors::Asked::of(&method, &head.headers, bucket.as_deref());
         let known = Known {
@@ -144,7 +148,7 @@ impl S3Front {
         let version = head.version;
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
         let answer = async {
-            match Self::admit(&mut head, &known) {
+            match unnamed.map_or_else(|| Self::admit(&mut head, &known), Err) {
                 Ok(Route::S3) if target == Target::Form => {
                     head.extensions.insert(Arc::clone(&state));
                     self.form(head, body, (bucket, key), &state).await
@@ -197,7 +201,7 @@ impl S3Front {
         &self,
         head: Parts,
         body: RequestBody,
-        named: (Option<String>, bool),
+        named: Named,
         state: &RequestState,
     ) -> Response<Body> {
         let auth = Auth {
@@ -298,19 +302,6 @@ impl S3Front {
             }
             Err(error) => render::error(error),
         }
-    }
-
-    /// The bucket a request names, and whether it names a key.
-    fn names(&self, head: &Parts) -> (Option<String>, bool) {
-        let host = head.headers.get(header::HOST).and_then(|h| h.to_str().ok());
-        let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
-        let path = head.uri.path().strip_prefix('/').unwrap_or_default();
-        if let Some(bucket) = host.and_then(|host| self.hosts.bucket(host)) {
-            return (Some(bucket.to_owned()), !path.is_empty());
-        }
-        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-        let bucket = (!bucket.is_empty()).then(|| bucket.to_owned());
-        (bucket, !key.is_empty())
     }
 }
 
