@@ -157,6 +157,11 @@ const ROWS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
+        "forms of one address (of IPv6: of one /64) that wait for room | {}: one more is 503 \
+         `SlowDown` at once",
+        &[(Count, &[(HELD, "FORMS_WAITING_MAX")])],
+    ),
+    (
         "document, fields of a form, short file of a form to arrive | {} and its length at {}; \
          {} and {} while others wait for room: then 400 `RequestTimeout`",
         &[

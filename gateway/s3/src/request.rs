@@ -200,6 +200,22 @@ fn fresh_ids() -> (String, String) {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Of a request that says nothing.
+    pub(crate) fn state() -> Arc<RequestState> {
+        let info = ConnectionInfo {
+            peer: "127.0.0.1:1".parse().expect("address"),
+            tls: false,
+        };
+        let options = FrontOptions::default();
+        Arc::new(RequestState::new(&info, &HeaderMap::new(), &options))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
