@@ -13,6 +13,7 @@ use crate::cors;
 use crate::documents::RulesCache;
 use crate::error::{incomplete, sha256_mismatch};
 use crate::gateway::Gateway;
+use crate::hashed_body::{self, HashedBody};
 use crate::held::Held;
 use crate::host::{Hosts, Named};
 use crate::options::FrontOptions;
@@ -258,6 +259,10 @@ impl S3Front {
                 plan.apply(&mut head);
                 Body::http_body_unsync(ChunkedBody::new(body, plan))
             }
+        };
+        let body = match hashed_body::declared(&head.headers, precheck::signed(&head)) {
+            Some(hash) => Body::http_body_unsync(HashedBody::new(body, hash)),
+            None => body,
         };
         #[cfg(sabotage)]
         if engine_types::sabotage("accept-any-signature") {

@@ -25,6 +25,7 @@ mod chunked;
 mod close;
 mod cors;
 mod documents;
+mod hashed_body;
 mod held;
 mod post_form;
 mod precheck;
