@@ -10,6 +10,7 @@ use crate::body::{BoxError, Leftover, RequestBody};
 use crate::chunked::{self, ChunkedBody};
 use crate::close::{Close, ResponseBody};
 use crate::cors;
+use crate::document_body::DocumentBody;
 use crate::documents::RulesCache;
 use crate::error::{incomplete, sha256_mismatch};
 use crate::gateway::Gateway;
@@ -241,24 +242,20 @@ impl S3Front {
         target: Target,
         state: &Arc<RequestState>,
     ) -> Response<Body> {
-        if target == Target::Document {
-            state.keep_document();
-        }
         let hashed = head
             .headers
             .get("x-amz-content-sha256")
             .is_some_and(|v| v.len() == 64);
         let body = match target {
-            Target::Document => body.held(&self.held),
-            Target::Bytes | Target::Form => body,
-        };
-        let body = match chunked::plan(&head, precheck::signed(&head)) {
-            Err(error) => return render::error(error),
-            Ok(None) => Body::http_body_unsync(body),
-            Ok(Some(plan)) => {
-                plan.apply(&mut head);
-                Body::http_body_unsync(ChunkedBody::new(body, plan))
+            Target::Document => {
+                let body = body.held(&self.held);
+                let most = precheck::marks_max(&head);
+                Body::http_body_unsync(DocumentBody::new(body, Arc::clone(state), most))
             }
+            Target::Bytes | Target::Form => match bytes_body(&mut head, body) {
+                Ok(body) => body,
+                Err(error) => return render::error(error),
+            },
         };
         let body = match hashed_body::declared(&head.headers, precheck::signed(&head)) {
             Some(hash) => Body::http_body_unsync(HashedBody::new(body, hash)),
@@ -308,6 +305,15 @@ impl S3Front {
             Err(error) => render::error(error),
         }
     }
+}
+
+/// A body of bytes: as it comes, or taken out of its chunks.
+fn bytes_body(head: &mut Parts, body: RequestBody) -> S3Result<Body> {
+    let Some(plan) = chunked::plan(head, precheck::signed(head))? else {
+        return Ok(Body::http_body_unsync(body));
+    };
+    plan.apply(head);
+    Ok(Body::http_body_unsync(ChunkedBody::new(body, plan)))
 }
 
 /// Who waits for a 100 and hears an error may send its body or not, and some clients (botocore) take

@@ -24,6 +24,7 @@ mod body;
 mod chunked;
 mod close;
 mod cors;
+mod document_body;
 mod documents;
 mod hashed_body;
 mod held;
