@@ -31,6 +31,7 @@ type Figure = (Unit, &'static [Constant]);
 use Unit::{Bytes, Count, Rate, Size, Time};
 
 const API: &str = "engine/node/src/api.rs";
+const DOCUMENT: &str = "gateway/s3/src/document_body.rs";
 const FILL: &str = "engine/node/src/budget/fill.rs";
 const FRAMING: &str = "gateway/s3/src/chunked/framing.rs";
 const HELD: &str = "gateway/s3/src/held.rs";
@@ -83,8 +84,12 @@ const ROWS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
-        "XML document | {}",
-        &[(Size, &[("gateway/s3/src/request.rs", "DOCUMENT_BYTES_MAX")])],
+        "XML document | {}; {} `<`, of a CompleteMultipartUpload {}: then 400 `MalformedXML`",
+        &[
+            (Size, &[("gateway/s3/src/request.rs", "DOCUMENT_BYTES_MAX")]),
+            (Count, &[(DOCUMENT, "DOCUMENT_MARKS_MAX")]),
+            (Count, &[(DOCUMENT, "COMPLETE_MARKS_MAX")]),
+        ],
     ),
     (
         "bucket policy | {}, {} `?`",
@@ -94,11 +99,17 @@ const ROWS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
-        "form fields before the file | {}",
-        &[(
-            Size,
-            &[("gateway/s3/src/post_form/multipart.rs", "PREFIX_BYTES_MAX")],
-        )],
+        "form fields before the file; names put in for `${filename}` | {}; {} each",
+        &[
+            (
+                Size,
+                &[("gateway/s3/src/post_form/multipart.rs", "PREFIX_BYTES_MAX")],
+            ),
+            (
+                Bytes,
+                &[("gateway/s3/src/post_form/fields.rs", "FILENAME_BYTES_MAX")],
+            ),
+        ],
     ),
     (
         "signed chunk of aws-chunked | {}",
@@ -155,6 +166,11 @@ const ROWS: &[(&str, &[Figure])] = &[
             (Size, &[(HELD, "HELD_BYTES_MAX")]),
             (Time, &[(HELD, "ROOM_WAIT_MAX")]),
         ],
+    ),
+    (
+        "forms of one address (of IPv6: of one /64) that wait for room | {}: one more is 503 \
+         `SlowDown` at once",
+        &[(Count, &[(HELD, "FORMS_WAITING_MAX")])],
     ),
     (
         "document, fields of a form, short file of a form to arrive | {} and its length at {}; \

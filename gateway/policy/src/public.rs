@@ -10,6 +10,7 @@
 use crate::arn::ArnPattern;
 use crate::condition::{Comparison, Condition, Expected, Operator, Set};
 use crate::document::{Effect, Policy, Statement};
+use crate::pattern::Template;
 use crate::principal::{Named, PrincipalRule};
 
 /// Keys whose fixed values make a grant non-public, in lower case. `aws:SourceIp` and
@@ -27,6 +28,9 @@ const NARROWING: &[&str] = &[
     "s3:dataaccesspointaccount",
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
 ];
+
+/// What `aws:userid` says of a request that nobody signed.
+const ANONYMOUS: &str = "anonymous";
 
 /// Does the policy grant anything to the public?
 pub fn is_public(policy: &Policy) -> bool {
@@ -61,7 +65,11 @@ fn narrows(condition: &Condition) -> bool {
     if negated || if_exists || set == Some(Set::All) {
         return false;
     }
+    let of_nobody = |template: &Template| {
+        condition.key == "aws:userid" && template.literal_start().eq_ignore_ascii_case(ANONYMOUS)
+    };
     let fixed = |expected: &Expected| match expected {
+        Expected::Text(template) if of_nobody(template) => false,
         // AWS looks at the characters, not at what the operator makes of them.
         Expected::Text(template) => template.is_plain(),
         Expected::Arn(pattern) => pattern.is_fixed(),

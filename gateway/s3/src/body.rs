@@ -6,6 +6,7 @@
 //! the answer instead of a reset. A body that was never polled with `Expect: 100-continue` is
 //! dropped unread: polling it would send the 100.
 
+use crate::error::malformed_xml;
 use crate::held::{Held, Pace, Room, What, late, no_room};
 use crate::request::{DOCUMENT_BYTES_MAX, RequestState};
 use bytes::Bytes;
@@ -53,6 +54,7 @@ enum Fault {
     Broken,
     NoRoom,
     Late,
+    Marks,
 }
 
 /// A document's room in memory.
@@ -131,6 +133,11 @@ impl RequestBody {
             return Poll::Ready(Some(self.ended(Fault::Late, late())));
         }
         Poll::Ready(None)
+    }
+
+    /// The document has more elements than any that means something: it is not read on.
+    pub(crate) fn refuse_marks(&mut self) -> S3Error {
+        self.ended(Fault::Marks, malformed_xml())
     }
 
     fn ended(&mut self, fault: Fault, error: S3Error) -> S3Error {
@@ -231,6 +238,7 @@ impl Leftover {
             Fault::Broken => Box::new(BodyBroken("connection broke".into())),
             Fault::NoRoom => Box::new(no_room()),
             Fault::Late => Box::new(late()),
+            Fault::Marks => Box::new(malformed_xml()),
         })
     }
 
@@ -263,21 +271,8 @@ async fn discard(mut body: Inner) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::front::ConnectionInfo;
-    use crate::options::FrontOptions;
+    use crate::request::testing::state;
     use http_body_util::{BodyExt, StreamBody};
-
-    fn state() -> Arc<RequestState> {
-        let info = ConnectionInfo {
-            peer: "127.0.0.1:1".parse().expect("address"),
-            tls: false,
-        };
-        Arc::new(RequestState::new(
-            &info,
-            &http::HeaderMap::new(),
-            &FrontOptions::default(),
-        ))
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_stalled_client_is_cut_off_and_a_slow_one_is_not() {

@@ -3,7 +3,7 @@
 use crate::checksum::check_document;
 use crate::error::from_engine;
 use crate::gateway::{Gateway, RequestContext};
-use crate::seams::{AclAsked, documents_for_new_bucket};
+use crate::seams::{acl_asked, documents_for_new_bucket};
 use crate::token;
 use crate::translate::time;
 use engine_core::meta::{BucketDocument, Refusal};
@@ -113,14 +113,7 @@ pub(crate) async fn create(
         .and_then(|c| c.location_constraint.as_ref())
         .map(BucketLocationConstraint::as_str);
     let location = location_of(asked, &gateway.options.region)?;
-    let acl = AclAsked {
-        canned: input.acl.as_ref().map(|a| a.as_str().to_owned()),
-        full_control: input.grant_full_control.clone(),
-        read: input.grant_read.clone(),
-        read_acp: input.grant_read_acp.clone(),
-        write: input.grant_write.clone(),
-        write_acp: input.grant_write_acp.clone(),
-    };
+    let acl = acl_asked!(input, grant_write);
     let ownership = input
         .object_ownership
         .as_ref()

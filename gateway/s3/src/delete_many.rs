@@ -2,6 +2,7 @@
 
 use crate::checksum::check_document;
 use crate::conditions;
+use crate::error::malformed_xml;
 use crate::gateway::{Gateway, RequestContext, object_key, version_id};
 use crate::seams::check_delete;
 use crate::xml;
@@ -16,19 +17,12 @@ pub(crate) const KEYS_MAX: usize = 1000;
 /// Deletions of one request under way at once.
 const AT_ONCE: usize = 16;
 
-fn malformed() -> S3Error {
-    s3_error!(
-        MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema"
-    )
-}
-
 /// At least one key, at most [`KEYS_MAX`].
 fn check_count(keys: usize) -> S3Result<()> {
     if (1..=KEYS_MAX).contains(&keys) {
         Ok(())
     } else {
-        Err(malformed())
+        Err(malformed_xml())
     }
 }
 

@@ -245,6 +245,14 @@ fn from_framing(error: FramingError) -> S3Error {
     }
 }
 
+/// A document that says nothing of what it should.
+pub(crate) fn malformed_xml() -> S3Error {
+    s3_error!(
+        MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema"
+    )
+}
+
 /// `IncompleteBody`.
 pub(crate) fn incomplete() -> S3Error {
     s3_error!(

@@ -10,11 +10,13 @@ use crate::body::{BoxError, Leftover, RequestBody};
 use crate::chunked::{self, ChunkedBody};
 use crate::close::{Close, ResponseBody};
 use crate::cors;
+use crate::document_body::DocumentBody;
 use crate::documents::RulesCache;
 use crate::error::{incomplete, message_too_long, sha256_mismatch};
 use crate::gateway::Gateway;
+use crate::hashed_body::{self, HashedBody};
 use crate::held::Held;
-use crate::host::Hosts;
+use crate::host::{Hosts, Named};
 use crate::options::FrontOptions;
 use crate::post_form::{self, Forms};
 use crate::precheck::{self, Known, Target};
@@ -130,7 +132,11 @@ impl S3Front {
         let state = Arc::new(RequestState::new(&info, &head.headers, &self.options));
         let (method, resource) = (head.method.clone(), head.uri.path().to_owned());
         let mut close = Close::new(Arc::clone(&state), method.clone(), &resource);
-        let (bucket, key) = self.names(&head);
+        let (named, unnamed) = match self.hosts.named(&head) {
+            Ok(named) => (named, None),
+            Err(error) => (Named::default(), Some(error)),
+        };
+        let (bucket, key) = named;
         let target = precheck::target(&head, key);
         let browser = cors::Asked::of(&method, &head.headers, bucket.as_deref());
         let known = Known {
@@ -144,7 +150,7 @@ impl S3Front {
         let version = head.version;
         let (body, leftover) = RequestBody::new(body, Arc::clone(&state), expects);
         let answer = async {
-            match Self::admit(&mut head, &known) {
+            match unnamed.map_or_else(|| Self::admit(&mut head, &known), Err) {
                 Ok(Route::S3) if target == Target::Form => {
                     head.extensions.insert(Arc::clone(&state));
                     self.form(head, body, (bucket, key), &state).await
@@ -197,7 +203,7 @@ impl S3Front {
         &self,
         head: Parts,
         body: RequestBody,
-        named: (Option<String>, bool),
+        named: Named,
         state: &RequestState,
     ) -> Response<Body> {
         let auth = Auth {
@@ -236,24 +242,24 @@ impl S3Front {
         target: Target,
         state: &Arc<RequestState>,
     ) -> Response<Body> {
-        if target == Target::Document {
-            state.keep_document();
-        }
         let hashed = head
             .headers
             .get("x-amz-content-sha256")
             .is_some_and(|v| v.len() == 64);
         let body = match target {
-            Target::Document => body.held(&self.held),
-            Target::Bytes | Target::Form => body,
-        };
-        let body = match chunked::plan(&head, precheck::signed(&head)) {
-            Err(error) => return render::error(error),
-            Ok(None) => Body::http_body_unsync(body),
-            Ok(Some(plan)) => {
-                plan.apply(&mut head);
-                Body::http_body_unsync(ChunkedBody::new(body, plan))
+            Target::Document => {
+                let body = body.held(&self.held);
+                let most = precheck::marks_max(&head);
+                Body::http_body_unsync(DocumentBody::new(body, Arc::clone(state), most))
             }
+            Target::Bytes | Target::Form => match bytes_body(&mut head, body) {
+                Ok(body) => body,
+                Err(error) => return render::error(error),
+            },
+        };
+        let body = match hashed_body::declared(&head.headers, precheck::signed(&head)) {
+            Some(hash) => Body::http_body_unsync(HashedBody::new(body, hash)),
+            None => body,
         };
         #[cfg(sabotage)]
         if engine_types::sabotage("accept-any-signature") {
@@ -303,19 +309,15 @@ impl S3Front {
             Err(error) => render::error(error),
         }
     }
+}
 
-    /// The bucket a request names, and whether it names a key.
-    fn names(&self, head: &Parts) -> (Option<String>, bool) {
-        let host = head.headers.get(header::HOST).and_then(|h| h.to_str().ok());
-        let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
-        let path = head.uri.path().strip_prefix('/').unwrap_or_default();
-        if let Some(bucket) = host.and_then(|host| self.hosts.bucket(host)) {
-            return (Some(bucket.to_owned()), !path.is_empty());
-        }
-        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-        let bucket = (!bucket.is_empty()).then(|| bucket.to_owned());
-        (bucket, !key.is_empty())
-    }
+/// A body of bytes: as it comes, or taken out of its chunks.
+fn bytes_body(head: &mut Parts, body: RequestBody) -> S3Result<Body> {
+    let Some(plan) = chunked::plan(head, precheck::signed(head))? else {
+        return Ok(Body::http_body_unsync(body));
+    };
+    plan.apply(head);
+    Ok(Body::http_body_unsync(ChunkedBody::new(body, plan)))
 }
 
 /// Who waits for a 100 and hears an error may send its body or not, and some clients (botocore) take
@@ -340,6 +342,9 @@ fn config(options: &FrontOptions) -> Result<S3Config, FrontError> {
     config.sig_v4_allowed_services = vec!["s3".into()];
     // `precheck` puts it there where a client sent Date alone, and refuses one that came unsigned.
     config.unsigned_amz_header_allowlist = vec!["x-amz-date".into()];
+    // What SDKs say in `x-id` is not what the front goes by: a PUT that it holds to be an object's must
+    // not be s3s's PutObjectAcl, whose document is read whole.
+    config.operation_id_routing = false;
     // Forms never reach s3s as forms (`post_form`), and nothing else may be signed in version two.
     config.enable_sig_v2 = false;
     config.allow_post_signature = false;
@@ -388,6 +393,7 @@ mod tests {
         );
         assert_eq!(config.xml_max_body_size, DOCUMENT_BYTES_MAX);
         assert!(!config.enable_sig_v2);
+        assert!(!config.operation_id_routing);
         assert_eq!(config.unsigned_amz_header_allowlist, ["x-amz-date"]);
         let wrong = FrontOptions {
             region: "no region".into(),

@@ -5,7 +5,6 @@ use crate::checksum::{self, set_checksum};
 use crate::conditions::{Read, Verdict};
 use crate::error::{custom, from_engine};
 use crate::gateway::{Gateway, RequestContext, fresh, object_key, signed, version_id};
-use crate::identity::Identity;
 use crate::multipart::part_number;
 use crate::range;
 use crate::sse::{CustomerAsked, customer_asked, set_sse};
@@ -188,12 +187,6 @@ impl Gateway {
             return Err(s3_error!(
                 InvalidArgument,
                 "x-amz-server-side-encryption header is not supported for this operation."
-            ));
-        }
-        if !ask.overrides.is_empty() && matches!(cx.identity, Identity::Anonymous) {
-            return Err(s3_error!(
-                InvalidRequest,
-                "Request specific response headers cannot be used for anonymous GET requests."
             ));
         }
         let seen = cx.seen.as_ref();

@@ -1,9 +1,12 @@
 //! Memory for what is read whole before anything is done with it: documents and browsers' forms.
 //!
 //! Room is granted by the announced length, before the first byte is read; who gets none in time is
-//! told to slow down. There are three lanes, so that no kind keeps another out:
+//! told to slow down. There are four lanes, so that no kind keeps another out:
 //!
-//! - **Fields** of forms, which anybody may send: they are read before it is known who asks.
+//! - **Fields** of forms, which anybody may send: they are read before it is known who asks. A form
+//!   announces its length and not that of its fields, which nearly always are short: it begins with little.
+//! - **More** fields, of the few forms that have them: all the rest at once, so that none waits for room
+//!   while it keeps some that another of its lane waits for.
 //! - **Small** documents, which is nearly all of them.
 //! - **Large** documents and short files of forms, of senders who are known by then.
 //!
@@ -11,9 +14,11 @@
 //! others wait for its room.
 
 use s3s::{S3Error, S3Result, s3_error};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,12 +26,18 @@ use tokio::time::{Instant, Sleep};
 
 /// All that is held so, bytes.
 pub(crate) const HELD_BYTES_MAX: usize = 32 << 20;
-/// Of these for fields of forms …
-const FIELDS_BYTES: usize = HELD_BYTES_MAX / 4;
+/// Of these for what forms begin with …
+const FIELDS_BYTES: usize = HELD_BYTES_MAX / 8;
+/// … which is no longer than this …
+pub(crate) const FIELDS_FIRST_BYTES_MAX: usize = 8 << 10;
+/// … for the rest of those that go on …
+const MORE_BYTES: usize = HELD_BYTES_MAX / 8;
 /// … and for small documents, which are no longer than …
 const SMALL_BYTES: usize = HELD_BYTES_MAX / 4;
 /// … this.
 pub(crate) const SMALL_DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// Forms of one address that may wait for room at once: who sends many waits behind nobody's but its own.
+pub(crate) const FORMS_WAITING_MAX: usize = 16;
 /// Longest wait for room.
 pub(crate) const ROOM_WAIT_MAX: Duration = Duration::from_secs(15);
 
@@ -44,8 +55,10 @@ const LOOK_PERIOD: Duration = Duration::from_millis(500);
 /// What room is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum What {
-    /// Fields of a form.
+    /// First fields of a form.
     Fields,
+    /// The rest of its fields.
+    More,
     /// A document, or the file of a form.
     Whole,
 }
@@ -54,6 +67,8 @@ pub(crate) enum What {
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     fields: Arc<Lane>,
+    more: Arc<Lane>,
+    strangers: Arc<Strangers>,
     small: Arc<Lane>,
     large: Arc<Lane>,
 }
@@ -82,6 +97,52 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Forms that wait for room, by the address they come from; none: it cannot be told.
+#[derive(Debug, Default)]
+struct Strangers(Mutex<HashMap<Option<IpAddr>, usize>>);
+
+/// One that waits.
+struct Stranger<'a>(&'a Strangers, Option<IpAddr>);
+
+impl Strangers {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Errors
+    /// `SlowDown` where as many wait as may.
+    fn enter(&self, peer: Option<IpAddr>) -> S3Result<Stranger<'_>> {
+        let from = peer.map(network);
+        let mut counts = self.counts();
+        let count = counts.entry(from).or_default();
+        if *count >= FORMS_WAITING_MAX {
+            return Err(no_room());
+        }
+        *count += 1;
+        Ok(Stranger(self, from))
+    }
+}
+
+impl Drop for Stranger<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.0.counts();
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Whom an address stands for: of IPv6 one sender has 64 bits of them.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 impl Lane {
     fn new(total: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -92,38 +153,79 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Room that is free, if nobody waits for it.
+    fn at_once(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        let bytes = bytes.min(self.total);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.free).try_acquire_many_owned(permits);
+        permit.ok().map(|permit| self.room(permit, bytes))
+    }
+
+    fn room(self: &Arc<Self>, permit: OwnedSemaphorePermit, bytes: usize) -> Room {
+        Room {
+            _permit: permit,
+            lane: Arc::clone(self),
+            bytes,
+        }
+    }
+}
+
 impl Default for Held {
     fn default() -> Self {
         Self {
             fields: Lane::new(FIELDS_BYTES),
+            more: Lane::new(MORE_BYTES),
+            strangers: Arc::default(),
             small: Lane::new(SMALL_BYTES),
-            large: Lane::new(HELD_BYTES_MAX - FIELDS_BYTES - SMALL_BYTES),
+            large: Lane::new(HELD_BYTES_MAX - FIELDS_BYTES - MORE_BYTES - SMALL_BYTES),
         }
     }
 }
 
 impl Held {
+    fn lane(&self, what: What, bytes: usize) -> &Arc<Lane> {
+        match what {
+            What::Fields => &self.fields,
+            What::More => &self.more,
+            What::Whole if bytes <= SMALL_DOCUMENT_BYTES_MAX => &self.small,
+            What::Whole => &self.large,
+        }
+    }
+
+    /// The same for who is not known yet, but for an address.
+    ///
+    /// # Errors
+    /// `SlowDown` after the longest wait, or at once where [`FORMS_WAITING_MAX`] of that address wait.
+    pub(crate) async fn grant_stranger(
+        &self,
+        peer: Option<IpAddr>,
+        what: What,
+        bytes: usize,
+    ) -> S3Result<Room> {
+        if let Some(room) = self.lane(what, bytes).at_once(bytes) {
+            return Ok(room);
+        }
+        let _counted = self.strangers.enter(peer)?;
+        self.grant(what, bytes).await
+    }
+
     /// Waits until `bytes` may be held; more than a lane has counts as all of it.
     ///
     /// # Errors
     /// `SlowDown` after the longest wait.
     pub(crate) async fn grant(&self, what: What, bytes: usize) -> S3Result<Room> {
-        let lane = match what {
-            What::Fields => &self.fields,
-            What::Whole if bytes <= SMALL_DOCUMENT_BYTES_MAX => &self.small,
-            What::Whole => &self.large,
-        };
+        let lane = self.lane(what, bytes);
         let bytes = bytes.min(lane.total);
         lane.waiting.fetch_add(1, Ordering::Relaxed);
         let _counted = Waiting(&lane.waiting);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let granted = Arc::clone(&lane.free).acquire_many_owned(permits);
         match tokio::time::timeout(ROOM_WAIT_MAX, granted).await {
-            Ok(Ok(permit)) => Ok(Room {
-                _permit: permit,
-                lane: Arc::clone(lane),
-                bytes,
-            }),
+            Ok(Ok(permit)) => Ok(lane.room(permit, bytes)),
             Ok(Err(_)) | Err(_) => Err(no_room()),
         }
     }
@@ -205,7 +307,7 @@ mod tests {
     use super::*;
     use s3s::S3ErrorCode;
 
-    const LARGE_BYTES: usize = HELD_BYTES_MAX - FIELDS_BYTES - SMALL_BYTES;
+    const LARGE_BYTES: usize = HELD_BYTES_MAX - FIELDS_BYTES - MORE_BYTES - SMALL_BYTES;
 
     #[tokio::test(start_paused = true)]
     async fn room_is_granted_to_the_limit_and_not_past_it() {
@@ -228,6 +330,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn as_many_forms_of_one_address_wait_as_may_and_no_more() {
+        let held = Held::default();
+        let peer = |text: &str| text.parse::<IpAddr>().ok();
+        let all = held.grant_stranger(None, What::Fields, FIELDS_BYTES).await;
+        let all = all.expect("all");
+        let waits = |from: &str, held: &Held| {
+            let (peer, held) = (peer(from), held.clone());
+            tokio::spawn(async move { held.grant_stranger(peer, What::Fields, 1).await })
+        };
+        let waiting = || held.fields.waiting.load(Ordering::Relaxed);
+        let mut forms: Vec<_> = (1..FORMS_WAITING_MAX)
+            .map(|n| waits(&format!("2001:db8::{n}"), &held))
+            .collect();
+        forms.push(waits("2001:db8::ffff", &held));
+        while waiting() < FORMS_WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        let began = Instant::now();
+        let next = held.grant_stranger(peer("2001:db8::2:1"), What::Fields, 1);
+        let refused = next.await.expect_err("one more of that network");
+        assert_eq!(*refused.code(), S3ErrorCode::SlowDown);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        forms.push(waits("2001:db8:0:1::1", &held));
+        forms.push(waits("10.0.0.1", &held));
+        while waiting() < FORMS_WAITING_MAX + 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(all);
+        for form in forms {
+            form.await.expect("task").expect("room");
+        }
+        assert!(held.strangers.counts().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_read_slowly_ends_and_sooner_while_others_wait() {
         let held = Held::default();
         let began = Instant::now();
@@ -239,9 +376,9 @@ mod tests {
         assert!(began.elapsed() >= whole && began.elapsed() <= whole + LOOK_PERIOD);
         drop(room);
 
-        let room = held.grant(What::Fields, 1 << 20).await.expect("room");
+        let room = held.grant(What::More, 1 << 20).await.expect("room");
         let rest = held
-            .grant(What::Fields, FIELDS_BYTES - (1 << 20))
+            .grant(What::More, MORE_BYTES - (1 << 20))
             .await
             .expect("rest");
         let began = Instant::now();
@@ -250,7 +387,7 @@ mod tests {
             drop(room);
             late.expect_err("late");
         };
-        let ((), next) = tokio::join!(reads, held.grant(What::Fields, 1));
+        let ((), next) = tokio::join!(reads, held.grant(What::More, 1));
         next.expect("gave way");
         assert!(began.elapsed() <= PRESSED_TIME + Duration::from_secs(1) + LOOK_PERIOD);
         drop(rest);

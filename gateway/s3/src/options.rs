@@ -79,17 +79,29 @@ impl FromStr for Proxy {
             Some(bits) => bits.parse().map_err(|_error| ProxyParseError)?,
             None => most,
         };
-        if bits > most {
-            Err(ProxyParseError)
-        } else {
-            Ok(Self { net, bits })
+        match (bits > most, net, net.to_canonical()) {
+            (true, ..) => Err(ProxyParseError),
+            // One that lies in IPv4 as IPv6 writes it is that network of IPv4.
+            (false, IpAddr::V6(_), net @ IpAddr::V4(_)) if bits >= MAPPED_BITS => Ok(Self {
+                net,
+                bits: bits - MAPPED_BITS,
+            }),
+            (false, ..) => Ok(Self { net, bits }),
         }
     }
 }
 
+/// Bits before IPv4's in IPv6's way to write it (`::ffff:0:0/96`).
+const MAPPED_BITS: u8 = 96;
+
 impl Proxy {
-    /// Whether `address` lies in the network.
+    /// Whether `address` lies in the network, in whichever of its two ways an IPv4 address is written: a
+    /// listener of both families has `::ffff:10.0.0.1` for `10.0.0.1`.
     pub fn contains(&self, address: IpAddr) -> bool {
+        let address = match (self.net, address.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
+            (_, canonical) => canonical,
+        };
         let differ = match (self.net, address) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 u128::from((u32::from(a) ^ u32::from(b)).leading_zeros())
@@ -117,6 +129,18 @@ mod tests {
             ("192.168.1.7", "192.168.1.6", false),
             ("fd00::/8", "fd12::1", true),
             ("fd00::/8", "10.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("10.0.0.0/8", "::ffff:11.0.0.1", false),
+            ("10.0.0.0/8", "::10.0.0.1", false),
+            ("::ffff:10.0.0.0/104", "10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", false),
+            ("::ffff:10.0.0.7", "10.0.0.7", true),
+            ("::ffff:10.0.0.7", "10.0.0.6", false),
+            ("::ffff:0:0/96", "9.9.9.9", true),
+            ("::/0", "10.0.0.1", true),
+            ("::/0", "::ffff:10.0.0.1", true),
+            ("0.0.0.0/0", "::1", false),
         ] {
             let network: Proxy = network.parse().expect("network");
             assert_eq!(network.contains(address.parse().expect("address")), holds);

@@ -166,10 +166,8 @@ fn without_signature(uri: &Uri) -> S3Result<Uri> {
 #[async_trait::async_trait]
 impl S3Route for Repair {
     fn is_match(&self, _: &Method, _: &Uri, headers: &HeaderMap, _: &mut Extensions) -> bool {
-        let form = headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|t| t.as_bytes().starts_with(b"multipart/form-data"));
-        !form && needs_mending(headers)
+        // (No form comes here: the front has made PUTs of them.)
+        needs_mending(headers)
     }
 
     /// The inner service checks, with the operation known.

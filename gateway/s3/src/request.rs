@@ -38,14 +38,13 @@ pub(crate) struct RequestState {
 impl RequestState {
     pub(crate) fn new(info: &ConnectionInfo, headers: &HeaderMap, options: &FrontOptions) -> Self {
         let (id, host_id) = fresh_ids();
-        let believed = options
-            .trusted_proxies
-            .iter()
-            .any(|p| p.contains(info.peer.ip()));
+        // A listener of both families writes IPv4's addresses as IPv6's; policies do not.
+        let peer = info.peer.ip().to_canonical();
+        let believed = options.trusted_proxies.iter().any(|p| p.contains(peer));
         let forwarded = |name: &str| believed.then(|| all_of(headers, name)).flatten();
         let peer = match forwarded("x-forwarded-for") {
             Some(list) => outermost(&list, options),
-            None => Some(info.peer.ip()),
+            None => Some(peer),
         };
         let secure = match forwarded("x-forwarded-proto") {
             Some(scheme) => scheme.trim().eq_ignore_ascii_case("https"),
@@ -109,18 +108,21 @@ impl RequestState {
         rooms.clear();
     }
 
-    /// From now on body pieces are kept for [`RequestState::document`].
+    /// Counts a piece of the body.
+    pub(crate) fn took(&self, piece: &Bytes) {
+        self.received
+            .fetch_add(piece.len() as u64, Ordering::Relaxed);
+    }
+    /// From now on there is a [`RequestState::document`].
     pub(crate) fn keep_document(&self) {
         *self.document.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
-    /// Counts a piece, and keeps it where it belongs to a document.
-    pub(crate) fn took(&self, piece: &Bytes) {
-        let before = self
-            .received
-            .fetch_add(piece.len() as u64, Ordering::Relaxed);
+    /// Keeps a piece of the document.
+    pub(crate) fn keep(&self, piece: &Bytes) {
         let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pieces) = document.as_mut() {
-            if before + piece.len() as u64 > DOCUMENT_BYTES_MAX as u64 {
+            let kept: usize = pieces.iter().map(Bytes::len).sum();
+            if kept + piece.len() > DOCUMENT_BYTES_MAX {
                 *document = None;
             } else {
                 pieces.push(piece.clone());
@@ -172,7 +174,8 @@ fn outermost(list: &str, options: &FrontOptions) -> Option<IpAddr> {
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || hop.parse::<SocketAddr>().ok().map(|hop| hop.ip());
-    hop.parse().ok().or_else(with_port).or_else(bare)
+    let address: IpAddr = hop.parse().ok().or_else(with_port).or_else(bare)?;
+    Some(address.to_canonical())
 }
 
 /// 16 hex digits, unique in this process and hard to confuse with another's; the long one beside.
@@ -200,12 +203,36 @@ fn fresh_ids() -> (String, String) {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Of a request that says nothing.
+    pub(crate) fn state() -> Arc<RequestState> {
+        let info = ConnectionInfo {
+            peer: "127.0.0.1:1".parse().expect("address"),
+            tls: false,
+        };
+        let options = FrontOptions::default();
+        Arc::new(RequestState::new(&info, &HeaderMap::new(), &options))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn state(options: &FrontOptions, headers: &[(&'static str, &'static str)]) -> RequestState {
+        state_of("10.0.0.9:1", options, headers)
+    }
+
+    fn state_of(
+        peer: &str,
+        options: &FrontOptions,
+        headers: &[(&'static str, &'static str)],
+    ) -> RequestState {
         let info = ConnectionInfo {
-            peer: "10.0.0.9:1".parse().expect("address"),
+            peer: peer.parse().expect("address"),
             tls: false,
         };
         let mut map = HeaderMap::new();
@@ -246,6 +273,28 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_of_both_families_knows_proxies_and_clients_of_ipv4() {
+        let trusted = FrontOptions {
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("network")],
+            ..FrontOptions::default()
+        };
+        let head = [
+            ("x-forwarded-for", "8.8.8.8"),
+            ("x-forwarded-proto", "https"),
+        ];
+        let known = state_of("[::ffff:10.0.0.9]:1", &trusted, &head);
+        assert_eq!(
+            (known.peer_text().as_str(), known.secure),
+            ("8.8.8.8", true)
+        );
+        let direct = state_of("[::ffff:9.9.9.9]:1", &trusted, &head);
+        assert_eq!(
+            (direct.peer_text().as_str(), direct.secure),
+            ("9.9.9.9", false)
+        );
+    }
+
+    #[test]
     fn hops_have_ports_or_are_unknown() {
         let trusted = FrontOptions {
             trusted_proxies: vec!["10.0.0.0/8".parse().expect("network")],
@@ -258,6 +307,8 @@ mod tests {
             (&["2001:db8::1"], "2001:db8::1"),
             (&["6.6.6.6", "8.8.8.8"], "8.8.8.8"),
             (&["10.0.0.7"], "10.0.0.7"),
+            (&["8.8.8.8, ::ffff:10.0.0.7"], "8.8.8.8"),
+            (&["[::ffff:8.8.8.8]:443"], "8.8.8.8"),
             (&["6.6.6.6, unknown"], "unknown"),
             (&["8.8.8.8, _hidden, 10.0.0.7"], "unknown"),
             (&[""], "unknown"),
@@ -275,10 +326,9 @@ mod tests {
     fn a_document_is_kept_to_its_limit_and_not_past_it() {
         let state = state(&FrontOptions::default(), &[]);
         state.keep_document();
-        state.took(&Bytes::from(vec![0; DOCUMENT_BYTES_MAX]));
+        state.keep(&Bytes::from(vec![0; DOCUMENT_BYTES_MAX]));
         assert_eq!(state.document().map(|d| d.len()), Some(1));
-        state.took(&Bytes::from_static(b"x"));
+        state.keep(&Bytes::from_static(b"x"));
         assert_eq!(state.document(), None);
-        assert_eq!(state.received(), DOCUMENT_BYTES_MAX as u64 + 1);
     }
 }

@@ -59,20 +59,27 @@ fn check(mut tags: Tags, most: usize) -> S3Result<Tags> {
     Ok(tags)
 }
 
-/// `x-amz-tagging`: `a=1&b=2`, form-encoded.
+/// The tags that `x-amz-tagging` spells, `a=1&b=2`, form-encoded; `None`: it spells none. What is judged
+/// and what is kept are read by this.
+pub(crate) fn header_pairs(text: &str) -> Option<Tags> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((form_decode(key)?, form_decode(value)?))
+        })
+        .collect()
+}
+
+/// `x-amz-tagging`.
 pub(crate) fn parse_header(text: &str) -> S3Result<Tags> {
-    let mut tags = Vec::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (Some(key), Some(value)) = (form_decode(key), form_decode(value)) else {
-            return Err(s3_error!(
-                InvalidArgument,
-                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query \
-                 parameters without tag name duplicates."
-            ));
-        };
-        tags.push((key, value));
-    }
+    let tags = header_pairs(text).ok_or_else(|| {
+        s3_error!(
+            InvalidArgument,
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query \
+             parameters without tag name duplicates."
+        )
+    })?;
     check(tags, OBJECT_TAGS_MAX)
 }
 

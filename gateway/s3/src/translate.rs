@@ -51,22 +51,37 @@ pub(crate) fn url_encode(text: &str) -> String {
     out
 }
 
-/// Percent decoding with `+` as space (form encoding); `None`: not UTF-8 or a broken escape.
-pub(crate) fn form_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |b: Option<u8>| char::from(b?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            plain => plain,
-        });
+/// Percent decoding, a `+` being `plus`; a broken escape stays as it is, and it is said that one was.
+fn unescape(text: &str, plus: u8) -> (Vec<u8>, bool) {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    let (mut out, mut broken, mut at) = (Vec::with_capacity(text.len()), false, 0);
+    while let Some(&byte) = bytes.get(at) {
+        let escaped = match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        };
+        broken |= byte == b'%' && escaped.is_none();
+        at += if escaped.is_some() { 3 } else { 1 };
+        out.push(escaped.unwrap_or(if byte == b'+' { plus } else { byte }));
     }
-    String::from_utf8(out).ok()
+    (out, broken)
+}
+
+/// Form encoding, where `+` is a space; `None`: not UTF-8 or a broken escape.
+pub(crate) fn form_decode(text: &str) -> Option<String> {
+    let (bytes, broken) = unescape(text, b' ');
+    String::from_utf8(bytes).ok().filter(|_| !broken)
+}
+
+/// The same as s3s reads a query: a broken escape stays, what is not UTF-8 is replaced.
+pub(crate) fn query_decode(text: &str) -> String {
+    String::from_utf8_lossy(&unescape(text, b' ').0).into_owned()
+}
+
+/// As s3s reads a path: `+` is itself, a broken escape stays; `None`: not UTF-8.
+pub(crate) fn path_decode(text: &str) -> Option<String> {
+    String::from_utf8(unescape(text, b'+').0).ok()
 }
 
 #[cfg(test)]
@@ -86,8 +101,25 @@ mod tests {
             assert_eq!(form_decode(encoded).as_deref(), Some(plain));
         }
         assert_eq!(form_decode("a+b").as_deref(), Some("a b"));
-        for bad in ["%", "%2", "%zz", "%FF"] {
+        for bad in ["%", "%2", "%zz", "%FF", "%+f"] {
             assert_eq!(form_decode(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn queries_and_paths_bear_what_is_broken() {
+        for (text, query, path) in [
+            ("a%2", "a%2", Some("a%2")),
+            ("%zz", "%zz", Some("%zz")),
+            ("%+f", "% f", Some("%+f")),
+            ("a+b", "a b", Some("a+b")),
+            ("a%2Fb", "a/b", Some("a/b")),
+            ("%C3%A9", "é", Some("é")),
+            ("%ff", "\u{fffd}", None),
+            ("", "", Some("")),
+        ] {
+            assert_eq!(query_decode(text), query, "{text}");
+            assert_eq!(path_decode(text).as_deref(), path, "{text}");
         }
     }
 

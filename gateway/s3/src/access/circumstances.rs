@@ -5,7 +5,8 @@
 //! there, so that a Deny that rests on them holds.
 
 use crate::request::RequestState;
-use crate::tagging::OBJECT_TAGS_MAX;
+use crate::tagging::{self, OBJECT_TAGS_MAX};
+use crate::translate::{path_decode, query_decode};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use jiff::Timestamp;
@@ -56,18 +57,21 @@ const QUERY: &[(&str, &str)] = &[
 /// When it was signed: a header, or a parameter in any case.
 const DATE: &str = "x-amz-date";
 
-/// How a request was signed, as `s3:authType` says it.
+/// How a request was signed, as `s3:authType` and `s3:signatureversion` say it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Signed {
     No,
     Header,
     Query,
-    Form,
+    Form {
+        /// In version two, which nothing else may be signed in.
+        v2: bool,
+    },
 }
 
 /// How and when a request was signed. Set beside the identity by what takes the signature off a request
 /// and hands it on.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Signature {
     signed: Signed,
     date: Option<String>,
@@ -79,7 +83,7 @@ impl Signature {
         if headers.contains_key(AUTHORIZATION) {
             return Self {
                 signed: Signed::Header,
-                ..Self::form(headers)
+                date: header(headers, DATE),
             };
         }
         let mut query = query(uri).into_iter();
@@ -89,11 +93,11 @@ impl Signature {
             date: date.map(|(_, date)| date),
         }
     }
-    /// Of a form, whose fields are headers by now.
-    pub(crate) fn form(headers: &HeaderMap) -> Self {
+    /// Of a form, whose fields are gone once it is a PUT. One of version two (`v2`) says no date.
+    pub(crate) fn form(v2: bool, date: Option<&str>) -> Self {
         Self {
-            signed: Signed::Form,
-            date: header(headers, DATE),
+            signed: Signed::Form { v2 },
+            date: date.map(str::to_owned),
         }
     }
     /// Of nobody.
@@ -105,10 +109,6 @@ impl Signature {
     }
 }
 
-/// A form's fields were its signature; set beside the identity by what turned the form into a PUT.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SignedForm;
-
 /// Decoded query parameters in order.
 pub(crate) fn query(uri: &Uri) -> Vec<(String, String)> {
     let parts = uri
@@ -119,28 +119,9 @@ pub(crate) fn query(uri: &Uri) -> Vec<(String, String)> {
     parts
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (form_decode(name), form_decode(value))
+            (query_decode(name), query_decode(value))
         })
         .collect()
-}
-
-/// `a+b%20c` → `a b c`; what is not UTF-8 or not an escape stays as it is, lossily.
-pub(crate) fn form_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let escaped = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
-        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
-        if let Some(value) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            out.push(value);
-            at += 3;
-        } else {
-            out.push(if byte == b'+' { b' ' } else { byte });
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// All values of a header as one text, joined as HTTP joins them; a condition key of one value must
@@ -186,10 +167,11 @@ pub(crate) fn of_head(
         }
     }
     if let Some(source) = header(headers, "x-amz-copy-source") {
-        let source = form_decode(&source.replace('+', "%2B"));
+        // One that is not UTF-8 is refused when the source is judged.
+        let decoded = path_decode(&source).unwrap_or(source);
         add(
             "s3:x-amz-copy-source",
-            source.trim_start_matches('/').to_owned(),
+            decoded.trim_start_matches('/').to_owned(),
         );
     }
     for (name, key) in QUERY {
@@ -202,7 +184,8 @@ pub(crate) fn of_head(
         Signed::No => return tagged(pairs, headers),
         Signed::Header => ("REST-HEADER", "AWS4-HMAC-SHA256"),
         Signed::Query => ("REST-QUERY-STRING", "AWS4-HMAC-SHA256"),
-        Signed::Form => ("POST", "AWS4-HMAC-SHA256"),
+        Signed::Form { v2: false } => ("POST", "AWS4-HMAC-SHA256"),
+        Signed::Form { v2: true } => ("POST", "AWS"),
     };
     add("s3:authType", kind.to_owned());
     add("s3:signatureversion", version.to_owned());
@@ -230,13 +213,10 @@ fn tagged(mut pairs: Pairs, headers: &HeaderMap) -> Pairs {
     let Some(text) = header(headers, "x-amz-tagging").filter(|_| !copied) else {
         return pairs;
     };
-    let parts = text.split('&').filter(|part| !part.is_empty());
-    // With one more than an object may have the request is refused later.
-    let tags = parts.take(OBJECT_TAGS_MAX + 1).map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (form_decode(name), form_decode(value))
-    });
-    pairs.extend(request_tags(tags));
+    // What cannot be read as tags is refused before anything is stored.
+    let tags = tagging::header_pairs(&text).unwrap_or_default();
+    // With one more than an object may have the request is refused, too.
+    pairs.extend(request_tags(tags.into_iter().take(OBJECT_TAGS_MAX + 1)));
     pairs
 }
 
@@ -341,6 +321,27 @@ mod tests {
     }
 
     #[test]
+    fn a_form_says_its_version_and_its_age() {
+        let uri: Uri = "/b/k".parse().expect("uri");
+        let made = Timestamp::now() - jiff::SignedDuration::from_mins(5);
+        let made = made.strftime("%Y%m%dT%H%M%SZ").to_string();
+        for (v2, date, version, ages) in [
+            (false, Some(&*made), "AWS4-HMAC-SHA256", 300_000..900_000),
+            (true, None, "AWS", i64::MAX - 1..i64::MAX),
+        ] {
+            let signature = Signature::form(v2, date);
+            let pairs = of_head(&uri, &HeaderMap::new(), None, &signature);
+            assert_eq!(value(&pairs, "s3:authType"), ["POST"]);
+            assert_eq!(value(&pairs, "s3:signatureversion"), [version]);
+            let [age] = value(&pairs, "s3:signatureAge")[..] else {
+                panic!("one age");
+            };
+            let age: i64 = age.parse().expect("number");
+            assert!(ages.contains(&age) || age == ages.end, "{age}");
+        }
+    }
+
+    #[test]
     fn the_age_of_a_signature_is_told_and_never_too_small() {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("time");
         for (date, age) in [
@@ -350,20 +351,6 @@ mod tests {
             (None, i64::MAX),
         ] {
             assert_eq!(age_ms(date, now), age, "{date:?}");
-        }
-    }
-
-    #[test]
-    fn decoding_never_fails() {
-        for (text, expected) in [
-            ("a%2", "a%2"),
-            ("%zz", "%zz"),
-            ("a+b", "a b"),
-            ("%C3%A9", "é"),
-            ("%ff", "\u{fffd}"),
-            ("", ""),
-        ] {
-            assert_eq!(form_decode(text), expected, "{text}");
         }
     }
 }

@@ -21,7 +21,7 @@ mod source;
 mod table;
 
 pub(crate) use admission::Admission;
-pub(crate) use circumstances::{Signature, SignedForm, form_decode, query};
+pub(crate) use circumstances::{Signature, query};
 pub(crate) use judge::{Judge, denied, verdict};
 pub(crate) use seen::Seen;
 
@@ -265,9 +265,6 @@ fn all(judge: &Judge, asked: &Asked, key: Option<&str>) -> Result<(), Stop> {
 fn signature(cx: &mut S3AccessContext<'_>, identity: &Identity) -> Signature {
     if identity.account().is_none() {
         return Signature::none();
-    }
-    if cx.extensions_mut().get::<SignedForm>().is_some() {
-        return Signature::form(cx.headers());
     }
     let known = cx.extensions_mut().get::<Signature>().cloned();
     known.unwrap_or_else(|| Signature::of(cx.uri(), cx.headers()))

@@ -3,7 +3,7 @@
 use super::{part_number, upload_id};
 use crate::checksum::{self, check_document_md5, checksum_values, set_checksum, single};
 use crate::conditions;
-use crate::error::from_engine;
+use crate::error::{from_engine, malformed_xml};
 use crate::gateway::{Gateway, RequestContext, fresh, object_key};
 use crate::sse::customer_asked;
 use crate::translate::{etag, written_version};
@@ -13,19 +13,12 @@ use engine_node::{Bucket, ChecksumSaid, CompleteRequest, EngineError, NamedPart,
 use engine_types::ChecksumType as Kind;
 use http::HeaderMap;
 use s3s::dto::*;
-use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
-
-fn malformed() -> S3Error {
-    s3_error!(
-        MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema"
-    )
-}
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 /// One part as the engine takes it.
 fn chosen(part: &CompletedPart) -> S3Result<NamedPart> {
     let number = part_number(part.part_number.unwrap_or_default())?;
-    let tag = part.e_tag.as_ref().ok_or_else(malformed)?.value();
+    let tag = part.e_tag.as_ref().ok_or_else(malformed_xml)?.value();
     let tag = tag
         .parse()
         .map_err(|_not_ours| from_engine(EngineError::InvalidPart(number)))?;
@@ -36,7 +29,7 @@ fn chosen(part: &CompletedPart) -> S3Result<NamedPart> {
 pub(crate) fn all_chosen(upload: Option<&CompletedMultipartUpload>) -> S3Result<Vec<NamedPart>> {
     let parts = upload.and_then(|u| u.parts.as_deref()).unwrap_or_default();
     if parts.is_empty() {
-        return Err(malformed());
+        return Err(malformed_xml());
     }
     if parts.len() > usize::from(PARTS_MAX) {
         return Err(s3_error!(

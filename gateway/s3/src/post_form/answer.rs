@@ -2,11 +2,12 @@
 //! the tag set of a form as a header.
 
 use super::{Fields, escape};
+use crate::error::malformed_xml;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, Uri};
 use quick_xml::escape::escape as xml;
-use s3s::{Body, S3Result, s3_error};
+use s3s::{Body, S3Result};
 
 /// How a PUT's answer is re-said.
 #[derive(Debug)]
@@ -135,13 +136,7 @@ pub(super) fn tagging_header(document: &str) -> S3Result<String> {
     use s3s::xml::{Deserialize as _, Deserializer};
     let mut deserializer = Deserializer::new(document.as_bytes());
     let tagging = s3s::dto::Tagging::deserialize(&mut deserializer);
-    let tagging = tagging.map_err(|error| {
-        s3_error!(
-            error,
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        )
-    })?;
+    let tagging = tagging.map_err(|_not_tags| malformed_xml())?;
     let tags = tagging.tag_set.iter().map(|tag| {
         let text = |part: &Option<String>| escape(part.as_deref().unwrap_or_default());
         format!("{}={}", text(&tag.key), text(&tag.value))

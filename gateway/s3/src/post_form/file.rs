@@ -5,7 +5,8 @@
 //! after the file, as browsers and SDKs that send large files end it; a form that goes on is refused
 //! before the last byte is handed on, so nothing of it is stored.
 
-use super::multipart::{find, malformed};
+use super::multipart::malformed;
+use super::search::find;
 use super::{Pieces, broken};
 use crate::body::BoxError;
 use crate::error::{from_body, incomplete};

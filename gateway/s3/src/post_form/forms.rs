@@ -9,7 +9,7 @@ use crate::auth::Auth;
 use crate::body::RequestBody;
 use crate::documents::RulesCache;
 use crate::error::{from_body, from_engine};
-use crate::held::{Held, What};
+use crate::held::{FIELDS_FIRST_BYTES_MAX, Held, What};
 use crate::identity::Identity;
 use crate::options::FrontOptions;
 use crate::request::RequestState;
@@ -17,6 +17,8 @@ use futures::StreamExt as _;
 use gateway_policy::AclGrant;
 use s3s::path::check_bucket_name;
 use s3s::{S3Result, s3_error};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 /// What forms are read and judged with.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +37,8 @@ impl Forms<'_> {
         pieces: &mut Pieces,
         boundary: &str,
         length: u64,
-    ) -> S3Result<(Fields, usize, Vec<u8>)> {
-        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
-        let bytes = bytes.min(PREFIX_BYTES_MAX);
-        let room = self.held.grant(What::Fields, bytes).await?;
-        room.pace().within(read_prefix(pieces, boundary)).await
+    ) -> S3Result<Read> {
+        read_prefix((self.held, self.state.peer), pieces, boundary, length).await
     }
 
     /// Refuses what cannot be allowed before the file is read. The PUT is judged whole, and by the one
@@ -80,9 +79,43 @@ impl Forms<'_> {
 /// The body's pieces.
 pub(super) type Pieces = std::pin::Pin<Box<http_body_util::BodyDataStream<RequestBody>>>;
 
-async fn read_prefix(pieces: &mut Pieces, boundary: &str) -> S3Result<(Fields, usize, Vec<u8>)> {
-    let mut prefix = Prefix::new(boundary);
-    while let Some(piece) = pieces.next().await {
+/// Fields, bytes of the body before the file, what of the file has come already.
+pub(super) type Read = (Fields, usize, Vec<u8>);
+
+/// Reads up to the file: first as much as nearly all forms have before it, then what there is.
+async fn read_prefix(
+    (held, peer): (&Held, Option<IpAddr>),
+    pieces: &mut Pieces,
+    boundary: &str,
+    length: u64,
+) -> S3Result<Read> {
+    let most = usize::try_from(length).unwrap_or(usize::MAX);
+    let most = most.min(PREFIX_BYTES_MAX);
+    let first = most.min(FIELDS_FIRST_BYTES_MAX);
+    let room = held.grant_stranger(peer, What::Fields, first).await?;
+    let reads = read_on(pieces, Prefix::new(boundary), first);
+    let prefix = match room.pace().within(reads).await? {
+        ControlFlow::Break(read) => return Ok(read),
+        ControlFlow::Continue(prefix) => prefix,
+    };
+    let more = held.grant_stranger(peer, What::More, most - first).await?;
+    let reads = read_on(pieces, prefix, usize::MAX);
+    match more.pace().within(reads).await? {
+        ControlFlow::Break(read) => Ok(read),
+        ControlFlow::Continue(prefix) => Err(prefix.ended()),
+    }
+}
+
+/// Reads up to the file, or until more than `most` bytes are held without one.
+async fn read_on(
+    pieces: &mut Pieces,
+    mut prefix: Prefix,
+    most: usize,
+) -> S3Result<ControlFlow<Read, Prefix>> {
+    while prefix.held() <= most {
+        let Some(piece) = pieces.next().await else {
+            return Err(prefix.ended());
+        };
         let (next, progress) = prefix.feed(&piece.map_err(from_body)?)?;
         prefix = next;
         if let Progress::File {
@@ -91,8 +124,92 @@ async fn read_prefix(pieces: &mut Pieces, boundary: &str) -> S3Result<(Fields, u
             rest,
         } = progress
         {
-            return Ok((fields, before, rest));
+            return Ok(ControlFlow::Break((fields, before, rest)));
         }
     }
-    Err(prefix.ended())
+    Ok(ControlFlow::Continue(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::BoxError;
+    use crate::request::testing;
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    /// A body of these bytes; one that is not whole stays away from then on.
+    fn body(text: String, whole: bool) -> Pieces {
+        let begun = futures::stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from(text)))]);
+        let stream = if whole {
+            begun.boxed()
+        } else {
+            begun.chain(futures::stream::pending()).boxed()
+        };
+        let (body, _rest) = RequestBody::new(StreamBody::new(stream), testing::state(), false);
+        Box::pin(body.into_data_stream())
+    }
+
+    fn form(field_bytes: usize) -> String {
+        let part = |name: &str, value: &str| {
+            format!("--B\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n")
+        };
+        part("key", &"k".repeat(field_bytes)) + &part("file", "body") + "--B--\r\n"
+    }
+
+    /// Begins this many forms that never end, all from one address, and waits until they stand still.
+    async fn slow(held: &Held, count: usize, text: &str) {
+        let begun: Vec<_> = (0..count)
+            .map(|_| {
+                let (held, mut pieces) = (held.clone(), body(text.to_owned(), false));
+                let peer = "10.0.0.1".parse().ok();
+                tokio::spawn(async move {
+                    let _late = read_prefix((&held, peer), &mut pieces, "B", 400_000).await;
+                })
+            })
+            .collect();
+        for _ in 0..begun.len() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How long an honest form from elsewhere takes.
+    async fn honest(held: &Held, text: String) -> S3Result<Duration> {
+        let (began, length) = (Instant::now(), text.len() as u64);
+        let (peer, mut pieces) = ("10.0.0.2".parse().ok(), body(text, true));
+        read_prefix((held, peer), &mut pieces, "B", length).await?;
+        Ok(began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forms_that_announce_much_and_send_little_hold_little() {
+        let held = Held::default();
+        slow(&held, 400, "--B\r\n").await;
+        let took = honest(&held, form(100)).await.expect("room");
+        assert_eq!(took, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forms_of_one_address_do_not_keep_others_out() {
+        let held = Held::default();
+        slow(&held, 5_000, "--B\r\n").await;
+        let took = honest(&held, form(100)).await.expect("room");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_fields_get_more_room_and_do_not_keep_short_ones_out() {
+        let held = Held::default();
+        let long = || form(FIELDS_FIRST_BYTES_MAX + 1);
+        assert_eq!(honest(&held, long()).await.expect("room"), Duration::ZERO);
+        let begun = form(FIELDS_FIRST_BYTES_MAX)[..FIELDS_FIRST_BYTES_MAX + 10].to_owned();
+        slow(&held, 400, &begun).await;
+        let short = honest(&held, form(100)).await.expect("room");
+        assert_eq!(short, Duration::ZERO);
+        let took = honest(&held, long()).await.expect("room");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
 }

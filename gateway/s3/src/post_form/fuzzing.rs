@@ -30,7 +30,7 @@ fn in_pieces(boundary: &str, body: &[u8], step: usize) -> Outcome {
                 "no byte is lost between fields and file"
             );
             rest.extend_from_slice(body.get(fed..).unwrap_or_default());
-            fields.name_file();
+            fields.name_file().map_err(code)?;
             return Ok((format!("{fields:?}"), before, rest));
         }
     }

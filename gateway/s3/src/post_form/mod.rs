@@ -9,6 +9,7 @@
 //! policy, and hold files of unknown length in memory.
 
 mod answer;
+mod fields;
 mod file;
 mod forms;
 #[doc(hidden)]
@@ -16,17 +17,18 @@ pub(crate) mod fuzzing;
 mod multipart;
 mod part;
 mod policy;
+mod search;
 mod signature;
 
 pub(crate) use answer::Answer;
 pub(crate) use forms::Forms;
 
-use crate::access::SignedForm;
 use crate::body::{BoxError, RequestBody};
-use crate::identity::Identity;
+use crate::gateway::object_key;
 use crate::precheck::check_user_metadata;
 use crate::repair;
 use bytes::Bytes;
+use fields::Fields;
 use file::{File, MeasuredFile};
 use forms::Pieces;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
@@ -37,58 +39,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use jiff::Timestamp;
 use multipart::{boundary, malformed};
 use s3s::{Body, S3Result, s3_error};
-use std::collections::BTreeMap;
-
-/// A form's text fields, by name in lower case, and the file's name.
-#[derive(Debug, Default)]
-pub(crate) struct Fields {
-    values: BTreeMap<String, String>,
-    filename: Option<String>,
-}
-
-impl Fields {
-    /// # Errors
-    /// `InvalidArgument` for a name that is there already: which one a policy meant is anyone's guess.
-    fn add(&mut self, name: &str, value: String) -> S3Result<()> {
-        match self.values.insert(name.to_ascii_lowercase(), value) {
-            None => Ok(()),
-            Some(_twice) => Err(s3_error!(
-                InvalidArgument,
-                "The form field '{name}' is given twice"
-            )),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
-    }
-
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
-    }
-
-    /// Puts the file's name, without its path, where fields ask for it; what signs stays as it is.
-    fn name_file(&mut self) {
-        let path = self.filename.as_deref().unwrap_or_default();
-        let name = path
-            .rsplit(['/', '\\'])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let signs = [
-            "policy",
-            "signature",
-            "x-amz-signature",
-            "x-amz-credential",
-            "awsaccesskeyid",
-        ];
-        for (field, value) in &mut self.values {
-            if !signs.contains(&field.as_str()) && value.contains("${filename}") {
-                *value = value.replace("${filename}", &name);
-            }
-        }
-    }
-}
+use signature::Signer;
 
 /// Fields that become headers as they are. `x-amz-meta-…` and checksums do too; no other does, or a
 /// field could turn the PUT into a copy.
@@ -146,15 +97,15 @@ pub(crate) async fn into_put(
     let boundary = boundary(content_type.ok_or_else(malformed)?)?;
     let mut pieces = Box::pin(body.into_data_stream());
     let (mut fields, before, rest) = forms.read_prefix(&mut pieces, &boundary, length).await?;
-    fields.name_file();
     let now = Timestamp::now();
-    let (identity, policy) = signature::verify(forms.auth, forms.options, &fields, now).await?;
+    let signer = signature::verify(forms.auth, forms.options, &fields, now).await?;
+    fields.name_file()?;
     let key = required_key(&fields)?;
-    forms.admit(&identity, &bucket).await?;
+    forms.admit(&signer.identity, &bucket).await?;
     let left = length.saturating_sub(before as u64);
     let file = File::new(&boundary, Bytes::from(rest), left, pieces);
     let file = forms.measured(file).await?;
-    if let Some(policy) = policy {
+    if let Some(policy) = &signer.policy {
         policy.check(&fields, &bucket, file.length, Timestamp::now())?;
     }
     if file.length > forms.options.post_form_bytes_max {
@@ -164,7 +115,7 @@ pub(crate) async fn into_put(
         ));
     }
     let answer = Answer::new(&head, &fields, &bucket, &key);
-    let put = put_request(head, &fields, (&bucket, &key), file, identity)?;
+    let put = put_request(head, &fields, (&bucket, &key), file, signer)?;
     Ok((put, answer))
 }
 
@@ -180,7 +131,10 @@ fn required_key(fields: &Fields) -> S3Result<String> {
             "The bucket POST must contain the specified field name. If it is specified, check the order \
              of the fields."
         )),
-        Some(key) => Ok(key.to_owned()),
+        Some(key) => {
+            object_key(key)?;
+            Ok(key.to_owned())
+        }
     }
 }
 
@@ -189,7 +143,7 @@ fn put_request(
     fields: &Fields,
     (bucket, key): (&str, &str),
     file: MeasuredFile,
-    identity: Identity,
+    signer: Signer,
 ) -> S3Result<Request<Body>> {
     let mut headers = put_headers(fields)?;
     check_user_metadata(&headers)?;
@@ -209,15 +163,15 @@ fn put_request(
     *put.uri_mut() = path.parse().map_err(|error| s3_error!(error, InvalidURI))?;
     *put.headers_mut() = headers;
     *put.extensions_mut() = head.extensions;
-    put.extensions_mut().insert(identity);
-    put.extensions_mut().insert(SignedForm);
+    put.extensions_mut().insert(signer.identity);
+    put.extensions_mut().insert(signer.signature);
     put.extensions_mut().insert(text);
     Ok(put)
 }
 
 fn put_headers(fields: &Fields) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (field, value) in &fields.values {
+    for (field, value) in fields.iter() {
         let (name, value) = match field.as_str() {
             "acl" => ("x-amz-acl", value.clone()),
             "tagging" => ("x-amz-tagging", answer::tagging_header(value)?),
@@ -262,35 +216,26 @@ fn broken() -> BoxError {
 
 #[cfg(test)]
 mod tests {
+    use super::fields::testing::fields;
     use super::*;
 
-    fn fields(list: &[(&str, &str)], filename: &str) -> Fields {
-        let mut fields = Fields {
-            filename: Some(filename.to_owned()),
-            ..Fields::default()
-        };
-        for (name, value) in list {
-            fields.add(name, (*value).to_owned()).expect("once");
-        }
-        fields
-    }
-
     #[test]
-    fn the_files_name_comes_without_its_path() {
-        for (filename, key) in [
-            ("foo.txt", "u/foo.txt"),
-            (r"C:\docs\foo.txt", "u/foo.txt"),
-            ("../../etc/passwd", "u/passwd"),
-            ("", "u/"),
-        ] {
-            let mut form = fields(
-                &[("key", "u/${filename}"), ("policy", "${filename}")],
-                filename,
-            );
-            form.name_file();
-            assert_eq!(form.get("key"), Some(key), "{filename}");
-            assert_eq!(form.get("policy"), Some("${filename}"));
-        }
+    fn a_put_says_how_and_when_its_form_was_signed() {
+        use crate::access::Signature;
+        let date = "20260102T030405Z";
+        let head = Request::new(()).into_parts().0;
+        let file = MeasuredFile {
+            length: 0,
+            stream: futures::StreamExt::boxed(futures::stream::empty()),
+        };
+        let signer = Signer {
+            identity: crate::identity::Identity::Anonymous,
+            signature: Signature::form(false, Some(date)),
+            policy: None,
+        };
+        let put = put_request(head, &fields(&[], "f"), ("b", "k"), file, signer).expect("put");
+        let carried = put.extensions().get::<Signature>();
+        assert_eq!(carried, Some(&Signature::form(false, Some(date))));
     }
 
     #[test]
@@ -335,6 +280,10 @@ mod tests {
     fn keys_are_asked_for_and_escaped_whole() {
         assert!(required_key(&fields(&[], "f")).is_err());
         assert!(required_key(&fields(&[("key", "")], "f")).is_err());
+        let long = |n| fields(&[("key", &"k".repeat(n))], "f");
+        assert!(required_key(&long(1024)).is_ok());
+        let error = required_key(&long(1025)).expect_err("too long");
+        assert_eq!(error.code().as_str(), "KeyTooLongError");
         assert_eq!(escape("/a b/é.txt?x"), "%2Fa%20b%2F%C3%A9.txt%3Fx");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Fields;
 use super::part::part_head;
+use super::search::Search;
 use s3s::{S3Error, S3Result, s3_error};
 
 /// Largest text before the file, bytes: fields, their headers, boundaries.
@@ -14,6 +15,14 @@ pub(super) fn malformed() -> S3Error {
     s3_error!(
         MalformedPOSTRequest,
         "The body of your POST request is not well-formed multipart/form-data."
+    )
+}
+
+/// More text than a form may have before its file.
+pub(super) fn too_much() -> S3Error {
+    s3_error!(
+        MaxPostPreDataLengthExceededError,
+        "Your POST request fields preceding the upload file were too large."
     )
 }
 
@@ -50,8 +59,27 @@ pub(super) struct Prefix {
     buffer: Vec<u8>,
     /// First byte not yet understood.
     at: usize,
-    begun: bool,
+    search: Search,
+    within: Within,
     fields: Fields,
+}
+
+/// What is being read.
+#[derive(Debug)]
+enum Within {
+    Preamble,
+    Head,
+    /// The value of the field of this name.
+    Value(String),
+}
+
+/// What came of reading on.
+enum Step {
+    /// More must come first.
+    More,
+    On,
+    /// The file begins here.
+    File(usize),
 }
 
 /// How far a [`Prefix`] has come.
@@ -76,7 +104,8 @@ impl Prefix {
             delimiter,
             buffer: Vec::new(),
             at: 0,
-            begun: false,
+            search: Search::default(),
+            within: Within::Preamble,
             fields: Fields::default(),
         }
     }
@@ -93,20 +122,21 @@ impl Prefix {
             Progress::File { before, .. } => *before,
         };
         if used > PREFIX_BYTES_MAX {
-            return Err(s3_error!(
-                MaxPostPreDataLengthExceededError,
-                "Your POST request fields preceding the upload file were too large."
-            ));
+            return Err(too_much());
         }
         Ok((self, progress))
     }
 
+    /// Bytes it keeps.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The body has ended, and no file began.
     pub(super) fn ended(&self) -> S3Error {
-        if self.begun {
-            Self::no_file()
-        } else {
-            malformed()
+        match self.within {
+            Within::Preamble => malformed(),
+            Within::Head | Within::Value(_) => Self::no_file(),
         }
     }
 
@@ -117,85 +147,86 @@ impl Prefix {
         )
     }
 
-    /// The end of the first delimiter. It has no line before it to end, unless there is a preamble,
-    /// which RFC 2046 wants ignored.
-    fn opening(&mut self) -> Option<usize> {
+    /// Goes on at `at`.
+    fn pass(&mut self, at: usize, within: Within) -> Step {
+        (self.at, self.search.from, self.within) = (at, at, within);
+        Step::On
+    }
+
+    /// The first delimiter. It has no line before it to end, unless there is a preamble, which RFC 2046
+    /// wants ignored.
+    fn preamble(&mut self) -> S3Result<Step> {
         let opening = self.delimiter.get(2..).unwrap_or_default();
-        if self.buffer.starts_with(opening) {
-            return Some(opening.len());
+        let after = if self.buffer.starts_with(opening) {
+            opening.len()
+        } else {
+            match self.search.find(&self.buffer, &self.delimiter) {
+                Some(found) => found + self.delimiter.len(),
+                None => return Ok(Step::More),
+            }
+        };
+        match self.buffer.get(after..after + 2) {
+            None => Ok(Step::More),
+            Some(b"\r\n") => Ok(self.pass(after + 2, Within::Head)),
+            Some(_) => Err(malformed()),
         }
-        let unread = self.buffer.get(self.at..).unwrap_or_default();
-        let found = find(unread, &self.delimiter);
-        if found.is_none() {
-            // What may be the delimiter's beginning is looked at again.
-            self.at = self.buffer.len().saturating_sub(self.delimiter.len());
+    }
+
+    fn head(&mut self) -> S3Result<Step> {
+        const END: &[u8] = b"\r\n\r\n";
+        let Some(end) = self.search.find(&self.buffer, END) else {
+            return Ok(Step::More);
+        };
+        let head = part_head(self.buffer.get(self.at..end).unwrap_or_default())?;
+        let content = end + END.len();
+        if head.name.eq_ignore_ascii_case("file") {
+            self.fields.filename = head.filename;
+            return Ok(Step::File(content));
         }
-        found.map(|found| self.at + found + self.delimiter.len())
+        Ok(self.pass(content, Within::Value(head.name)))
+    }
+
+    fn value(&mut self) -> S3Result<Step> {
+        let Some(end) = self.search.find(&self.buffer, &self.delimiter) else {
+            return Ok(Step::More);
+        };
+        let after = end + self.delimiter.len();
+        match self.buffer.get(after..after + 2) {
+            None => return Ok(Step::More),
+            Some(b"\r\n") => {}
+            Some(b"--") => return Err(Self::no_file()),
+            Some(_) => return Err(malformed()),
+        }
+        let value = self.buffer.get(self.at..end).unwrap_or_default();
+        let value = std::str::from_utf8(value).map_err(|_not_text| malformed())?;
+        if let Within::Value(name) = &self.within {
+            self.fields.add(name, value.to_owned())?;
+        }
+        Ok(self.pass(after + 2, Within::Head))
     }
 
     fn advance(&mut self) -> S3Result<Progress> {
         loop {
-            if !self.begun {
-                let Some(after) = self.opening() else {
-                    return Ok(Progress::More);
-                };
-                match self.buffer.get(after..after + 2) {
-                    None => return Ok(Progress::More),
-                    Some(b"\r\n") => (self.at, self.begun) = (after + 2, true),
-                    Some(_) => return Err(malformed()),
+            let step = match self.within {
+                Within::Preamble => self.preamble()?,
+                Within::Head => self.head()?,
+                Within::Value(_) => self.value()?,
+            };
+            match step {
+                Step::More => return Ok(Progress::More),
+                Step::On => {}
+                Step::File(before) => {
+                    let rest = self.buffer.split_off(before);
+                    let fields = std::mem::take(&mut self.fields);
+                    return Ok(Progress::File {
+                        fields,
+                        before,
+                        rest,
+                    });
                 }
             }
-            let part = self.buffer.get(self.at..).unwrap_or_default();
-            let Some(end) = find(part, b"\r\n\r\n") else {
-                return Ok(Progress::More);
-            };
-            let (head, content) = (part.get(..end).unwrap_or_default(), self.at + end + 4);
-            let head = part_head(head)?;
-            if head.name.eq_ignore_ascii_case("file") {
-                self.fields.filename = head.filename;
-                let rest = self.buffer.split_off(content);
-                let fields = std::mem::take(&mut self.fields);
-                return Ok(Progress::File {
-                    fields,
-                    before: content,
-                    rest,
-                });
-            }
-            let tail = self.buffer.get(content..).unwrap_or_default();
-            let Some(length) = find(tail, &self.delimiter) else {
-                return Ok(Progress::More);
-            };
-            let after = content + length + self.delimiter.len();
-            let Some(closing) = self.buffer.get(after..after + 2) else {
-                return Ok(Progress::More);
-            };
-            match closing {
-                b"\r\n" => {}
-                b"--" => return Err(Self::no_file()),
-                _ => return Err(malformed()),
-            }
-            let value = tail.get(..length).unwrap_or_default();
-            let value = std::str::from_utf8(value)
-                .map_err(|_not_text| malformed())?
-                .to_owned();
-            self.fields.add(&head.name, value)?;
-            self.at = after + 2;
         }
     }
-}
-
-/// First place of `needle`.
-pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let mut from = 0;
-    while let Some(hit) = text.get(from..)?.iter().position(|byte| *byte == first) {
-        let at = from + hit;
-        if text.get(at..)?.starts_with(needle) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
-    None
 }
 
 #[cfg(test)]
@@ -318,6 +349,24 @@ mod tests {
         // Also while the file has not been reached.
         let endless = with(2 * PREFIX_BYTES_MAX);
         assert!(run(&endless.as_bytes()[..=PREFIX_BYTES_MAX], 1024).is_err());
+    }
+
+    #[test]
+    fn what_came_is_not_looked_at_again_for_every_piece() {
+        let long = "\r".repeat(PREFIX_BYTES_MAX - 1024);
+        let head = format!("--B\r\nX: {long}\r\n\r\n");
+        let value = form(&[("name=a", &long)]);
+        let preamble = format!("{long}\r\n--B\r\n");
+        for text in [head, value, preamble] {
+            let mut prefix = Prefix::new("B");
+            for piece in text.as_bytes().chunks(32) {
+                match prefix.feed(piece) {
+                    Ok((next, _)) => prefix = next,
+                    Err(_) => break,
+                }
+                assert!(prefix.search.looked_at() <= 4 * text.len());
+            }
+        }
     }
 
     #[test]

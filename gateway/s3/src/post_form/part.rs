@@ -1,6 +1,7 @@
 //! The head of one part of a form: its field's name, its file's name.
 
 use super::multipart::malformed;
+use crate::translate::path_decode;
 use s3s::S3Result;
 
 /// What one part's headers say.
@@ -29,7 +30,7 @@ pub(super) fn part_head(head: &[u8]) -> S3Result<PartHead> {
             "filename" => filename = Some(value),
             "filename*" => {
                 let encoded = value.splitn(3, '\'').nth(2).unwrap_or_default();
-                extended = Some(crate::access::form_decode(&encoded.replace('+', "%2B")));
+                extended = path_decode(encoded);
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 //! credential only bounds it to the seven days a signing key lives.
 
 use super::{Fields, policy::Policy};
+use crate::access::Signature;
 use crate::auth::Auth;
 use crate::identity::Identity;
 use crate::options::FrontOptions;
@@ -14,6 +15,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
 use s3s::{S3Error, S3Result, s3_error};
+use std::sync::Arc;
 
 /// Longest life of a form, from its `x-amz-date`: that of AWS's signing keys.
 pub(crate) const FORM_AGE_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -45,13 +47,35 @@ fn mismatch() -> S3Error {
     )
 }
 
-/// The signer, and the policy if there is one. A form without any signing field is anonymous.
+/// Who signed a form and how, and the policy if there is one.
+#[derive(Debug)]
+pub(super) struct Signer {
+    pub(super) identity: Identity,
+    pub(super) signature: Signature,
+    pub(super) policy: Option<Policy>,
+}
+
+impl Signer {
+    fn of(
+        credential: Arc<engine_node::Credential>,
+        signature: Signature,
+        policy: &str,
+    ) -> S3Result<Self> {
+        Ok(Self {
+            identity: Identity::Account(credential),
+            signature,
+            policy: Some(Policy::parse(policy)?),
+        })
+    }
+}
+
+/// The signer. A form without any signing field is anonymous.
 pub(super) async fn verify(
     auth: &Auth,
     options: &FrontOptions,
     fields: &Fields,
     now: Timestamp,
-) -> S3Result<(Identity, Option<Policy>)> {
+) -> S3Result<Signer> {
     let any = |names: &[&str]| names.iter().any(|name| fields.get(name).is_some());
     if fields.get("x-amz-security-token").is_some() {
         return Err(s3_error!(
@@ -74,11 +98,15 @@ pub(super) async fn verify(
     }
     match fields.get("policy") {
         Some(_unsigned) => Err(missing("x-amz-signature")),
-        None => Ok((Identity::Anonymous, None)),
+        None => Ok(Signer {
+            identity: Identity::Anonymous,
+            signature: Signature::none(),
+            policy: None,
+        }),
     }
 }
 
-async fn version_two(auth: &Auth, fields: &Fields) -> S3Result<(Identity, Option<Policy>)> {
+async fn version_two(auth: &Auth, fields: &Fields) -> S3Result<Signer> {
     let text = fields.get("policy").ok_or_else(|| missing("policy"))?;
     let access_key = fields
         .get("awsaccesskeyid")
@@ -93,7 +121,7 @@ async fn version_two(auth: &Auth, fields: &Fields) -> S3Result<(Identity, Option
         credential.secret.0.as_bytes(),
     );
     check(&key, text, &given)?;
-    Ok((Identity::Account(credential), Some(Policy::parse(text)?)))
+    Signer::of(credential, Signature::form(true, None), text)
 }
 
 async fn version_four(
@@ -101,7 +129,7 @@ async fn version_four(
     region: &str,
     fields: &Fields,
     now: Timestamp,
-) -> S3Result<(Identity, Option<Policy>)> {
+) -> S3Result<Signer> {
     let need = |name: &str| fields.get(name).ok_or_else(|| missing(name));
     let (text, algorithm) = (need("policy")?, need("x-amz-algorithm")?);
     let (scope, date) = (need("x-amz-credential")?, need("x-amz-date")?);
@@ -117,7 +145,7 @@ async fn version_four(
     let credential = auth.credential(scope.access_key).await?;
     let given = hex::decode(signature).map_err(|_error| mismatch())?;
     check(&signing_key(&credential.secret.0, &scope), text, &given)?;
-    Ok((Identity::Account(credential), Some(Policy::parse(text)?)))
+    Signer::of(credential, Signature::form(false, Some(date)), text)
 }
 
 fn check(key: &hmac::Key, text: &str, given: &[u8]) -> S3Result<()> {

@@ -8,7 +8,7 @@ mod payload;
 mod shape;
 
 pub(crate) use authorization::{Signed, mend, scope_service, signed};
-pub(crate) use shape::{Target, target};
+pub(crate) use shape::{Target, marks_max, target};
 
 use crate::access::query;
 use http::request::Parts;

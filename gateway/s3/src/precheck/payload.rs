@@ -60,6 +60,7 @@ fn check_length(head: &Parts, known: &Known<'_>) -> S3Result<()> {
         },
     };
     let target = known.target;
+    // S3 has chunks for bytes alone, and SDKs send the checksums of documents as headers.
     if streaming && target != Target::Bytes {
         return Err(s3_error!(
             InvalidRequest,

@@ -1,6 +1,7 @@
 //! Method, path and query: what kind of request it is, and which kinds are none.
 
 use super::{Known, Query, scope_service};
+use crate::document_body::{COMPLETE_MARKS_MAX, DOCUMENT_MARKS_MAX};
 use http::request::Parts;
 use http::{Method, header};
 use s3s::{S3Error, S3Result, s3_error};
@@ -47,6 +48,15 @@ pub(crate) fn target(head: &Parts, key: bool) -> Target {
         Target::Form
     } else {
         Target::Document
+    }
+}
+
+/// Most marks of the document that comes with this head.
+pub(crate) fn marks_max(head: &Parts) -> usize {
+    if head.method == Method::POST && Query::of(&head.uri).has("uploadId") {
+        COMPLETE_MARKS_MAX
+    } else {
+        DOCUMENT_MARKS_MAX
     }
 }
 
@@ -138,6 +148,17 @@ mod tests {
             code(&head("POST", "/", &other), Some(0)),
             "MethodNotAllowed"
         );
+    }
+
+    #[test]
+    fn parts_of_an_upload_may_be_many() {
+        for (method, uri, most) in [
+            ("POST", "/b/k?uploadId=x", COMPLETE_MARKS_MAX),
+            ("POST", "/b?delete", DOCUMENT_MARKS_MAX),
+            ("PUT", "/b/k?acl&uploadId=x", DOCUMENT_MARKS_MAX),
+        ] {
+            assert_eq!(marks_max(&head(method, uri, &[])), most, "{uri}");
+        }
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! A document's body on its way to s3s, which reads it whole: small pieces joined, marks counted.
+//!
+//! Room is granted by a document's length, but what becomes of it in memory can be many times that: of
+//! bytes that come one by one each would be kept as a piece, of XML that is all elements each becomes a
+//! value. Both are bounded here, on the way, before anything is made of them.
+
+use crate::body::{BoxError, RequestBody};
+use crate::request::RequestState;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Shortest piece that is handed on, but for the last.
+const PIECE_BYTES_MIN: usize = 4 << 10;
+/// Most `<` of a CompleteMultipartUpload: 10,000 parts with number, tag and five checksums have 160,003 …
+pub(crate) const COMPLETE_MARKS_MAX: usize = 200_000;
+/// … and of any other document: 1,000 keys to delete, with all that may be said of each, have 12,005.
+pub(crate) const DOCUMENT_MARKS_MAX: usize = 20_000;
+
+/// See the file's head.
+pub(crate) struct DocumentBody {
+    inner: RequestBody,
+    state: Arc<RequestState>,
+    joined: BytesMut,
+    marks_left: usize,
+    ended: bool,
+}
+
+impl DocumentBody {
+    /// What passes is kept in `state`; of `<` there may be `marks_max`.
+    pub(crate) fn new(inner: RequestBody, state: Arc<RequestState>, marks_max: usize) -> Self {
+        state.keep_document();
+        Self {
+            inner,
+            state,
+            joined: BytesMut::new(),
+            marks_left: marks_max,
+            ended: false,
+        }
+    }
+
+    /// Takes a piece; what is to be handed on by now.
+    #[expect(
+        clippy::naive_bytecount,
+        reason = "a library for this line would be too much: documents are short"
+    )]
+    fn take(&mut self, piece: Bytes) -> Result<Option<Bytes>, BoxError> {
+        let marks = piece.iter().filter(|byte| **byte == b'<').count();
+        let Some(left) = self.marks_left.checked_sub(marks) else {
+            return Err(Box::new(self.inner.refuse_marks()));
+        };
+        self.marks_left = left;
+        if self.joined.is_empty() && piece.len() >= PIECE_BYTES_MIN {
+            return Ok(Some(piece));
+        }
+        self.joined.extend_from_slice(&piece);
+        let full = self.joined.len() >= PIECE_BYTES_MIN;
+        Ok(full.then(|| self.joined.split().freeze()))
+    }
+}
+
+impl Body for DocumentBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let passed = loop {
+            if this.ended {
+                let rest = this.joined.split().freeze();
+                break Ok(Some(rest).filter(|rest| !rest.is_empty()));
+            }
+            let taken = match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                // HTTP's own trailers are not S3's.
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(None), |piece| this.take(piece)),
+                Some(Err(error)) => Err(error),
+                None => {
+                    this.ended = true;
+                    Ok(None)
+                }
+            };
+            if !matches!(taken, Ok(None)) {
+                break taken;
+            }
+        };
+        if let Ok(Some(piece)) = &passed {
+            this.state.keep(piece);
+        }
+        if passed.is_err() {
+            this.ended = true;
+            this.joined.clear();
+        }
+        Poll::Ready(passed.transpose().map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.joined.is_empty() && (self.ended || self.inner.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (inner, joined) = (self.inner.size_hint(), self.joined.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + joined);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + joined);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::Leftover;
+    use crate::request::testing;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    fn document(text: &str, step: usize, marks_max: usize) -> (DocumentBody, Leftover) {
+        let pieces: Vec<_> = text
+            .as_bytes()
+            .chunks(step)
+            .map(|piece| Ok::<_, BoxError>(Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        let state = testing::state();
+        let stream = StreamBody::new(futures::stream::iter(pieces));
+        let (body, rest) = RequestBody::new(stream, Arc::clone(&state), false);
+        (DocumentBody::new(body, state, marks_max), rest)
+    }
+
+    #[tokio::test]
+    async fn single_bytes_are_joined_and_none_is_lost() {
+        let text = "0123456789".repeat(1_000);
+        for (step, most) in [(1, 3), (1_000, 2), (4_096, 3), (10_000, 1)] {
+            let (mut body, _rest) = document(&text, step, 0);
+            let mut read = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let piece = frame.expect("piece").into_data().expect("data");
+                assert!(!piece.is_empty());
+                read.push(piece);
+            }
+            assert!(read.len() <= most, "{step}: {}", read.len());
+            assert_eq!(read.concat(), text.as_bytes());
+            assert_eq!(body.state.document(), Some(read));
+            assert_eq!(body.state.received(), text.len() as u64);
+            assert!(body.is_end_stream());
+        }
+    }
+
+    #[tokio::test]
+    async fn marks_pass_to_the_limit_and_not_past_it() {
+        for most in [COMPLETE_MARKS_MAX, DOCUMENT_MARKS_MAX] {
+            for (marks, step, passes) in [
+                (most, 7, true),
+                (most, 100_000, true),
+                (most + 1, 7, false),
+                (most + 1, 100_000, false),
+            ] {
+                let (body, rest) = document(&"<a/>".repeat(marks), step, most);
+                let read = body.collect().await;
+                assert_eq!(read.is_ok(), passes, "{marks} in {step}");
+                if let Err(error) = read {
+                    let told = crate::error::from_body(error);
+                    assert_eq!(told.code().as_str(), "MalformedXML");
+                    let fault = rest.fault().map(crate::error::from_body);
+                    assert!(fault.is_some_and(|fault| fault.code() == told.code()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_honest_documents_pass() {
+        use engine_node::PARTS_MAX;
+        let part = 2 + 2 * (2 + 5);
+        assert!(1 + 2 + usize::from(PARTS_MAX) * part <= COMPLETE_MARKS_MAX);
+        let key = 2 + 2 * 5;
+        let all = 1 + 2 + 2 + crate::delete_many::KEYS_MAX * key;
+        assert!(all <= DOCUMENT_MARKS_MAX);
+    }
+}
