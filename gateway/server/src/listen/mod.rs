@@ -44,6 +44,11 @@ pub(crate) const HEADERS_MAX: usize = 128;
 pub(crate) const HTTP1_BUFFER_BYTES: usize = 48 << 10;
 /// Streams of one h2 connection at once.
 pub(crate) const H2_STREAMS_MAX: u32 = 128;
+/// What an h2 connection holds of requests that nobody reads yet: no budget counts it, and thousands
+/// of connections may have it full …
+pub(crate) const H2_CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+/// … and a stream of it, so that one that stands still does not stop the others.
+pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// h2: resets a client may cause before it is cut (CVE-2023-44487).
 pub(crate) const H2_RESETS_MAX: usize = 64;
 /// First byte of a TLS handshake record (RFC 8446, 5.1).
@@ -90,8 +95,8 @@ fn http() -> Builder<Streams> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
         .max_pending_accept_reset_streams(H2_RESETS_MAX)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_header_list_size(64 << 10)
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));

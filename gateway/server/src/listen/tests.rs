@@ -292,3 +292,46 @@ async fn the_end_cuts_half_a_head_at_once_and_waits_for_a_request() {
     let ended = tokio::time::timeout(QUIET_GRACE + TICK, whole).await;
     ended.expect("its connection ends").expect("no panic");
 }
+
+/// Bytes a client gets rid of in one request and in several, of which nobody reads a body.
+async fn sent_unread(requests: usize) -> usize {
+    let (client, server) = tokio::io::duplex(SOCKET_BYTES);
+    let (_shutdown, ending) = Shutdown::new();
+    let _talking = talking(server, ending, |request| async move {
+        let never = std::future::pending::<()>().await;
+        drop((never, request));
+        Response::new(nothing())
+    });
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .handshake(TokioIo::new(client))
+        .await
+        .expect("h2");
+    tokio::spawn(connection);
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let answers: Vec<_> = (0..requests)
+        .map(|_| {
+            let put = Request::put("http://h/").body(endless(&pieces));
+            tokio::spawn(sender.send_request(put.expect("request")))
+        })
+        .collect();
+    // The clock stands until nobody can go on.
+    tokio::time::sleep(TICK).await;
+    assert!(answers.iter().all(|answer| !answer.is_finished()));
+    pieces.load(Ordering::Relaxed) * PIECE_BYTES
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_h2_connection_takes_its_window_of_what_nobody_reads_and_no_more() {
+    let (stream, connection) = (
+        H2_STREAM_WINDOW_BYTES as usize,
+        H2_CONNECTION_WINDOW_BYTES as usize,
+    );
+    // Each request has a piece in hand, and one of which a part found room.
+    let one = sent_unread(1).await;
+    assert!((stream..=stream + 2 * PIECE_BYTES).contains(&one), "{one}");
+    let five = sent_unread(5).await;
+    assert!(
+        (connection..=connection + 10 * PIECE_BYTES).contains(&five),
+        "{five}"
+    );
+}
