@@ -6,8 +6,8 @@ use super::{Admin, Running, drives, keyring, keys, metrics, object, scrub, shape
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -124,6 +124,15 @@ impl Admin {
         })
     }
 
+    /// On the way down nothing is begun that would be cut off half done; it may still be looked at.
+    fn takes(&self, method: &Method) -> Result<(), AdminError> {
+        if self.health.ending() && !method.is_safe() {
+            let text = "shutting down; nothing was changed: ask again after the next start";
+            return Err(AdminError::unavailable(text));
+        }
+        Ok(())
+    }
+
     /// Judges the head; the signer.
     async fn signer(&self, head: &Parts) -> Result<(Claim, Signer), AdminError> {
         let claim = Claim::parse(head)?;
@@ -167,6 +176,7 @@ async fn believe(State(admin): State<Admin>, request: Request, next: Next) -> Re
 async fn judged(admin: &Admin, request: Request) -> Result<(Request, Signer), AdminError> {
     let (mut head, body) = request.into_parts();
     let (claim, signer) = admin.signer(&head).await?;
+    admin.takes(&head.method)?;
     let body = whole(head.uri.path(), body).await?;
     claim.covers_body(&body)?;
     head.extensions.insert(signer.clone());
@@ -198,6 +208,7 @@ async fn whole(path: &str, body: Body) -> Result<Bytes, AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
 
     #[tokio::test]
     async fn bodies_at_the_limit_and_one_past_it() {
@@ -208,7 +219,6 @@ mod tests {
             assert_eq!(
                 whole(path, Body::from(vec![0; limit]))
                     .await
-    use std::convert::Infallible;
                     .expect("fits")
                     .len(),
                 limit
@@ -219,7 +229,6 @@ mod tests {
             assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
         }
     }
-}
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_given_up_at_the_limit_and_not_before() {
@@ -234,3 +243,4 @@ mod tests {
             assert_eq!(given_up.status(), StatusCode::REQUEST_TIMEOUT);
         }
     }
+}

@@ -75,10 +75,11 @@ async fn serve(
     };
     let drain = Duration::from_secs(config.shutdown_drain_s);
     let serving = tokio::spawn(listener.serve(ending.clone(), drain));
-    let signal = tokio::spawn(signalled());
+    // One for the whole life: a signal between two of them would be heard by neither.
+    let mut signal = tokio::spawn(signalled());
     let mut store = tokio::select! {
         store = open(&config, &health) => store?,
-        signal = signal => {
+        signal = &mut signal => {
             tracing::info!(signal = ?signal, "stopped before it was ready");
             return Ok(());
         }
@@ -97,7 +98,8 @@ async fn serve(
             keeper.run(keeping).await;
         }
     });
-    let signal = signalled().await.map_err(Failed::because)?;
+    let signal = signal.await.map_err(Failed::because)?;
+    let signal = signal.map_err(Failed::because)?;
     tracing::info!(signal, "shutting down");
     health.set(Phase::Ending);
     shutdown.begin();

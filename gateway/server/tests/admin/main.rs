@@ -9,6 +9,7 @@
 mod leaves;
 mod returns;
 mod support;
+mod shutdown;
 mod witness;
 
 use http::StatusCode;
