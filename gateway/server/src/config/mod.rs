@@ -3,6 +3,7 @@
 //! A later layer wins: defaults < file (TOML) < environment (`DATAMESH_…`) < flags. A wrong setting
 //! is one line that names it, before any port opens.
 
+mod accounts;
 mod layers;
 mod lock;
 mod secret;
@@ -11,6 +12,7 @@ mod settings;
 mod tests;
 
 pub(crate) use layers::{Flags, load};
+pub(crate) use accounts::Account;
 pub(crate) use lock::PASSPHRASE_BYTES_MIN;
 pub(crate) use secret::SecretText;
 pub(crate) use settings::{Kind, SETTINGS};
@@ -90,23 +92,6 @@ pub(crate) enum Ownership {
     BucketOwnerPreferred,
     /// The writer owns.
     ObjectWriter,
-}
-
-/// An account beside root, provisioned at start.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Account {
-    /// Display name.
-    pub(crate) name: String,
-    /// Canonical id: what ACLs and listings show.
-    pub(crate) canonical_id: String,
-    /// For ACL grants by e-mail.
-    #[serde(default)]
-    pub(crate) email: String,
-    /// Its access key.
-    pub(crate) access_key: String,
-    /// Its secret.
-    pub(crate) secret_key: SecretText,
 }
 
 /// All settings.
@@ -246,10 +231,7 @@ impl Config {
                 })?;
             }
         }
-        for account in &self.accounts {
-            let at = format!("accounts.{}", account.name);
-            check_key_pair(&at, &account.access_key, account.secret_key.expose())?;
-        }
+        accounts::check(&self.accounts)?;
         if self.segment_bytes < 16 << 20 || !self.segment_bytes.is_multiple_of(4096) {
             return Err(ConfigError::new(
                 "segment_bytes",
