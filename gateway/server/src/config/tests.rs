@@ -113,6 +113,32 @@ fn an_account_is_whole_and_has_nothing_of_another() {
 }
 
 #[test]
+fn the_two_ports_are_two() {
+    let listening = |s3: &str, admin: &str| Config {
+        listen: s3.parse().expect("address"),
+        admin_listen: admin.parse().expect("address"),
+        ..good()
+    };
+    for (s3, admin) in [
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:9000", "127.0.0.1:9000"),
+        ("127.0.0.1:9000", "0.0.0.0:9000"),
+        ("[::]:9000", "127.0.0.1:9000"),
+        ("[::1]:9000", "[::]:9000"),
+    ] {
+        complains("admin_listen", |c| *c = listening(s3, admin));
+    }
+    for (s3, admin) in [
+        ("127.0.0.1:9000", "127.0.0.1:9001"),
+        ("127.0.0.1:9000", "127.0.0.2:9000"),
+        ("0.0.0.0:9000", "[::1]:9000"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        assert!(listening(s3, admin).validate().is_ok(), "{s3} {admin}");
+    }
+}
+
+#[test]
 fn a_region_at_the_limit_and_one_past_it() {
     let with = |region: &str| Config {
         region: region.into(),
