@@ -6,6 +6,7 @@
     reason = "a test's helpers may fail as tests do"
 )]
 
+mod keyring;
 mod leaves;
 mod returns;
 mod shutdown;
