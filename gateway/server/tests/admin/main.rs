@@ -11,6 +11,7 @@ mod leaves;
 mod returns;
 mod shutdown;
 mod support;
+mod terminal;
 mod witness;
 
 use http::StatusCode;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_datamesh");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_datamesh");
 const READY: Duration = Duration::from_secs(45);
 pub(crate) const TENANT: (&str, &str) = ("TENANTKEY00000000000", "a-secret-of-the-tenant");
 
