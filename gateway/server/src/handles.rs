@@ -3,11 +3,12 @@
 //! Connections and the files of drives come out of one number. If connections could take all, a
 //! crowd of idle ones would keep the drives from opening their files.
 
+use crate::admin::ADMIN_CONNECTIONS_MAX;
 use crate::listen::CONNECTIONS_MAX;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Kept for logs, tables, listeners and the runtime …
-pub(crate) const RESERVED: usize = 256;
+/// Kept for logs, tables, listeners, the runtime and the admin port's connections …
+pub(crate) const RESERVED: usize = 256 + ADMIN_CONNECTIONS_MAX;
 /// … and for each drive: its open segments (256) and its tables.
 pub(crate) const RESERVED_PER_DRIVE: usize = 320;
 /// Fewer connections than this are no service.

@@ -39,6 +39,23 @@ pub(crate) fn pending(credentials: &Path) -> PathBuf {
     credentials.with_extension("pending")
 }
 
+/// Takes away what a first start left that was cut off after its credentials stood: nobody would look
+/// for root's secret there. Not what is of another cluster: that may still be needed.
+fn forget_pending(file: &Path, standing: &Credentials) {
+    let aside = pending(file);
+    let same = |kept: &Credentials| kept.cluster == standing.cluster;
+    let left = Credentials::read(&aside).ok().flatten();
+    if aside == file || !left.as_ref().is_some_and(same) {
+        return;
+    }
+    match std::fs::remove_file(&aside) {
+        Ok(()) => tracing::info!(file = %aside.display(), "removed: the credentials stand"),
+        Err(error) => {
+            tracing::warn!(file = %aside.display(), %error, "holds root's secret and is not needed: remove it");
+        }
+    }
+}
+
 /// Opens them. Blocking.
 pub(crate) fn open_paths(config: &Config, entropy: &dyn Entropy) -> Result<Opening, StoreError> {
     let standing = Credentials::read(&config.credentials_file).map_err(StoreError::because)?;
@@ -51,6 +68,9 @@ pub(crate) fn open_paths(config: &Config, entropy: &dyn Entropy) -> Result<Openi
             ))
         })?),
     };
+    if let Some(standing) = &standing {
+        forget_pending(&config.credentials_file, standing);
+    }
     for path in &config.drives {
         if !path.is_dir() {
             tracing::warn!(path = %path.display(), "no such directory");
@@ -199,4 +219,42 @@ fn first_credentials(config: &Config, cluster: ClusterId) -> Result<Credentials,
     let made = Credentials::first(cluster, given).map_err(StoreError::because)?;
     made.write_new(&aside).map_err(StoreError::because)?;
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::SystemEntropy;
+
+    /// What is left of a pending file beside credentials that stand, after a start.
+    fn left_after_start(credentials: &str, pending_of: ClusterId) -> bool {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let config = Config {
+            credentials_file: dir.path().join(credentials),
+            drives: vec![dir.path().join("absent")],
+            ..Config::default()
+        };
+        let standing = Credentials::first(ClusterId([7; 16]), None).expect("made");
+        standing.write_new(&config.credentials_file).expect("stand");
+        let aside = pending(&config.credentials_file);
+        if aside != config.credentials_file {
+            let kept = Credentials::first(pending_of, None).expect("made");
+            kept.write_new(&aside).expect("written");
+        }
+        // No drive is there.
+        assert!(open_paths(&config, &SystemEntropy::new()).is_err());
+        assert!(config.credentials_file.exists());
+        aside.exists()
+    }
+
+    #[test]
+    fn what_a_cut_first_start_left_of_roots_secret_goes_once_the_credentials_stand() {
+        let (ours, other) = (ClusterId([7; 16]), ClusterId([8; 16]));
+        assert!(!left_after_start("c.json", ours));
+        assert!(left_after_start("c.json", other));
+        assert!(
+            left_after_start("c.pending", ours),
+            "the credentials themselves"
+        );
+    }
 }

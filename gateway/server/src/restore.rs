@@ -5,11 +5,12 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::store::{StoreError, keyring_lock};
 use crate::system::{SystemClock, SystemEntropy};
-use engine_core::ports::DriveFiles;
+use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
 use engine_disk::{Opened, open_drives};
-use engine_node::Keyring;
-use engine_node::keyring::Restored;
-use engine_types::ClusterId;
+use engine_node::keyring::{KEYRING_FILE, Restored};
+use engine_node::{Keyring, KeyringError, KeyringLock};
+use engine_types::{ClusterId, DriveId, DriveUuid};
+use std::path::PathBuf;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -65,27 +66,85 @@ pub(crate) fn restore(
         }
         None => {}
     }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| refused(e.to_string()))?;
+    let parts = || -> (Arc<dyn Entropy>, Arc<dyn Clock>) {
+        (Arc::new(SystemEntropy::new()), Arc::new(SystemClock::new()))
+    };
+    // Before a key file is made: after a wrong passphrase it would be left, and open nothing.
+    let opens = runtime.block_on(opens(&export, &passphrase, parts()));
+    opens.map_err(|e| refused(e.to_string()))?;
     let lock = keyring_lock(config, true)?;
     let holders: Vec<Arc<dyn DriveFiles>> = open
         .iter()
         .map(|d| Arc::new(d.files().clone()) as Arc<dyn DriveFiles>)
         .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|e| refused(e.to_string()))?;
-    let parts = (
-        Arc::new(SystemEntropy::new()) as _,
-        Arc::new(SystemClock::new()) as _,
-    );
     let done = runtime.block_on(Keyring::restore(
         holders,
         (export, passphrase),
         lock,
-        parts,
+        parts(),
         None,
     ));
     open.iter().for_each(engine_disk::Drive::release);
     let (_keyring, restored) = done.map_err(|e| refused(e.to_string()))?;
     Ok(restored)
+}
+
+/// Whether the passphrase opens the export. That is a keyring's file, so it is opened as the only
+/// copy of one.
+async fn opens(
+    export: &[u8],
+    passphrase: &Zeroizing<String>,
+    (entropy, clock): (Arc<dyn Entropy>, Arc<dyn Clock>),
+) -> Result<(), KeyringError> {
+    let copy: Arc<dyn DriveFiles> = Arc::new(Copy(export.to_vec()));
+    let lock = KeyringLock::Passphrase(passphrase.clone());
+    Keyring::open(vec![copy], lock, entropy, clock)
+        .await
+        .map(drop)
+}
+
+/// A keyring's file alone, on no drive. What is written is let go.
+#[derive(Debug)]
+struct Copy(Vec<u8>);
+
+impl DriveFiles for Copy {
+    fn drive(&self) -> DriveId {
+        DriveId(0)
+    }
+    fn uuid(&self) -> DriveUuid {
+        DriveUuid([0; 16])
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>, DriveError> {
+        if name == KEYRING_FILE {
+            Ok(self.0.clone())
+        } else {
+            Err(DriveError::NotFound)
+        }
+    }
+    fn write(&self, _name: &str, _bytes: &[u8]) -> Result<(), DriveError> {
+        Ok(())
+    }
+    fn remove(&self, _name: &str) -> Result<(), DriveError> {
+        Ok(())
+    }
+    fn rename(&self, _from: &str, _to: &str) -> Result<(), DriveError> {
+        Ok(())
+    }
+    fn list(&self, _directory: &str) -> Result<Vec<String>, DriveError> {
+        Ok(Vec::new())
+    }
+    fn open_log(&self, _name: &str) -> Result<Box<dyn LogFile>, DriveError> {
+        Err(DriveError::NotFound)
+    }
+    fn directory(&self, _name: &str) -> Result<PathBuf, DriveError> {
+        Err(DriveError::NotFound)
+    }
+    fn fail(&self, _reason: &str) {}
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }

@@ -12,9 +12,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// our own supervisor says.
 const SILENCED: &str = "s3s=off,openraft=off,lsm_tree=warn,fjall=warn,hyper=warn,h2=warn";
 
-/// Starts logging to standard error. `level` is a level or a whole tracing filter.
-pub(crate) fn start_logging(format: LogFormat, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(format!("{level},{SILENCED}")).map_err(|e| e.to_string())?;
+/// What is logged. `level` is a level or a whole tracing filter.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(format!("{level},{SILENCED}")).map_err(|e| e.to_string())
+}
+
+/// Starts logging to standard error.
+pub(crate) fn start_logging(format: LogFormat, filter: EnvFilter) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

@@ -41,6 +41,11 @@ impl Health {
         self.0.lock().0 = phase;
     }
 
+    /// The process is on its way down.
+    pub(super) fn ending(&self) -> bool {
+        self.0.lock().0 == Phase::Ending
+    }
+
     /// Paths that are not in use, and why.
     pub(crate) fn set_left_out(&self, paths: &[String]) {
         self.0.lock().1 = paths.to_vec();

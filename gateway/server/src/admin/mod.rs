@@ -1,7 +1,7 @@
 //! The admin listener: liveness, readiness and metrics for everybody, the rest signed by root.
 //!
-//! In reading order: `shapes` (what is sent and taken), `auth` (who is believed), `routes` (the way
-//! of a request), then a file for each noun. docs/ADMIN.md is its reference.
+//! In reading order: `shapes` (what is sent and taken), `auth` (who is believed), `port` (its
+//! connections), `routes` (the way of a request), then a file for each noun. docs/ADMIN.md is its reference.
 
 mod auth;
 mod departures;
@@ -13,6 +13,7 @@ mod keys;
 mod layout;
 mod metrics;
 mod object;
+mod port;
 mod routes;
 pub(crate) mod scrub;
 pub(crate) mod shapes;
@@ -35,9 +36,8 @@ use tokio::net::TcpListener;
 pub(crate) use auth::{SERVICE, percent};
 pub(crate) use error::ErrorBody;
 pub(crate) use health::{Health, Phase};
+pub(crate) use port::ADMIN_CONNECTIONS_MAX;
 
-/// Requests still running when the process ends get this long.
-const END_GRACE: Duration = Duration::from_secs(2);
 /// Histograms are drained so often, whether or not somebody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -122,20 +122,9 @@ impl Admin {
                 handle.run_upkeep();
             }
         };
-        let mut graceful = ending.clone();
-        let served = axum::serve(socket, routes::router(self))
-            .with_graceful_shutdown(async move { graceful.begun().await });
-        let mut ending = ending;
-        let cut = async move {
-            ending.begun().await;
-            tokio::time::sleep(END_GRACE).await;
-        };
         tokio::select! {
-            result = served => if let Err(error) = result {
-                tracing::error!(%error, "admin listener ended");
-            },
+            () = port::serve(self, socket, ending) => {}
             () = upkeep => {}
-            () = cut => tracing::info!("admin requests cut"),
         }
     }
 }

@@ -6,21 +6,25 @@ use super::{Admin, Running, drives, keyring, keys, metrics, object, scrub, shape
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use engine_core::meta::AccessKeyState;
 use engine_node::keyring::KEYRING_BYTES_MAX;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Longest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 /// Longest body of an import: the largest keyring in base64, and room for the rest.
 pub(super) const IMPORT_BODY_BYTES_MAX: usize = KEYRING_BYTES_MAX / 3 * 4 + BODY_BYTES_MAX;
 const IMPORT: &str = "/v1/keyring/import";
+/// A body has this long to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// An import's, which may come through a thin line.
+const IMPORT_BODY_TIMEOUT: Duration = Duration::from_mins(10);
 
 pub(super) fn router(admin: Admin) -> Router {
     let signed = Router::new()
@@ -120,6 +124,15 @@ impl Admin {
         })
     }
 
+    /// On the way down nothing is begun that would be cut off half done; it may still be looked at.
+    fn takes(&self, method: &Method) -> Result<(), AdminError> {
+        if self.health.ending() && !method.is_safe() {
+            let text = "shutting down; nothing was changed: ask again after the next start";
+            return Err(AdminError::unavailable(text));
+        }
+        Ok(())
+    }
+
     /// Judges the head; the signer.
     async fn signer(&self, head: &Parts) -> Result<(Claim, Signer), AdminError> {
         let claim = Claim::parse(head)?;
@@ -163,31 +176,39 @@ async fn believe(State(admin): State<Admin>, request: Request, next: Next) -> Re
 async fn judged(admin: &Admin, request: Request) -> Result<(Request, Signer), AdminError> {
     let (mut head, body) = request.into_parts();
     let (claim, signer) = admin.signer(&head).await?;
+    admin.takes(&head.method)?;
     let body = whole(head.uri.path(), body).await?;
     claim.covers_body(&body)?;
     head.extensions.insert(signer.clone());
     Ok((Request::from_parts(head, Body::from(body)), signer))
 }
 
-/// A body, if it is not too long for its path.
+/// A body, if it is neither too long for its path nor too long on its way.
 async fn whole(path: &str, body: Body) -> Result<Bytes, AdminError> {
-    let limit = if path == IMPORT {
-        IMPORT_BODY_BYTES_MAX
+    let (limit, time) = if path == IMPORT {
+        (IMPORT_BODY_BYTES_MAX, IMPORT_BODY_TIMEOUT)
     } else {
-        BODY_BYTES_MAX
+        (BODY_BYTES_MAX, BODY_TIMEOUT)
     };
-    axum::body::to_bytes(body, limit).await.map_err(|_e| {
-        AdminError::new(
+    match tokio::time::timeout(time, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_too_long)) => Err(AdminError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "BodyTooLarge",
             format!("at most {limit} bytes"),
-        )
-    })
+        )),
+        Err(_late) => Err(AdminError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            format!("the body did not arrive within {} s", time.as_secs()),
+        )),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
 
     #[tokio::test]
     async fn bodies_at_the_limit_and_one_past_it() {
@@ -206,6 +227,20 @@ mod tests {
                 .await
                 .expect_err("too long");
             assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up_at_the_limit_and_not_before() {
+        for (path, limit) in [("/v1/keys", BODY_TIMEOUT), (IMPORT, IMPORT_BODY_TIMEOUT)] {
+            let never =
+                || Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>());
+            let tick = Duration::from_millis(2);
+            let early = tokio::time::timeout(limit.saturating_sub(tick), whole(path, never()));
+            assert!(early.await.is_err(), "not yet");
+            let given_up = tokio::time::timeout(limit + tick, whole(path, never())).await;
+            let given_up = given_up.expect("in time").expect_err("no body");
+            assert_eq!(given_up.status(), StatusCode::REQUEST_TIMEOUT);
         }
     }
 }

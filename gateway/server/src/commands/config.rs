@@ -2,6 +2,7 @@
 
 use super::{Failed, print};
 use crate::config::{Flags, Kind, SETTINGS, load};
+use crate::prepared::Prepared;
 use clap::{Args, Subcommand};
 
 /// Look at the settings.
@@ -23,7 +24,7 @@ impl Config {
     pub(crate) fn run(self) -> Result<(), Failed> {
         match self.action {
             Action::Check(flags) => {
-                load(&flags, std::env::vars())?.passphrase()?;
+                Prepared::new(&load(&flags, std::env::vars())?)?;
                 print("settings are valid\n")
             }
             Action::Show(flags) => {

@@ -33,7 +33,7 @@ enum Action {
         /// Which.
         access_key: String,
     },
-    /// Refuse a key's signatures, within 2 s.
+    /// Refuse a key's signatures, within a second.
     Disable {
         /// Which.
         access_key: String,

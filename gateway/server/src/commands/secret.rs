@@ -1,9 +1,11 @@
 //! Passphrases: typed without echo, or from a file; never an argument, which every process can read.
 
 use super::Failed;
-use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use std::io::{BufRead, Write};
 use std::path::Path;
+use std::sync::Once;
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 /// From `file` (its first line), else asked for on the terminal; twice where it seals.
@@ -27,15 +29,67 @@ pub(super) fn passphrase(file: Option<&Path>, twice: bool) -> Result<Zeroizing<S
     Ok(typed)
 }
 
+/// The terminal without echo; as it was before, once this is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn new() -> Result<Self, Failed> {
+        let before = tcgetattr(std::io::stdin()).map_err(Failed::because)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        restore_on_signals(before.clone());
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).map_err(Failed::because)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        restore(&self.0);
+    }
+}
+
+fn restore(before: &Termios) {
+    // A terminal that is gone needs nothing.
+    let _gone = tcsetattr(std::io::stdin(), OptionalActions::Flush, before);
+}
+
+/// A signal that ends the process lets nobody restore anything: a thread does, and ends it, as the
+/// signal would have, from now on.
+fn restore_on_signals(before: Termios) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let (tell, registered) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build();
+            let Ok(runtime) = runtime else { return };
+            let number = runtime.block_on(async {
+                let (mut int, mut term) = (
+                    signal(SignalKind::interrupt()).ok()?,
+                    signal(SignalKind::terminate()).ok()?,
+                );
+                tell.send(()).ok()?;
+                tokio::select! {
+                    _ = int.recv() => Some(SignalKind::interrupt()),
+                    _ = term.recv() => Some(SignalKind::terminate()),
+                }
+            });
+            let Some(number) = number else { return };
+            restore(&before);
+            std::process::exit(128 + number.as_raw_value());
+        });
+        // An error: the thread is gone, and a signal will leave the terminal without echo.
+        let _registered = registered.recv();
+    });
+}
+
 fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failed> {
-    let terminal = std::io::stdin();
-    let before = tcgetattr(&terminal).map_err(Failed::because)?;
-    let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
+    let quiet = Quiet::new()?;
     write!(std::io::stderr(), "{prompt}").map_err(Failed::because)?;
-    tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(Failed::because)?;
     let line = line();
-    tcsetattr(&terminal, OptionalActions::Flush, &before).map_err(Failed::because)?;
+    drop(quiet);
     writeln!(std::io::stderr()).map_err(Failed::because)?;
     line
 }

@@ -2,17 +2,18 @@
 
 use super::{Failed, print, welcome};
 use crate::admin::{Admin, Health, Phase};
-use crate::config::{Config, Flags, Ownership, TlsMode, load};
+use crate::config::{Config, Flags, load};
 use crate::door::Door;
 use crate::keeper::LOOK;
 use crate::listen::{Listener, bound};
+use crate::prepared::Prepared;
 use crate::shutdown::{Shutdown, signalled};
 use crate::store::Store;
 use crate::tls::Certificate;
 use clap::Args;
 use engine_core::placement::Voters;
 use engine_node::{EngineError, Secret};
-use gateway_s3::{FrontOptions, ObjectOwnership, S3Front};
+use gateway_s3::{FrontOptions, S3Front};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -27,17 +28,13 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failed> {
         let config = load(&self.flags, std::env::vars())?;
-        drop(config.passphrase()?);
-        crate::telemetry::start_logging(config.log_format, &config.log_level)
-            .map_err(|e| crate::config::ConfigError::new("log_level", e))?;
+        let prepared = Prepared::new(&config)?;
+        crate::telemetry::start_logging(config.log_format, prepared.log_filter)
+            .map_err(Failed::because)?;
         let witness = usize::from(Voters::for_drives(config.drives.len()).witness);
         let connections = crate::handles::connections(config.drives.len() + witness)
             .map_err(|e| Failed::wrong(e.to_string()))?;
-        let front = front_options(&config)?;
-        let certificate = match config.tls.mode {
-            TlsMode::Off => None,
-            TlsMode::On | TlsMode::Both => Some(Arc::new(Certificate::load(&config.tls)?)),
-        };
+        let (front, certificate) = (prepared.front, prepared.certificate);
         let runtime = crate::runtime::build().map_err(Failed::because)?;
         let result = runtime.block_on(serve(config, front, certificate, connections));
         runtime.shutdown_timeout(Duration::from_secs(5));
@@ -75,10 +72,11 @@ async fn serve(
     };
     let drain = Duration::from_secs(config.shutdown_drain_s);
     let serving = tokio::spawn(listener.serve(ending.clone(), drain));
-    let signal = tokio::spawn(signalled());
+    // One for the whole life: a signal between two of them would be heard by neither.
+    let mut signal = tokio::spawn(signalled());
     let mut store = tokio::select! {
         store = open(&config, &health) => store?,
-        signal = signal => {
+        signal = &mut signal => {
             tracing::info!(signal = ?signal, "stopped before it was ready");
             return Ok(());
         }
@@ -97,7 +95,8 @@ async fn serve(
             keeper.run(keeping).await;
         }
     });
-    let signal = signalled().await.map_err(Failed::because)?;
+    let signal = signal.await.map_err(Failed::because)?;
+    let signal = signal.map_err(Failed::because)?;
     tracing::info!(signal, "shutting down");
     health.set(Phase::Ending);
     shutdown.begin();
@@ -117,55 +116,33 @@ async fn open(config: &Config, health: &Health) -> Result<Store, Failed> {
         match provision(&store, config).await {
             Ok(()) => return Ok(store),
             // Control lost its majority just now: its drives may come back.
-            Err(EngineError::Unavailable(doing)) => {
+            Err((_, EngineError::Unavailable(doing))) => {
                 health.set(Phase::Starting { doing });
                 tokio::time::sleep(LOOK).await;
                 if let Some(keeper) = &mut store.keeper {
                     keeper.look_around().await;
                 }
             }
-            Err(error) => return Err(Failed::because(error)),
+            // Also what only the store can judge, such as a key that another account has.
+            Err((setting, error)) => return Err(Failed::because(format!("{setting}: {error}"))),
         }
     }
 }
 
-/// Accounts and named keys that the settings ask for.
-async fn provision(store: &Store, config: &Config) -> Result<(), EngineError> {
+/// Accounts and named keys that the settings ask for; the setting that cannot be had.
+async fn provision(store: &Store, config: &Config) -> Result<(), (String, EngineError)> {
+    let engine = &store.engine;
     for account in &config.accounts {
-        let row = store
-            .engine
-            .put_account(&account.canonical_id, &account.name, &account.email)
-            .await?;
+        let refused = |error| (account.setting(), error);
+        let row = engine.put_account(&account.canonical_id, &account.name, &account.email);
+        let row = row.await.map_err(refused)?;
         let secret = Secret(account.secret_key.expose().clone());
-        store
-            .engine
-            .put_access_key(row.id, &account.access_key, &secret, "from the settings")
-            .await?;
+        let key = engine.put_access_key(row.id, &account.access_key, &secret, "from the settings");
+        key.await.map_err(refused)?;
     }
     for name in &config.kms_keys {
-        store.engine.create_kms_key(name).await?;
+        let made = engine.create_kms_key(name).await;
+        made.map_err(|error| (format!("kms_keys: {name}"), error))?;
     }
     Ok(())
-}
-
-fn front_options(config: &Config) -> Result<FrontOptions, crate::config::ConfigError> {
-    let trusted = config.trusted_proxies.iter().map(|p| {
-        p.parse()
-            .map_err(|e| crate::config::ConfigError::new("trusted_proxies", format!("{p}: {e}")))
-    });
-    Ok(FrontOptions {
-        region: config.region.clone(),
-        domains: config.domains.clone(),
-        storage_classes_extra: config.storage_classes_extra.clone(),
-        sse_c_over_http: config.sse_c_over_http,
-        post_form_sigv2: config.post_form_sigv2,
-        default_object_ownership: match config.default_object_ownership {
-            Ownership::BucketOwnerEnforced => ObjectOwnership::BucketOwnerEnforced,
-            Ownership::BucketOwnerPreferred => ObjectOwnership::BucketOwnerPreferred,
-            Ownership::ObjectWriter => ObjectOwnership::ObjectWriter,
-        },
-        block_public_access_default: config.block_public_access_default,
-        trusted_proxies: trusted.collect::<Result<_, _>>()?,
-        ..FrontOptions::default()
-    })
 }

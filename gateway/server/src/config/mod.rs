@@ -3,13 +3,16 @@
 //! A later layer wins: defaults < file (TOML) < environment (`DATAMESH_…`) < flags. A wrong setting
 //! is one line that names it, before any port opens.
 
+mod accounts;
 mod layers;
 mod lock;
+mod places;
 mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accounts::Account;
 pub(crate) use layers::{Flags, load};
 pub(crate) use lock::PASSPHRASE_BYTES_MIN;
 pub(crate) use secret::SecretText;
@@ -90,23 +93,6 @@ pub(crate) enum Ownership {
     BucketOwnerPreferred,
     /// The writer owns.
     ObjectWriter,
-}
-
-/// An account beside root, provisioned at start.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Account {
-    /// Display name.
-    pub(crate) name: String,
-    /// Canonical id: what ACLs and listings show.
-    pub(crate) canonical_id: String,
-    /// For ACL grants by e-mail.
-    #[serde(default)]
-    pub(crate) email: String,
-    /// Its access key.
-    pub(crate) access_key: String,
-    /// Its secret.
-    pub(crate) secret_key: SecretText,
 }
 
 /// All settings.
@@ -226,16 +212,10 @@ impl Config {
                 "name at least one directory (drives = [\"/data/1\"] or --drive PATH)",
             ));
         }
-        let mut seen = std::collections::BTreeSet::new();
-        if let Some(twice) = self.drives.iter().find(|d| !seen.insert(*d)) {
-            return Err(ConfigError::new(
-                "drives",
-                format!("{} is named twice", twice.display()),
-            ));
-        }
         self.one_lock()?;
         check_region(&self.region)?;
-        self.outside_the_drives()?;
+        self.apart()?;
+        self.ports()?;
         if self.tls.mode != TlsMode::Off {
             for (name, file) in [("tls.cert", &self.tls.cert), ("tls.key", &self.tls.key)] {
                 let file = file
@@ -246,10 +226,7 @@ impl Config {
                 })?;
             }
         }
-        for account in &self.accounts {
-            let at = format!("accounts.{}", account.name);
-            check_key_pair(&at, &account.access_key, account.secret_key.expose())?;
-        }
+        accounts::check(&self.accounts)?;
         if self.segment_bytes < 16 << 20 || !self.segment_bytes.is_multiple_of(4096) {
             return Err(ConfigError::new(
                 "segment_bytes",
@@ -275,38 +252,6 @@ impl Config {
     pub(crate) fn witness_path(&self) -> PathBuf {
         let beside = || self.credentials_file.with_file_name("witness");
         self.witness_dir.clone().unwrap_or_else(beside)
-    }
-
-    /// What opens the drives must not lie on them: one stolen drive must tell nothing. Nor must the
-    /// witness, which would be lost with the drive whose loss it is to outlast.
-    fn outside_the_drives(&self) -> Result<(), ConfigError> {
-        let files = [
-            ("credentials_file", Some(&self.credentials_file)),
-            ("key_file", self.key_file.as_ref()),
-            ("passphrase_file", self.passphrase_file.as_ref()),
-        ];
-        for (name, file) in files {
-            let Some(file) = file else { continue };
-            if let Some(drive) = self.drives.iter().find(|d| file.starts_with(d)) {
-                return Err(ConfigError::new(
-                    name,
-                    format!("must lie outside the drive {}", drive.display()),
-                ));
-            }
-        }
-        let witness = self.witness_path();
-        let overlaps = |drive: &&PathBuf| witness.starts_with(drive) || drive.starts_with(&witness);
-        if let Some(drive) = self.drives.iter().find(overlaps) {
-            return Err(ConfigError::new(
-                "witness_dir",
-                format!(
-                    "{} and the drive {} must lie outside each other",
-                    witness.display(),
-                    drive.display()
-                ),
-            ));
-        }
-        Ok(())
     }
 }
 

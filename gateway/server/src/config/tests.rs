@@ -57,6 +57,87 @@ fn what_is_wrong_is_named() {
     complains("tls.cert", |c| c.tls = keyless);
 }
 
+fn account(name: &str) -> Account {
+    Account {
+        name: name.into(),
+        canonical_id: format!("{name}-id"),
+        email: format!("{name}@example.com"),
+        access_key: format!("{name}-key"),
+        secret_key: "a secret of it".replace(' ', "-").into(),
+    }
+}
+
+#[test]
+fn an_account_is_whole_and_has_nothing_of_another() {
+    let with = |second: Account| Config {
+        accounts: vec![account("one"), second],
+        ..good()
+    };
+    assert!(with(account("two")).validate().is_ok());
+    let silent = |name: &str| Account {
+        email: String::new(),
+        ..account(name)
+    };
+    let config = Config {
+        accounts: vec![silent("one"), silent("two")],
+        ..good()
+    };
+    assert!(config.validate().is_ok(), "an e-mail is not needed");
+    let spoiled: [fn(&mut Account); 8] = [
+        |a| a.canonical_id = String::new(),
+        |a| a.canonical_id = " ".into(),
+        |a| a.canonical_id = account("one").canonical_id,
+        |a| a.email = account("one").email,
+        |a| a.access_key = account("one").access_key,
+        |a| a.access_key = String::new(),
+        |a| a.access_key = "a b".into(),
+        |a| a.secret_key = "short".to_owned().into(),
+    ];
+    for spoil in spoiled {
+        let mut second = account("two");
+        spoil(&mut second);
+        complains("accounts.two", |c| *c = with(second));
+    }
+    complains("accounts.one", |c| {
+        *c = with(Account {
+            name: "one".into(),
+            ..account("two")
+        });
+    });
+    complains("accounts.", |c| {
+        *c = with(Account {
+            name: String::new(),
+            ..account("two")
+        })
+    });
+}
+
+#[test]
+fn the_two_ports_are_two() {
+    let listening = |s3: &str, admin: &str| Config {
+        listen: s3.parse().expect("address"),
+        admin_listen: admin.parse().expect("address"),
+        ..good()
+    };
+    for (s3, admin) in [
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:9000", "127.0.0.1:9000"),
+        ("127.0.0.1:9000", "0.0.0.0:9000"),
+        ("[::]:9000", "127.0.0.1:9000"),
+        ("[::1]:9000", "[::]:9000"),
+    ] {
+        complains("admin_listen", |c| *c = listening(s3, admin));
+    }
+    for (s3, admin) in [
+        ("127.0.0.1:9000", "127.0.0.1:9001"),
+        ("127.0.0.1:9000", "127.0.0.2:9000"),
+        ("0.0.0.0:9000", "[::1]:9000"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        assert!(listening(s3, admin).validate().is_ok(), "{s3} {admin}");
+    }
+}
+
 #[test]
 fn a_region_at_the_limit_and_one_past_it() {
     let with = |region: &str| Config {

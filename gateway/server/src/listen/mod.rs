@@ -1,33 +1,39 @@
 //! The S3 port: accepts, speaks TLS or not, serves HTTP/1.1 and h2 with limits, drains on shutdown.
+//! The admin port stands on the same parts.
 
+mod accept;
+mod flow;
+mod given;
 mod held_back;
 mod socket;
 mod stall;
+mod talk;
 
-pub(crate) use self::socket::bound;
+pub(crate) use self::accept::accept;
+pub(crate) use self::flow::Flow;
+pub(crate) use self::given::Streams;
+pub(crate) use self::socket::{bound, tune};
+pub(crate) use self::stall::Watched;
+pub(crate) use self::talk::talk;
 
-use self::held_back::HeldBack;
-use self::stall::{Flow, Watched};
 use crate::config::TlsMode;
 use crate::door::Door;
-use crate::shutdown::{CUT_GRACE, Ending};
+use crate::shutdown::Ending;
 use crate::tls::Certificate;
 use gateway_s3::front::ConnectionInfo;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
 
 /// Most connections at once, idle ones included; more wait in the kernel's queue.
 pub(crate) const CONNECTIONS_MAX: usize = 16_384;
-/// A client has this long to send a whole request head; also how long a connection may idle.
+/// A client has this long to send a whole request head; also how long a connection may idle, whether
+/// it ever said anything or not.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// And this long for the TLS handshake, first byte included.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +44,11 @@ pub(crate) const HEADERS_MAX: usize = 128;
 pub(crate) const HTTP1_BUFFER_BYTES: usize = 48 << 10;
 /// Streams of one h2 connection at once.
 pub(crate) const H2_STREAMS_MAX: u32 = 128;
+/// What an h2 connection holds of requests that nobody reads yet: no budget counts it, and thousands
+/// of connections may have it full …
+pub(crate) const H2_CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+/// … and a stream of it, so that one that stands still does not stop the others.
+pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// h2: resets a client may cause before it is cut (CVE-2023-44487).
 pub(crate) const H2_RESETS_MAX: usize = 64;
 /// First byte of a TLS handshake record (RFC 8446, 5.1).
@@ -55,63 +66,24 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Serves until `ending` begins, then lets running requests go on for `drain` and cuts the rest.
-    pub(crate) async fn serve(self, mut ending: Ending, drain: Duration) {
-        let places = Arc::new(Semaphore::new(self.connections));
-        let connections = TaskTracker::new();
+    pub(crate) async fn serve(self, ending: Ending, drain: Duration) {
         let serve = Arc::new(Serve {
             mode: self.mode,
             certificate: self.certificate,
             door: self.door,
             http: http(),
         });
-        let cut = tokio_util::sync::CancellationToken::new();
-        loop {
-            let place = tokio::select! {
-                () = ending.begun() => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
-            let accepted = tokio::select! {
-                () = ending.begun() => break,
-                accepted = self.socket.accept() => accepted,
-            };
-            let (Ok(place), Ok((stream, peer))) = (place, accepted) else {
-                // Out of file handles: give running connections time to end.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let (serve, ending, cut) = (Arc::clone(&serve), ending.clone(), cut.clone());
-            connections.spawn(async move {
-                tokio::select! {
-                    () = serve.connection(stream, peer, ending) => {}
-                    () = cut.cancelled() => {}
-                }
-                drop(place);
-            });
-        }
-        drop(self.socket);
-        connections.close();
-        if tokio::time::timeout(drain, connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                left = connections.len(),
-                "drain time is over; cutting what still runs"
-            );
-            cut.cancel();
-            if tokio::time::timeout(CUT_GRACE, connections.wait())
-                .await
-                .is_err()
-            {
-                tracing::warn!(left = connections.len(), "connections did not end");
-            }
-        }
+        let connection = move |stream, peer, ending| {
+            let serve = Arc::clone(&serve);
+            async move { serve.connection(stream, peer, ending).await }
+        };
+        accept(self.socket, self.connections, ending, drain, connection).await;
     }
 }
 
 /// HTTP as this port speaks it.
-fn http() -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
+fn http() -> Builder<Streams> {
+    let mut http = Builder::new(Streams);
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -123,8 +95,8 @@ fn http() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
         .max_pending_accept_reset_streams(H2_RESETS_MAX)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_header_list_size(64 << 10)
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));
@@ -135,12 +107,12 @@ struct Serve {
     mode: TlsMode,
     certificate: Option<Arc<Certificate>>,
     door: Arc<Door>,
-    http: Builder<TokioExecutor>,
+    http: Builder<Streams>,
 }
 
 impl Serve {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, ending: Ending) {
-        if let Err(error) = socket::tune(&stream) {
+        if let Err(error) = tune(&stream) {
             tracing::debug!(%peer, %error, "socket options");
         }
         let secure = match self.mode {
@@ -176,37 +148,16 @@ impl Serve {
         }
     }
 
-    async fn requests<S>(
-        &self,
-        stream: S,
-        info: ConnectionInfo,
-        flow: Arc<Flow>,
-        mut ending: Ending,
-    ) where
+    async fn requests<S>(&self, stream: S, info: ConnectionInfo, flow: Arc<Flow>, ending: Ending)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let door = Arc::clone(&self.door);
-        let service = service_fn(move |request| {
-            let door = Arc::clone(&door);
-            let (info, flow) = (info.clone(), Arc::clone(&flow));
-            // Boxed, because hyper keeps room for it also while no request runs, and it is large.
-            Box::pin(async move {
-                let answer = door.call(request, info).await;
-                Ok::<_, std::convert::Infallible>(answer.map(|body| HeldBack::new(body, flow)))
-            })
-        });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = ending.begun() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let answer = move |request| {
+            let (door, info) = (Arc::clone(&door), info.clone());
+            async move { door.call(request, info).await }
         };
-        if let Err(error) = result {
-            tracing::debug!(%error, "connection ended");
-        }
+        talk(&self.http, (stream, flow), HEAD_TIMEOUT, ending, answer).await;
     }
 }
 

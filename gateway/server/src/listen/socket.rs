@@ -1,7 +1,8 @@
 //! What is asked of the kernel for a listener and for each connection.
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Connections that wait in the kernel until they are accepted; it takes `net.core.somaxconn` (4,096
@@ -30,10 +31,20 @@ pub(crate) fn bound(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Answers leave at once, and little waits behind them.
-pub(super) fn tune(stream: &TcpStream) -> std::io::Result<()> {
+/// A peer that says nothing for so long is asked by the kernel whether it is there …
+const ALIVE_AFTER: Duration = Duration::from_mins(1);
+/// … and asked so often again, each time after so long, before it counts as gone: while a request
+/// runs nobody else would notice.
+const ALIVE_AGAIN: (u32, Duration) = (4, Duration::from_secs(15));
+
+/// Answers leave at once, little waits behind them, and who is gone is found gone.
+pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+    let (times, interval) = ALIVE_AGAIN;
+    let alive = TcpKeepalive::new().with_time(ALIVE_AFTER);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&alive.with_interval(interval).with_retries(times))?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -70,6 +81,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_kernel_asks_whether_a_silent_peer_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        tune(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), ALIVE_AFTER);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), ALIVE_AGAIN.0);
+    }
+
+    #[tokio::test]
     async fn clients_that_start_together_all_find_a_place_before_the_first_is_accepted() {
         // Each takes a handle here: as many as the server lets itself have.
         crate::handles::connections(1).unwrap();
@@ -77,7 +101,7 @@ mod tests {
         let waiting = BACKLOG.min(most.trim().parse().unwrap());
         let listener = bound("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let (waiting, deadline) = (waiting as usize / 2, std::time::Duration::from_secs(20));
+        let (waiting, deadline) = (waiting as usize / 2, Duration::from_secs(20));
         let mut clients = Vec::with_capacity(waiting);
         for _ in 0..waiting {
             let client = tokio::time::timeout(deadline, TcpStream::connect(address));

@@ -4,54 +4,17 @@
 //! each time it is woken. Below TLS and HTTP stands this: it ends a connection that took nothing for
 //! [`WRITE_STALL_MAX`], and tells the answers' bodies ([`Flow`]) to hold back while the socket is full.
 
-use parking_lot::Mutex;
+use super::flow::Flow;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// A client that takes nothing of its answer for this long is cut off.
 pub(crate) const WRITE_STALL_MAX: Duration = Duration::from_mins(1);
-
-/// Whether a connection's socket takes bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Flow {
-    full: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
-}
-
-impl Flow {
-    /// Ready while the socket takes bytes.
-    pub(crate) fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.full.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
-        let mut waiting = self.waiting.lock();
-        // Opened meanwhile, it wakes only those it found.
-        if !self.full.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    fn shut(&self) {
-        self.full.store(true, Ordering::Release);
-    }
-
-    fn open(&self) {
-        if self.full.swap(false, Ordering::AcqRel) {
-            let waiting = std::mem::take(&mut *self.waiting.lock());
-            waiting.into_iter().for_each(Waker::wake);
-        }
-    }
-}
 
 /// A socket under watch.
 #[derive(Debug)]

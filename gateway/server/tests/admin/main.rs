@@ -6,9 +6,12 @@
     reason = "a test's helpers may fail as tests do"
 )]
 
+mod keyring;
 mod leaves;
 mod returns;
+mod shutdown;
 mod support;
+mod terminal;
 mod witness;
 
 use http::StatusCode;
@@ -302,6 +305,23 @@ fn wrong_settings_exit_2_and_no_server_exits_1() {
         .expect("ran");
     assert_eq!(output.status.code(), Some(2));
     assert!(told(&output).contains("key_file"), "{}", told(&output));
+    let proxies = [
+        "--drive",
+        "/nowhere",
+        "--set",
+        "key_file=/k",
+        "--set",
+        "trusted_proxies=x",
+    ];
+    for words in [&["config", "check"][..], &["serve"]] {
+        let output = command(&[words, &proxies].concat()).output().expect("ran");
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(
+            told(&output).contains("trusted_proxies"),
+            "{}",
+            told(&output)
+        );
+    }
     let output = command(&["status", "--admin", "https://127.0.0.1:1"])
         .output()
         .expect("ran");

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_datamesh");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_datamesh");
 const READY: Duration = Duration::from_secs(45);
 pub(crate) const TENANT: (&str, &str) = ("TENANTKEY00000000000", "a-secret-of-the-tenant");
 
@@ -71,29 +71,65 @@ impl Server {
     }
 
     pub(crate) fn over(drives: usize) -> Self {
+        let mut server = Self::unstarted(drives);
+        server.launch();
+        server
+    }
+
+    pub(crate) fn unstarted(drives: usize) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut server = Self {
+        Self {
             _turn: turn,
             folder,
             drives,
             s3: free_port(),
             admin: free_port(),
             child: None,
-        };
-        server.launch();
-        server
+        }
     }
 
     /// Starts it, and does not wait.
     pub(crate) fn spawn(&mut self) {
+        self.spawn_to(Stdio::null());
+    }
+
+    /// The same, with a standard output.
+    pub(crate) fn spawn_to(&mut self, output: Stdio) {
         let config = self.configure(self.s3, self.admin);
         let log = std::fs::File::create(self.folder.path().join("log")).expect("log");
         let child = command(&["serve", "--config", &config])
-            .stdout(Stdio::null())
+            .stdout(output)
             .stderr(log)
             .spawn();
         self.child = Some(child.expect("started"));
+    }
+
+    pub(crate) fn child(&self) -> &Child {
+        self.child.as_ref().expect("running")
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child().id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.expect("kill").success());
+    }
+
+    /// Its exit code, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("running");
+        let deadline = Instant::now() + READY;
+        loop {
+            if let Some(status) = child.try_wait().expect("waited") {
+                return status.code();
+            }
+            if Instant::now() > deadline {
+                child.kill().expect("killed");
+                panic!("it does not end: {}", self.log());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn launch(&mut self) {
