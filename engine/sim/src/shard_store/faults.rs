@@ -109,6 +109,11 @@ impl FakeShardStore {
         self.state.lock().footless.push(segment);
     }
 
+    /// Calls of `free` so far that it has answered or is answering.
+    pub fn frees(&self) -> u64 {
+        self.state.lock().frees
+    }
+
     /// Tokens of all durable shards.
     pub fn tokens(&self) -> Vec<CopyToken> {
         let state = self.state.lock();

@@ -48,6 +48,8 @@ struct State {
     starved: bool,
     failure: Option<String>,
     closed: bool,
+    /// Calls of `free` so far.
+    frees: u64,
     /// Raised by each power cut: what was under way before it fails.
     epoch: u64,
 }
@@ -208,8 +210,11 @@ impl ShardStore for FakeShardStore {
 
     async fn free(&self, tokens: &[CopyToken]) -> Result<(), DriveError> {
         self.awake().await;
+        // Others have their turn, as while a drive syncs.
+        tokio::task::yield_now().await;
         self.working()?;
         let mut state = self.state.lock();
+        state.frees = state.frees.saturating_add(1);
         if state.read_only {
             return Err(DriveError::ReadOnly);
         }
