@@ -27,6 +27,7 @@ mod budget;
 mod buffers;
 mod cache;
 mod compute;
+mod cross_check;
 mod damage;
 mod drives;
 mod hash_lanes;

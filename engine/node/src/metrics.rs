@@ -19,6 +19,9 @@ pub const SHARD_ERRORS: &str = "datamesh_engine_shard_errors_total";
 pub const RECONSTRUCTIONS: &str = "datamesh_engine_reconstructions_total";
 /// Damage reports dropped because the queue was full; scrub finds them again.
 pub const DAMAGE_DROPPED: &str = "datamesh_engine_damage_dropped_total";
+/// Stripes that were not written anew as they stood, because their shards contradict each other: one
+/// has wrong bytes under sound checksums. Look for bad memory.
+pub const STRIPES_CONTRADICTORY: &str = "datamesh_engine_stripes_contradictory_total";
 /// Stripes committed with a shard queued for repair.
 pub const STRIPES_QUEUED: &str = "datamesh_engine_stripes_queued_total";
 /// Stripes encoded again because drives failed while they were written.
@@ -71,6 +74,10 @@ pub fn describe() {
     describe_counter!(SHARD_ERRORS, "shard reads and writes that failed");
     describe_counter!(RECONSTRUCTIONS, "pieces rebuilt from other shards");
     describe_counter!(DAMAGE_DROPPED, "damage reports dropped");
+    describe_counter!(
+        STRIPES_CONTRADICTORY,
+        "stripes whose shards contradict each other"
+    );
     describe_counter!(STRIPES_QUEUED, "stripes committed with a shard queued");
     describe_counter!(STRIPES_REWRITTEN, "stripes encoded again during a write");
     describe_counter!(SHARDS_FREED, "shards freed");

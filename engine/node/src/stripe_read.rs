@@ -75,7 +75,7 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    fn count(&mut self, error: &DriveError) {
+    pub(crate) fn count(&mut self, error: &DriveError) {
         match error {
             DriveError::NotFound => self.moved += 1,
             DriveError::Corrupt(_) => self.damaged += 1,
@@ -140,25 +140,9 @@ impl Inner {
         awaited.count()
     }
 
-    /// Ciphertext of `range` of a stripe, with nothing of shard `avoid`, although that reads: it is
-    /// rebuilt, and nothing is rebuilt from it.
-    pub(crate) async fn read_sealed(
-        &self,
-        at: &StripeAt,
-        stripe: &Stripe,
-        range: Range<u32>,
-        avoid: Option<u8>,
-    ) -> Result<BytesMut, Failures> {
-        let length = (range.end - range.start) as usize;
-        let parts = self.read_pieces(at, stripe, range, avoid).await?;
-        let mut whole = BytesMut::with_capacity(length);
-        for part in &parts {
-            whole.extend_from_slice(part);
-        }
-        Ok(whole)
-    }
-
-    /// The same, as it lies in each shard: uncopied, and the reader's to open in place.
+    /// Ciphertext of `range` of a stripe, as it lies in each shard: uncopied, and the reader's to open
+    /// in place. With nothing of shard `avoid`, although that reads: it is rebuilt, and nothing is rebuilt
+    /// from it.
     pub(crate) async fn read_pieces(
         &self,
         at: &StripeAt,

@@ -8,7 +8,7 @@ use crate::metrics::SHARDS_FREED;
 use engine_core::meta::Slot;
 use engine_types::{CopyToken, DriveId};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,6 +86,13 @@ impl Inner {
 
     /// Frees copies, durably. True: every drive has acknowledged, or is gone for good.
     pub(crate) async fn free(&self, slots: &[Slot]) -> bool {
+        let acknowledged = self.free_where_it_can_be(slots).await;
+        slots.iter().all(|slot| acknowledged.contains(&slot.drive))
+    }
+
+    /// Frees copies, one call a drive; the drives that have acknowledged all of theirs, durably, or are
+    /// gone for good.
+    pub(crate) async fn free_where_it_can_be(&self, slots: &[Slot]) -> BTreeSet<DriveId> {
         let mut by_drive: BTreeMap<DriveId, Vec<CopyToken>> = BTreeMap::new();
         for slot in slots {
             by_drive.entry(slot.drive).or_default().push(slot.token);
@@ -93,22 +100,15 @@ impl Inner {
         let frees = by_drive.into_iter().map(|(id, tokens)| async move {
             let here = self.drives.get(id).filter(|drive| drive.readable());
             let Some(drive) = here else {
-                return self.has_left(id).await;
+                return self.has_left(id).await.then_some(id);
             };
-            let done = self
-                .drives
-                .run_write(&drive, "free", drive.store.free(&tokens))
-                .await
-                .is_ok();
-            if done {
-                let count = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
-                metrics::counter!(SHARDS_FREED).increment(count);
-            }
-            done
+            let free = drive.store.free(&tokens);
+            self.drives.run_write(&drive, "free", free).await.ok()?;
+            let count = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
+            metrics::counter!(SHARDS_FREED).increment(count);
+            Some(id)
         });
-        futures::future::join_all(frees)
-            .await
-            .into_iter()
-            .all(|done| done)
+        let acknowledged = futures::future::join_all(frees).await;
+        acknowledged.into_iter().flatten().collect()
     }
 }

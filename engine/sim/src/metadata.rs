@@ -67,6 +67,8 @@ struct State {
     /// Without a majority.
     down: BTreeSet<PartitionId>,
     proposals: u64,
+    /// Proposals that wait for their answer, and most that did so at once.
+    proposing: (u64, u64),
     /// Reads so far, by their kind.
     asked: HashMap<Discriminant<Query>, u64>,
 }
@@ -85,6 +87,7 @@ impl FakeMetadata {
             faults: VecDeque::new(),
             down: BTreeSet::new(),
             proposals: 0,
+            proposing: (0, 0),
             asked: HashMap::new(),
         }))
     }
@@ -125,6 +128,11 @@ impl FakeMetadata {
         self.0.lock().proposals
     }
 
+    /// Most proposals that waited for their answer at once, since this was last asked.
+    pub fn busiest(&self) -> u64 {
+        std::mem::take(&mut self.0.lock().proposing.1)
+    }
+
     /// Reads of this kind so far, whatever they asked: a worker that asks has gone round.
     pub fn asked(&self, kind: &Query) -> u64 {
         let state = self.0.lock();
@@ -142,6 +150,12 @@ fn damaged(error: &RowsError) -> MetaError {
 }
 
 impl State {
+    fn propose(&mut self) {
+        let (waiting, most) = self.proposing;
+        let waiting = waiting.saturating_add(1);
+        self.proposing = (waiting, most.max(waiting));
+    }
+
     fn partition(&mut self, id: PartitionId) -> Result<&mut Partition, MetaError> {
         let missing = || MetaError::Unavailable(format!("no partition {id}"));
         self.partitions.get_mut(&id).ok_or_else(missing)
@@ -174,10 +188,13 @@ impl State {
 #[async_trait]
 impl Metadata for FakeMetadata {
     async fn propose(&self, partition: PartitionId, command: Command) -> Result<Answer, MetaError> {
+        self.0.lock().propose();
+        // Others have their turn, as while a majority syncs.
         tokio::task::yield_now().await;
         let lost = || MetaError::Unavailable("no leader".into());
         let mut state = self.0.lock();
         state.proposals = state.proposals.saturating_add(1);
+        state.proposing.0 = state.proposing.0.saturating_sub(1);
         if state.down.contains(&partition) {
             return Err(lost());
         }

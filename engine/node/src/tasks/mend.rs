@@ -10,8 +10,9 @@
 use super::stripe_map;
 use crate::EngineError;
 use crate::budget::Turn;
+use crate::cross_check::check_memory;
 use crate::engine::Inner;
-use crate::stripe_read::{Failures, StripeAt};
+use crate::stripe_read::StripeAt;
 use crate::stripe_write::{
     Encoded, PartIdentity, RECORD_SLACK, STRIPE_TAIL, Shard, StripeShape, stripe_memory,
 };
@@ -176,8 +177,7 @@ impl Job<'_> {
     ) -> Result<Stripe, EngineError> {
         let Stripe { k, m, length, .. } = *self.from;
         let shard = shard_length(length, k) as usize;
-        // What a rebuild holds at once: k shards and the one made of them.
-        let memory = shard * (usize::from(k) + 1);
+        let memory = shard + check_memory(length, (k, m));
         let _grant = self.inner.buffers.grant(memory, Turn::New).await?;
         let shape = StripeShape {
             codec,
@@ -205,7 +205,7 @@ impl Job<'_> {
         Ok(to)
     }
 
-    /// One shard's bytes: as they stand on a drive that is being emptied, else from k others.
+    /// One shard's bytes: as they stand on a drive that is being emptied, else from others that agree.
     async fn shard(&self, index: u8) -> Result<Bytes, EngineError> {
         let whole = 0..shard_length(self.from.length, self.from.k);
         let slot = self.from.slots.get(usize::from(index)).copied().flatten();
@@ -224,18 +224,8 @@ impl Job<'_> {
         {
             return Ok(bytes);
         }
-        let mut sound = self.from.clone();
-        if let Some(bad) = self
-            .bad
-            .and_then(|bad| sound.slots.get_mut(usize::from(bad)))
-        {
-            *bad = None;
-        }
-        let rebuilt = self
-            .inner
-            .rebuild(self.at, &sound, index, whole, Failures::default())
-            .await;
-        rebuilt.map_err(|failures| failures.error(self.at))
+        let inner = self.inner;
+        inner.make_shard(self.at, self.from, index, self.bad).await
     }
 
     /// Writes all of the stripe in another form.
@@ -245,16 +235,15 @@ impl Job<'_> {
         drives: &[DriveId],
     ) -> Result<Stripe, EngineError> {
         let (inner, at, length) = (self.inner, self.at, self.from.length);
-        // The ciphertext as read, and again in its buffer with the parity.
-        let memory = stripe_memory(length, geometry) + length as usize;
-        let grant = inner.buffers.grant(memory, Turn::New).await?;
-        let read = inner.read_sealed(at, self.from, 0..length, self.bad).await;
-        let sealed = read.map_err(|failures| failures.error(at))?;
-        let mut buffer = inner.buffers.buffer(sealed.len() + STRIPE_TAIL, grant);
-        let (cipher, tail) = buffer.split_at_mut(sealed.len());
-        cipher.copy_from_slice(&sealed);
+        let memory = stripe_memory(length, geometry);
+        let check = check_memory(length, (self.from.k, self.from.m));
+        let grant = inner.buffers.grant(memory + check, Turn::New).await?;
+        let mut buffer = inner.buffers.buffer(length as usize + STRIPE_TAIL, grant);
+        let (cipher, tail) = buffer.split_at_mut(length as usize);
+        inner
+            .read_to_encode(at, self.from, self.bad, cipher)
+            .await?;
         tail.fill(0);
-        drop(sealed);
         let index = at.stripe;
         let encode = move || Encoded::new(index, length, buffer, geometry);
         let encoded = Arc::new(inner.compute.run(encode).await??);

@@ -5,7 +5,7 @@ use crate::support::{Cluster, bytes};
 use bytes::Bytes;
 use engine_core::erasure::Codec;
 use engine_core::format::{ShardHeader, ShardOwner, block_checksums};
-use engine_core::meta::Slot;
+use engine_core::meta::{Query, Slot};
 use engine_core::ports::{Metadata, ShardStore};
 use engine_node::scrub::{FindingKind, FindingState};
 use engine_node::{EngineError, EngineOptions};
@@ -176,4 +176,37 @@ async fn a_liar_is_found_among_what_a_shard_is_rebuilt_from() {
     }
     let two = cluster.all("k").await;
     assert!(matches!(two, Err(EngineError::Unavailable(_))), "{two:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_shard_is_not_made_of_a_lie() {
+    let cluster = Cluster::idle(busy()).await;
+    let sent = bytes(300_000, 5);
+    cluster.put("k", &sent).await.unwrap();
+    let copies = slots(&cluster, "k").await;
+    let (liar, lost) = (copies[0], copies[4]);
+    assert!(cluster.store(liar).falsify(liar.token, 20_000));
+    assert!(cluster.store(lost).lose(lost.token));
+    cluster.engine.scrub_start(None).unwrap();
+    cluster
+        .until("it is missed", |c| {
+            !c.engine.scrub_status().findings.is_empty()
+        })
+        .await;
+    // Its repair is tried, and tried again.
+    let repairs = Query::Repairs {
+        after: None,
+        limit: 1,
+    };
+    cluster.round_of(&repairs).await;
+    read_until_replaced(&cluster, "k", &sent, liar).await;
+    cluster.at_rest().await;
+    assert!(
+        !slots(&cluster, "k").await.contains(&lost),
+        "made anew by now"
+    );
+    for slot in &slots(&cluster, "k").await[2..4] {
+        cluster.store(*slot).fail("gone");
+    }
+    assert!(cluster.all("k").await.unwrap() == sent);
 }

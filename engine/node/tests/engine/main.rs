@@ -11,6 +11,7 @@
 mod accounts;
 mod background;
 mod buckets;
+mod collector;
 mod faults;
 mod keyring;
 mod keyring_turns;

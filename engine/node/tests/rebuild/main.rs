@@ -13,6 +13,7 @@
 mod support;
 
 mod layout;
+mod liars;
 
 use engine_core::meta::{
     Change, Command, Condition, NewPart, NewPlace, PartKey, PutVersion, STRIPE_CHUNK, Slot, Stripe,

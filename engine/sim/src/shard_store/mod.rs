@@ -229,6 +229,8 @@ impl ShardStore for FakeShardStore {
     async fn free(&self, tokens: &[CopyToken]) -> Result<(), DriveError> {
         self.frees.fetch_add(1, Ordering::Relaxed);
         self.awake_for_writes().await;
+        // Others have their turn, as while a drive syncs.
+        tokio::task::yield_now().await;
         self.working()?;
         let mut state = self.state.lock();
         if state.read_only {

@@ -1,13 +1,15 @@
 //! Packs anew what is left of sparse packs, several into one.
 //!
-//! Their bytes come from the drives, verified by the shards' checksums; that they are authentic is
-//! their readers' to judge, because a customer's key is not here. The members that have moved make
+//! Their bytes come from the drives, verified by the shards' checksums and against each other
+//! ([`crate::cross_check`]); that they are authentic is their readers' to judge, because a customer's
+//! key is not here. The members that have moved make
 //! the old pack lose them in the same commit; with the last the old pack dies, and is freed behind
 //! the pins of those who read it.
 
 use super::write::Pack;
 use super::{PACK_BYTES_FLOOR, ask};
 use crate::EngineError;
+use crate::cross_check::CHECK_BYTES_MAX;
 use crate::engine::Inner;
 use crate::metrics::PACKS_REPACKED;
 use crate::stripe_read::StripeAt;
@@ -71,8 +73,9 @@ async fn repack(
     class: StorageClass,
     packs: &[(PackId, PackRow)],
 ) -> Result<u32, EngineError> {
-    // One old pack is in memory beside the new one.
-    let mut pack = Pack::begin(inner, partition, class, (PACK_BYTES_MAX, PACK_BYTES_MAX)).await?;
+    // One old pack is in memory beside the new one, and shards of it.
+    let room = (PACK_BYTES_MAX, PACK_BYTES_MAX + CHECK_BYTES_MAX);
+    let mut pack = Pack::begin(inner, partition, class, room).await?;
     let (mut room, mut moved) = (PACK_BYTES_MAX as u64, 0);
     for (id, row) in packs {
         let Some(left) = room.checked_sub(row.live) else {
@@ -115,10 +118,10 @@ async fn members(
     let Some(stripe) = found.and_then(|part| part.stripes.into_iter().next()) else {
         return Ok(());
     };
-    let read = inner
-        .read_sealed(&at, &stripe, 0..stripe.length, None)
-        .await;
-    let bytes = read.map_err(|failures| failures.error(&at))?;
+    let mut bytes = vec![0; stripe.length as usize];
+    inner
+        .read_to_encode(&at, &stripe, None, &mut bytes)
+        .await?;
     let listed =
         Contents::decode(&bytes).map_err(|error| EngineError::DataLost(error.to_string()))?;
     for listed in listed.chunks(PACK_PAGE_MAX as usize) {
