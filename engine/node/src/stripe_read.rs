@@ -274,23 +274,7 @@ impl Inner {
         found
     }
 
-    /// A range of shard `index` from k others, data shards first.
-    pub(crate) async fn rebuild(
-        &self,
-        at: &StripeAt,
-        stripe: &Stripe,
-        index: u8,
-        range: Range<u32>,
-        failures: Failures,
-    ) -> Result<Bytes, Failures> {
-        let wanted = Wanted {
-            index,
-            range,
-            without: None,
-        };
-        self.make(at, stripe, wanted, failures).await
-    }
-
+    /// A range of a shard from k others, data shards first.
     async fn make(
         &self,
         at: &StripeAt,
