@@ -149,12 +149,11 @@ impl Writer {
             .push((Arc::clone(index), Kind::CopyBegin, self.number));
         written.settled.push((Arc::clone(index), ticket));
         for (slot, place) in entries {
-            let entry = match slot.entry {
-                Some(entry) => entry,
-                None => {
-                    let reader = self.shared.reader(place.file)?;
-                    self.shared.read_back(place, &reader)?
-                }
+            let entry = if let Some(entry) = slot.entry {
+                entry
+            } else {
+                let reader = self.shared.reader(place.file)?;
+                self.shared.read_back(place, &reader)?
             };
             let place = self.put(base, Kind::CopyEntry, group, &entry);
             written

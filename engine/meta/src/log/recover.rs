@@ -264,11 +264,7 @@ impl Recovered {
             Kind::Append => {
                 let entry = entry_from(payload)?;
                 // Purged while it waited to be written, and the purge written before it.
-                let gone = self
-                    .state
-                    .purged
-                    .is_some_and(|purged| entry.log_id.index() <= purged.index());
-                if !gone {
+                if self.state.is_above_purged(&entry.log_id) {
                     append(&mut self.state, entry, place, self.whole)?;
                 }
             }

@@ -130,7 +130,7 @@ async fn reopens_as(log: DriveLog, drive: &Arc<FakeDrive>, options: LogOptions) 
 /// As snapshots let it: one for every `every` entries, and the log purged below the older of two.
 async fn append_as_snapshots_let(group: &mut GroupLog, index: u64, every: u64) {
     append(group, vec![entry(1, index, 1000)]).await;
-    if index % every == 0 && index >= 2 * every {
+    if index.is_multiple_of(every) && index >= 2 * every {
         let upto = log_id(1, index - 2 * every);
         group.purge(upto).await.expect("purged");
         // Behind it: it is durable.

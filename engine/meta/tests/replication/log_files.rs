@@ -158,7 +158,7 @@ fn an_entry_is_read_though_its_file_goes_meanwhile() {
         for index in 0..12 {
             append(&mut group, vec![entry(1, index, 128 << 10)]).await;
         }
-        let (go, waits) = std::sync::mpsc::channel::<()>();
+        let (go, waits) = std::sync::mpsc::sync_channel::<()>(1);
         let standing = tokio::task::spawn_blocking(move || waits.recv());
         let mut reader = group.clone();
         let mut reading = Box::pin(reader.try_get_log_entries(0..1));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const GROUPS: u32 = 3;
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 24;
 const BURSTS: u64 = 40;
 
 /// xorshift64*.
@@ -190,7 +190,7 @@ impl Run {
             self.due[0].append(log, &mut self.chance, 3000).await;
             until("a sync", PATIENCE, || self.drive.sync_stands()).await;
         }
-        for _ in 0..1 + self.chance.below(12) {
+        for _ in 0..=self.chance.below(12) {
             // The first is busiest, the last rests.
             let group =
                 [0, 0, 0, 0, 0, 1, 1, 2][usize::try_from(self.chance.below(8)).expect("small")];

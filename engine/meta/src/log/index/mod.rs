@@ -149,6 +149,11 @@ impl GroupState {
         }
     }
 
+    /// Not among what is purged.
+    pub fn is_above_purged(&self, id: &LogId) -> bool {
+        self.purged.is_none_or(|purged| id.index() > purged.index())
+    }
+
     /// Adds an entry that follows the last one.
     pub fn push(&mut self, id: LogId, slot: Slot, weight: u64) {
         if self.slots.is_empty() && self.purged.is_none() {
