@@ -156,8 +156,7 @@ impl Keeper {
             Ok(served) => match self.admit(&served).await {
                 Ok(()) => {
                     served.drive.admitted();
-                    self.relapses
-                        .came_back(&place.path, self.begun.elapsed());
+                    self.relapses.came_back(&place.path, self.begun.elapsed());
                     tracing::info!(
                         drive = %served.id(), path = %place.path.display(), "drive back in service"
                     );

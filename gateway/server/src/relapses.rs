@@ -80,6 +80,9 @@ mod tests {
         assert_eq!(relapses.went_out(path, now), PAUSE_MAX, "and no longer");
         relapses.came_back(path, now);
         assert_eq!(relapses.went_out(path, now + SOON), Duration::ZERO);
-        assert!(relapses.may_return(path, now + SOON), "it did well meanwhile");
+        assert!(
+            relapses.may_return(path, now + SOON),
+            "it did well meanwhile"
+        );
     }
 }

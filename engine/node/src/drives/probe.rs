@@ -64,9 +64,8 @@ impl Drives {
         let count = u64::try_from(segments.len()).unwrap_or(u64::MAX).max(1);
         let any = usize::try_from(self.now_ms() % count).unwrap_or(0);
         let segment = segments.get(any).map_or(0, |of| of.segment);
-        let placed = match drive.store.placed((segment, 0), 1).await {
-            Ok(placed) => placed,
-            Err(_) => return false,
+        let Ok(placed) = drive.store.placed((segment, 0), 1).await else {
+            return false;
         };
         let Some(entry) = placed.first() else {
             return true;

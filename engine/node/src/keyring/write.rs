@@ -83,9 +83,8 @@ impl Write {
         }
         let now = opened.ring.generation;
         match secrets {
-            Secrets::Same => {}
             Secrets::Come(new) if written.is_ok() => opened.secrets.extend(new),
-            Secrets::Come(_) => {}
+            Secrets::Same | Secrets::Come(_) => {}
             Secrets::Go(ids) => {
                 opened.destroyed_at = Some(now);
                 for id in ids.iter().filter(|_| written.is_ok()) {

@@ -122,7 +122,9 @@ async fn a_write_whose_asker_is_gone_lands_behind_no_later_one() {
     let drives = drives(3);
     let gated = gated(&drives);
     let keyring = create(&gated).await;
-    gated.iter().for_each(|drive| drive.shut());
+    for drive in &gated {
+        drive.shut();
+    }
     let asking = Arc::clone(&keyring);
     let first = tokio::spawn(async move { asking.current(&account(1)).await });
     until("it is under way", || gated.iter().all(|d| d.waits())).await;
@@ -137,7 +139,9 @@ async fn a_write_whose_asker_is_gone_lands_behind_no_later_one() {
         }
         tokio::task::yield_now().await;
     }
-    gated.iter().for_each(|drive| drive.open());
+    for drive in &gated {
+        drive.open();
+    }
     let id = second.await.unwrap().unwrap();
     for drive in &gated {
         idle(drive).await;

@@ -149,8 +149,7 @@ async fn a_liar_is_found_among_what_a_shard_is_rebuilt_from() {
     let slots = slots(&cluster, "k").await;
     cluster.store(slots[0]).fail("gone");
     let mut reports = cluster.engine.damage().unwrap();
-    for index in 1..6 {
-        let liar = slots[index];
+    for (index, liar) in slots.iter().copied().enumerate().skip(1) {
         assert!(cluster.store(liar).falsify(liar.token, 10_000));
         // All that lies in the shard that is gone, and all that lies in the liar.
         assert!(cluster.all("k").await.unwrap() == sent, "{index}");
