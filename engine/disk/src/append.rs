@@ -5,10 +5,13 @@
 //! durable, what the index names is durable, and no range of a segment is written twice. One thread
 //! and not one per writer: a drive's fdatasyncs do not overlap, and order makes all of it simple.
 
+mod frees;
+
 use crate::drive_file::DriveFile;
 use crate::free_log::FreeLog;
 use crate::index::Place;
 use crate::segment::{ALIGN, corrupt, footer_block};
+use crate::shorten::Shortening;
 use crate::staging::Staging;
 use crate::store::Shared;
 use bytes::Bytes;
@@ -64,6 +67,7 @@ pub(crate) struct Appender {
     active: Option<Active>,
     next_segment: u64,
     frees: FreeLog,
+    shortening: Option<Shortening>,
     staging: Staging,
     pending: Vec<Pending>,
 }
@@ -78,10 +82,11 @@ pub(crate) fn answer(to: Answer, with: Result<(), DriveError>) {
 impl Appender {
     pub(crate) fn new(shared: Arc<Shared>, frees: FreeLog, next_segment: u64) -> Self {
         Self {
+            frees: frees.bounded(shared.options.frees_bytes),
             shared,
             active: None,
             next_segment,
-            frees,
+            shortening: None,
             staging: Staging::default(),
             pending: Vec::new(),
         }
@@ -116,7 +121,7 @@ impl Appender {
             match op {
                 Op::Append(header, payload, to) => self.append(*header, &payload, to),
                 Op::Free(tokens, to) => frees.push((tokens, to)),
-                Op::Reseal(segment, to) => answer(to, self.shared.reseal(segment)),
+                Op::Reseal(segment, to) => answer(to, self.shared.reseal(segment).map(drop)),
                 Op::Close(to) => closing = Some(to),
             }
         }
@@ -132,6 +137,7 @@ impl Appender {
                 answer(to, done.clone());
             }
         }
+        self.shorten_frees();
         closing
     }
 
@@ -321,6 +327,20 @@ impl Appender {
             return Ok(());
         };
         self.shared.room.set_ahead(0);
+        let number = active.number;
+        let sealed = self.write_footer(active);
+        {
+            let mut space = self.shared.space.lock();
+            // Whatever came of it: nothing more is written to it here, others may seal it anew.
+            space.set_active(None);
+            space.hold(number, sealed.as_ref().copied().unwrap_or(0));
+        }
+        self.shared.wake_reclaimer();
+        sealed.map(drop)
+    }
+
+    /// Bytes of the footer.
+    fn write_footer(&self, active: Active) -> Result<u64, DriveError> {
         let footer = footer_block(&SegmentFooter {
             segment: active.number,
             drive: self.shared.files.uuid(),
@@ -333,76 +353,17 @@ impl Appender {
             .write_at(bytes, active.position)
             .and_then(|()| active.file.set_length(end))
             .and_then(|()| active.file.sync_footer());
-        {
-            let mut space = self.shared.space.lock();
-            space.set_active(None);
-            space.hold(active.number, bytes.len() as u64);
-        }
-        self.shared.wake_reclaimer();
         match sealed {
+            Ok(()) => Ok(bytes.len() as u64),
             // Without a footer it is scanned if the index is ever lost.
-            Err(DriveError::Full) => active.file.set_length(active.synced),
-            other => other,
-        }
-    }
-
-    /// Frees shards, durably.
-    fn free(&mut self, tokens: &[CopyToken]) -> Result<(), DriveError> {
-        let mut found = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        for token in tokens {
-            if seen.insert(*token)
-                && let Some(place) = self.shared.index.get(*token)?
-            {
-                found.push((*token, place));
-            }
-        }
-        if found.is_empty() {
-            // All may have been freed by someone whose answer is on the way; but that was durable.
-            return self.shared.files.root().working();
-        }
-        let records: Vec<_> = found
-            .iter()
-            .map(|(token, place)| (*token, place.segment))
-            .collect();
-        self.frees.append(&records)?;
-        let mut batch = self.shared.index.batch();
-        for (token, place) in &found {
-            batch.remove(*token, *place);
-        }
-        batch.set_frees_applied(self.frees.mark());
-        batch.commit()?;
-        {
-            let mut space = self.shared.space.lock();
-            for (_, place) in &found {
-                space.free(*place);
-            }
-        }
-        self.shared.wake_reclaimer();
-        if self.frees.is_long() {
-            self.shorten_frees();
-        }
-        Ok(())
-    }
-
-    /// Drops the frees of segments that are gone. Failing that, the log only stays long.
-    fn shorten_frees(&mut self) {
-        let shared = &self.shared;
-        let rewritten = self
-            .frees
-            .rewrite(|segment| shared.space.lock().has(segment));
-        let marked = rewritten.and_then(|()| {
-            let mut batch = shared.index.batch();
-            batch.set_frees_applied(self.frees.mark());
-            batch.commit()
-        });
-        if let Err(error) = marked {
-            tracing::warn!(%error, "shorten the log of frees");
+            Err(DriveError::Full) => active.file.set_length(active.synced).map(|()| 0),
+            Err(error) => Err(error),
         }
     }
 
     /// Seals, and makes the index durable so that the next open need not scan.
     fn close(&mut self) -> Result<(), DriveError> {
+        self.shortening = None;
         self.shared.files.root().working()?;
         self.settle();
         self.seal()?;

@@ -10,14 +10,16 @@
 //! header  "DMFREES\n" version:u16 0:u16 generation:u64 0:u64 crc32c:u32
 //! record  "FREE" token:16 segment:u64 crc32c:u32
 //! ```
-//! A record is needed as long as its segment's file exists; the log is rewritten (atomically, under
-//! a new generation) once most of it speaks of deleted segments.
+//! A record is needed as long as a made-anew index would find its shard: until its segment's file is
+//! gone, or the segment has got a footer that does not name it. The log is then written anew without
+//! it, under a new generation, beside the one in use: [`mod@crate::shorten`].
 
 use crate::drive_dir::DriveDir;
 use crate::index::FreesMark;
 use engine_core::format::crc32c;
-use engine_core::ports::{DriveError, DriveFiles, LogFile};
+use engine_core::ports::{ASIDE, DriveError, DriveFiles, LogFile};
 use engine_types::CopyToken;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const NAME: &str = "shards/frees";
@@ -26,6 +28,8 @@ const RECORD: &[u8; 4] = b"FREE";
 const VERSION: u16 = 1;
 /// Bytes of header and record alike.
 pub(crate) const FREE_RECORD_BYTES: usize = 32;
+/// Where the first record begins, and the step from one to the next.
+const FIRST: u64 = FREE_RECORD_BYTES as u64;
 /// Bytes read at a time; a multiple of the record.
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// A log shorter than this is not worth rewriting, bytes.
@@ -41,6 +45,29 @@ pub(crate) struct FreeLog {
     generation: u64,
     /// Length at which to rewrite.
     rewrite_at: u64,
+    /// … at the latest, if it got shorter than that by the last time.
+    most: u64,
+    /// Least growth from one rewrite to the next.
+    grows: u64,
+}
+
+/// A rewrite that has begun: what it rests on.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    files: DriveDir,
+    log: Box<dyn LogFile>,
+    generation: u64,
+    /// Where the log ended then: what it says up to there is in the index.
+    length: u64,
+}
+
+/// The log's next writing, beside the one in use.
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    begun: Begun,
+    new: Box<dyn LogFile>,
+    /// Up to here the log in use has been gone through.
+    position: u64,
 }
 
 fn seal(mut record: Record) -> Record {
@@ -95,6 +122,8 @@ impl FreeLog {
             log: files.open_log(NAME)?,
             generation: 0,
             rewrite_at: REWRITE_BYTES_MIN,
+            most: u64::MAX,
+            grows: REWRITE_BYTES_MIN,
         };
         let length = this.log.len();
         let whole = length - length % FREE_RECORD_BYTES as u64;
@@ -121,7 +150,7 @@ impl FreeLog {
     }
 
     fn cut_torn_end(&mut self, length: u64) -> Result<(), DriveError> {
-        let mut end = FREE_RECORD_BYTES as u64;
+        let mut end = FIRST;
         self.replay(|mark, _, _| end = mark)?;
         if end < length {
             self.log.truncate(end)?;
@@ -143,23 +172,14 @@ impl FreeLog {
         &self,
         mut each: impl FnMut(u64, CopyToken, u64),
     ) -> Result<(), DriveError> {
-        let length = self.log.len();
-        let length = length - length % FREE_RECORD_BYTES as u64;
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut position = FREE_RECORD_BYTES as u64;
-        while position < length {
-            let left = usize::try_from(length - position).unwrap_or(usize::MAX);
-            let bytes = chunk.get_mut(..left.min(CHUNK_BYTES)).unwrap_or_default();
-            self.log.read_at(position, bytes)?;
-            let (records, _) = bytes.as_chunks::<FREE_RECORD_BYTES>();
-            for record in records {
-                position = position.saturating_add(FREE_RECORD_BYTES as u64);
-                if let Some((token, segment)) = decode(record) {
-                    each(position, token, segment);
-                }
-            }
-        }
-        Ok(())
+        records(
+            &*self.log,
+            (FIRST, self.log.len()),
+            |end, token, segment| {
+                each(end, token, segment);
+                Ok(())
+            },
+        )
     }
 
     /// Appends and syncs: when Ok, the frees outlive a power cut.
@@ -176,24 +196,149 @@ impl FreeLog {
         self.log.sync()
     }
 
+    /// Has it rewritten at `most` bytes at the latest, or once it has grown a little beyond that.
+    pub(crate) fn bounded(mut self, most: u64) -> Self {
+        self.most = most;
+        self.grows = self.grows.min(most / 8);
+        self.rewrite_at = self.rewrite_at.min(most);
+        self
+    }
+
     /// Whether enough has gathered for a rewrite to be worth while.
     pub(crate) fn is_long(&self) -> bool {
         self.log.len() >= self.rewrite_at
     }
 
+    /// A rewrite failed: the next is tried once some more has gathered.
+    pub(crate) fn put_off(&mut self) {
+        self.rewrite_at = self.log.len().saturating_add(self.grows);
+    }
+
     /// Keeps the records of the segments that `exists` names.
     pub(crate) fn rewrite(&mut self, exists: impl Fn(u64) -> bool) -> Result<(), DriveError> {
-        let generation = new_generation(self.generation);
-        let mut bytes = header(generation).to_vec();
-        self.replay(|_, token, segment| {
-            if exists(segment) {
-                bytes.extend_from_slice(&encode(token, segment));
-            }
-        })?;
-        self.files.write(NAME, &bytes)?;
-        self.log = self.files.open_log(NAME)?;
-        self.generation = generation;
-        self.rewrite_at = REWRITE_BYTES_MIN.max(self.log.len().saturating_mul(2));
+        let mut rewrite = self.begin()?.open()?;
+        rewrite.copy(exists)?;
+        self.finish(rewrite)
+    }
+
+    /// Begins a rewrite; nothing of it counts before [`Self::finish`].
+    pub(crate) fn begin(&self) -> Result<Begun, DriveError> {
+        Ok(Begun {
+            files: self.files.clone(),
+            log: self.log.reader()?,
+            generation: new_generation(self.generation),
+            length: self.log.len(),
+        })
+    }
+
+    /// Puts a rewrite in the log's place, with what was appended since it was made.
+    pub(crate) fn finish(&mut self, mut rewrite: Rewrite) -> Result<(), DriveError> {
+        rewrite.catch_up()?;
+        if let Err(error) = self.files.rename(&format!("{NAME}{ASIDE}"), NAME) {
+            // Which of the two has the name is not known, and so not where a free would be durable.
+            self.files
+                .fail(&format!("replace the log of frees: {error}"));
+            return Err(error);
+        }
+        // By its new name in messages; failing that, by its old one.
+        self.log = self.files.open_log(NAME).unwrap_or(rewrite.new);
+        self.generation = rewrite.begun.generation;
+        let left = self.log.len();
+        let doubled = left.saturating_mul(2);
+        self.rewrite_at = if doubled <= self.most {
+            doubled.max(REWRITE_BYTES_MIN.min(self.most))
+        } else {
+            self.most.max(left.saturating_add(self.grows))
+        };
         Ok(())
     }
+}
+
+impl Begun {
+    /// Makes its file.
+    pub(crate) fn open(self) -> Result<Rewrite, DriveError> {
+        let mut new = self.files.open_log(&format!("{NAME}{ASIDE}"))?;
+        // What one left that was cut off.
+        new.truncate(0)?;
+        new.append(&header(self.generation))?;
+        Ok(Rewrite {
+            begun: self,
+            new,
+            position: FIRST,
+        })
+    }
+
+    /// Frees that the log named of each segment then.
+    pub(crate) fn count(&self) -> Result<BTreeMap<u64, u64>, DriveError> {
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        records(&*self.log, (FIRST, self.length), |_, _, segment| {
+            let count = counts.entry(segment).or_default();
+            *count = count.saturating_add(1);
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+}
+
+impl Rewrite {
+    /// Takes over what the log said when this began of the segments that `keeps` names.
+    pub(crate) fn copy(&mut self, keeps: impl Fn(u64) -> bool) -> Result<(), DriveError> {
+        self.copy_until(self.begun.length, keeps)
+    }
+
+    /// Takes over all that was appended since, durably.
+    pub(crate) fn catch_up(&mut self) -> Result<(), DriveError> {
+        self.copy_until(self.begun.log.len(), |_| true)?;
+        self.new.sync()
+    }
+
+    /// Bytes that were appended to the log since and are not taken over.
+    pub(crate) fn behind(&self) -> u64 {
+        self.begun.log.len().saturating_sub(self.position)
+    }
+
+    fn copy_until(&mut self, end: u64, keeps: impl Fn(u64) -> bool) -> Result<(), DriveError> {
+        let mut kept = Vec::new();
+        let new = &mut self.new;
+        records(
+            &*self.begun.log,
+            (self.position, end),
+            |_, token, segment| {
+                if keeps(segment) {
+                    kept.extend_from_slice(&encode(token, segment));
+                }
+                if kept.len() >= CHUNK_BYTES {
+                    new.append(&kept)?;
+                    kept.clear();
+                }
+                Ok(())
+            },
+        )?;
+        self.position = self.position.max(end);
+        new.append(&kept)
+    }
+}
+
+/// Calls `each` with the sound records between two bytes.
+fn records(
+    log: &dyn LogFile,
+    (from, to): (u64, u64),
+    mut each: impl FnMut(u64, CopyToken, u64) -> Result<(), DriveError>,
+) -> Result<(), DriveError> {
+    let to = to - to % FIRST;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut position = from;
+    while position < to {
+        let left = usize::try_from(to - position).unwrap_or(usize::MAX);
+        let bytes = chunk.get_mut(..left.min(CHUNK_BYTES)).unwrap_or_default();
+        log.read_at(position, bytes)?;
+        let (records, _) = bytes.as_chunks::<FREE_RECORD_BYTES>();
+        for record in records {
+            position = position.saturating_add(FIRST);
+            if let Some((token, segment)) = decode(record) {
+                each(position, token, segment)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //! segments, index, log of frees, recovery and reclaiming.
 //!
 //! Threads of one open store: one appender (all writes and frees, in order), one reclaimer (holes,
-//! dead segments, the view of free room); reads run on tokio's blocking threads, a few at a time.
+//! dead segments, the view of free room), now and then one that shortens the log of frees; reads run on tokio's blocking threads, a few at a time.
 //! Of a crash it loses at most records that nobody was told of.
 #![deny(unsafe_code)]
 
@@ -35,6 +35,7 @@ mod room;
 mod scan;
 mod scrub;
 mod segment;
+mod shorten;
 mod space;
 mod staging;
 mod standing;

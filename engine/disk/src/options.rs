@@ -1,9 +1,15 @@
 //! Settings of a shard store.
 
+use engine_core::format::{FOOTER_ENTRIES_MAX, RECORD_ALIGN};
+
 /// Bytes of a segment.
 pub const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// Smallest segment that is set: one record of the largest shard, header block and footer.
 pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+/// Largest one: its footer names every record, and holds so many.
+pub const SEGMENT_BYTES_MAX: u64 = FOOTER_ENTRIES_MAX as u64 * RECORD_ALIGN as u64;
+/// Bytes of the log of frees.
+pub const FREES_BYTES: u64 = 64 * 1024 * 1024;
 /// Part of a drive that shards leave to log, snapshots, compaction and deletes: percent.
 pub const RESERVE_PERCENT: u64 = 2;
 /// … and at least this many bytes.
@@ -22,6 +28,9 @@ pub struct Options {
     pub queue: usize,
     /// Reads at once; each holds one of tokio's blocking threads.
     pub readers: usize,
+    /// Bytes from which on the log of frees is halved, whatever that costs: an open reads all of it.
+    /// It may grow on meanwhile.
+    pub frees_bytes: u64,
     /// Bytes of the index's cache.
     pub index_cache_bytes: u64,
 }
@@ -34,6 +43,7 @@ impl Default for Options {
             reserve_bytes_min: RESERVE_BYTES_MIN,
             queue: 64,
             readers: 8,
+            frees_bytes: FREES_BYTES,
             index_cache_bytes: 4 * 1024 * 1024,
         }
     }

@@ -124,7 +124,8 @@ impl Shared {
             Some(header) => header,
             None => self.check_header(token, place, buffer.as_ref())?,
         };
-        if span.more && !small {
+        // Who wants the header alone reads no further piece: readers' stay.
+        if span.more && !small && !range.is_empty() {
             self.headers.keep(place, &header);
         }
         let payload = span.payload(&header, range, buffer.as_ref())?;

@@ -128,10 +128,12 @@ impl Shared {
     }
 
     /// Writes a footer of the live records behind the end of a settled segment, durably: no range is
-    /// written twice. What lies between is given back by the reclaimer. For the appender alone.
-    pub(crate) fn reseal(&self, segment: u64) -> Result<(), DriveError> {
+    /// written twice. What lies between is given back by the reclaimer. False: it is not settled, or
+    /// gone.
+    pub(crate) fn reseal(&self, segment: u64) -> Result<bool, DriveError> {
+        let _one = self.resealing.lock();
         if self.space.lock().is_active(segment) || !self.space.lock().has(segment) {
-            return Ok(());
+            return Ok(false);
         }
         let mut entries = Vec::new();
         self.index.by_place(segment, 0, |token, place| {
@@ -152,14 +154,23 @@ impl Shared {
         })?;
         let file = self.segments.open(segment)?;
         let end = file.length()?.next_multiple_of(ALIGN);
+        let last = self.segments.footer(segment, &file)?;
         file.write_at(footer.bytes(), end)?;
         file.sync()?;
         let mut space = self.space.lock();
         space.hold(segment, footer.bytes().len() as u64);
-        space.suspect(segment);
+        match last.map(|(_, start)| (start, u32::try_from(end.saturating_sub(start)))) {
+            Some((offset, Ok(length))) => space.waste(Place {
+                segment,
+                offset,
+                length,
+            }),
+            // Where it was is not known.
+            Some((_, Err(_))) | None => space.suspect(segment),
+        }
         drop(space);
         self.wake_reclaimer();
-        Ok(())
+        Ok(true)
     }
 
     /// Every byte of every segment. Blocking.

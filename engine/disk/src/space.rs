@@ -93,6 +93,14 @@ impl Space {
         space.live = space.live.saturating_sub(length);
         space.records = space.records.saturating_sub(1);
         self.live = self.live.saturating_sub(length);
+        self.waste(place);
+    }
+
+    /// What is held there is of no use any more.
+    pub(crate) fn waste(&mut self, place: Place) {
+        let Some(space) = self.segments.get_mut(&place.segment) else {
+            return;
+        };
         if self.ranges < RANGES_MAX {
             space.dead.push(place);
             self.ranges = self.ranges.saturating_add(1);

@@ -5,7 +5,7 @@ use crate::append::{Answer, Appender, Op};
 use crate::drive_dir::DriveDir;
 use crate::headers::Headers;
 use crate::index::Index;
-use crate::options::{Options, SEGMENT_BYTES_MIN};
+use crate::options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::reclaim;
 use crate::recover::{Recovery, recover};
 use crate::room::Room;
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) room: Room,
     pub(crate) pool: Arc<Pool>,
     pub(crate) headers: Headers,
+    /// Held while a segment gets a new footer: two would go to the same place.
+    pub(crate) resealing: Mutex<()>,
     pub(crate) wake: Wake,
 }
 
@@ -86,8 +88,11 @@ impl SegmentStore {
     /// # Errors
     /// `Failed` when the drive errs, or holds what a newer release wrote.
     pub fn open(files: DriveDir, options: Options) -> Result<(Self, Recovery), DriveError> {
+        let segment = options
+            .segment_bytes
+            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let options = Options {
-            segment_bytes: options.segment_bytes.max(SEGMENT_BYTES_MIN) / ALIGN * ALIGN,
+            segment_bytes: segment / ALIGN * ALIGN,
             queue: options.queue.max(1),
             readers: options.readers.max(1),
             ..options
@@ -108,6 +113,7 @@ impl SegmentStore {
             room,
             pool: Arc::new(Pool::default()),
             headers: Headers::default(),
+            resealing: Mutex::new(()),
             wake: Wake::default(),
         });
         shared.wake_reclaimer();

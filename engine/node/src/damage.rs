@@ -62,10 +62,13 @@ struct Waiting {
     by_urgency: BTreeMap<Urgency, Damage>,
     shards: BTreeMap<Shard, Urgency>,
     arrived: u64,
+    /// Reports without a place since somebody was told that there is none.
+    dropped: u64,
 }
 
 impl Waiting {
     fn put(&mut self, damage: Damage) {
+        tracing::warn!(?damage, "shard damaged or missing");
         self.arrived += 1;
         let urgency = (damage.bears, self.arrived);
         self.shards.insert(damage.shard(), urgency);
@@ -75,6 +78,21 @@ impl Waiting {
         let damage = self.by_urgency.remove(&urgency)?;
         self.shards.remove(&damage.shard());
         Some(damage)
+    }
+    /// Counts a report that has no place. True: nobody was told yet that there is none, which is told
+    /// once until half of the queue is worked off: a lost drive brings a report with each read.
+    fn drop_one(&mut self) -> bool {
+        self.dropped += 1;
+        self.dropped == 1
+    }
+    fn worked_off(&mut self) {
+        if self.dropped > 0 && self.by_urgency.len() <= DAMAGE_QUEUE_MAX / 2 {
+            let reports = std::mem::take(&mut self.dropped);
+            tracing::info!(
+                reports,
+                "room for reports of damage again; so many had none"
+            );
+        }
     }
     /// Whether the shard's report waits already; what a new one knows more is kept with it.
     fn knows(&mut self, damage: &Damage) -> bool {
@@ -111,7 +129,9 @@ impl Reports {
         let mut waiting = self.0.waiting.lock();
         let (first, _) = waiting.by_urgency.first_key_value()?;
         let first = *first;
-        waiting.take(first)
+        let damage = waiting.take(first);
+        waiting.worked_off();
+        damage
     }
     /// Waits for one.
     pub async fn recv(&mut self) -> Damage {
@@ -133,13 +153,17 @@ impl DamageQueue {
         if waiting.knows(&damage) {
             return true;
         }
-        tracing::warn!(?damage, "shard damaged or missing");
         if waiting.by_urgency.len() >= DAMAGE_QUEUE_MAX {
             metrics::counter!(DAMAGE_DROPPED).increment(1);
             let last = waiting.by_urgency.last_key_value().map(|(last, _)| *last);
             match last {
                 Some(last) if last.0 > damage.bears => drop(waiting.take(last)),
-                _ => return false,
+                _ => {
+                    if waiting.drop_one() {
+                        tracing::warn!(?damage, "no room for further reports of damage");
+                    }
+                    return false;
+                }
             }
         }
         waiting.put(damage);
@@ -271,5 +295,25 @@ mod tests {
         assert_eq!(reports.pop().map(|d| d.stripe), Some(6000));
         let left = std::iter::from_fn(|| reports.pop()).count();
         assert_eq!(left, DAMAGE_QUEUE_MAX - 1);
+    }
+
+    #[test]
+    fn that_there_is_no_room_is_told_once_until_half_is_worked_off() {
+        let queue = DamageQueue::default();
+        for stripe in (0..).take(DAMAGE_QUEUE_MAX) {
+            queue.report(damage(stripe, 1));
+        }
+        let dropped = || queue.shared.waiting.lock().dropped;
+        for one in 1..=3 {
+            assert!(!queue.report(damage(9000, 1)));
+            assert_eq!(dropped(), one, "told with the first");
+        }
+        let mut reports = queue.take().expect("once");
+        for _ in 1..DAMAGE_QUEUE_MAX / 2 {
+            reports.pop();
+        }
+        assert_eq!(dropped(), 3, "one short of it");
+        reports.pop();
+        assert_eq!(dropped(), 0, "the next is told again");
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::{Discriminant, discriminant};
 use std::ops::Bound;
+use tokio::sync::watch;
 
 /// Where time begins.
 const START_MS: u64 = 1_800_000_000_000;
@@ -75,13 +76,13 @@ struct State {
 
 /// [`Metadata`] in memory.
 #[derive(Debug)]
-pub struct FakeMetadata(Mutex<State>);
+pub struct FakeMetadata(Mutex<State>, watch::Sender<Option<Discriminant<Query>>>);
 
 impl FakeMetadata {
     /// Control and `partitions` data partitions, empty.
     pub fn new(partitions: u32) -> Self {
         let partitions = (0..=partitions).map(|n| (PartitionId(n), Partition::default()));
-        Self(Mutex::new(State {
+        let state = State {
             now: START_MS,
             partitions: partitions.collect(),
             faults: VecDeque::new(),
@@ -89,7 +90,13 @@ impl FakeMetadata {
             proposals: 0,
             proposing: (0, 0),
             asked: HashMap::new(),
-        }))
+        };
+        Self(Mutex::new(state), watch::Sender::new(None))
+    }
+
+    /// Reads of this kind wait until others are held, or none.
+    pub fn hold(&self, kind: Option<&Query>) {
+        self.1.send_replace(kind.map(discriminant));
     }
 
     /// Lets time pass.
@@ -217,8 +224,13 @@ impl Metadata for FakeMetadata {
 
     async fn read(&self, partition: PartitionId, query: Query) -> Result<Reply, MetaError> {
         tokio::task::yield_now().await;
+        let kind = discriminant(&query);
+        *self.0.lock().asked.entry(kind).or_default() += 1;
+        let mut held = self.1.subscribe();
+        if held.wait_for(|held| *held != Some(kind)).await.is_err() {
+            return Err(MetaError::Closed);
+        }
         let mut state = self.0.lock();
-        *state.asked.entry(discriminant(&query)).or_default() += 1;
         if state.down.contains(&partition) {
             return Err(MetaError::Unavailable("no leader".into()));
         }

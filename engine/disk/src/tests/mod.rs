@@ -3,6 +3,7 @@
 mod contract;
 mod drives;
 pub(crate) mod faults;
+mod frees;
 mod pieces;
 mod power_cut;
 mod reclaim;

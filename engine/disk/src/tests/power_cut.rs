@@ -6,7 +6,7 @@
 use super::tape::Event;
 use super::{UUID, new_drive, open, open_dir, options, read};
 use crate::file::parent;
-use crate::{Root, SegmentStore};
+use crate::{Options, Root, SegmentStore};
 use engine_core::ports::{ASIDE, DriveError, ShardStore};
 use engine_sim::contracts::shard_store::shard;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,9 +41,10 @@ impl Disk {
         disk
     }
 
-    fn inode(&mut self, name: &str) -> &mut Inode {
-        let number = self.names[name];
-        &mut self.inodes[number]
+    /// None: its name is gone, and with it what is still written to it.
+    fn inode(&mut self, name: &str) -> Option<&mut Inode> {
+        let number = *self.names.get(name)?;
+        self.inodes.get_mut(number)
     }
 
     fn apply(&mut self, event: &Event) {
@@ -59,7 +60,10 @@ impl Disk {
                 self.directories.insert(name.clone());
             }
             Event::Wrote(name, offset, bytes) => {
-                let content = &mut self.inode(name).current;
+                let Some(inode) = self.inode(name) else {
+                    return;
+                };
+                let content = &mut inode.current;
                 let from = usize::try_from(*offset).expect("small");
                 let length = content.len().max(from + bytes.len());
                 content.resize(length, 0);
@@ -67,11 +71,14 @@ impl Disk {
             }
             Event::Resized(name, length) => {
                 let length = usize::try_from(*length).expect("small");
-                self.inode(name).current.resize(length, 0);
+                if let Some(inode) = self.inode(name) {
+                    inode.current.resize(length, 0);
+                }
             }
             Event::Synced(name) => {
-                let inode = self.inode(name);
-                inode.durable = inode.current.clone();
+                if let Some(inode) = self.inode(name) {
+                    inode.durable = inode.current.clone();
+                }
             }
             Event::Renamed(from, to) => {
                 let number = self.names.remove(from).expect("was there");
@@ -147,10 +154,14 @@ pub(super) struct Acked {
 
 /// Appends, in groups and alone, over several segments; frees; deletes of dead segments.
 pub(super) async fn workload(path: &Path) -> (Vec<Event>, Vec<Acked>) {
+    workload_with(path, options()).await
+}
+
+pub(super) async fn workload_with(path: &Path, options: Options) -> (Vec<Event>, Vec<Acked>) {
     let dir = open_dir(path).await;
     let root = std::sync::Arc::clone(dir.root());
     root.tape.start();
-    let (store, _) = SegmentStore::open(dir, options()).expect("opens");
+    let (store, _) = SegmentStore::open(dir, options).expect("opens");
     let store = std::sync::Arc::new(store);
     let mut acked: Vec<Acked> = Vec::new();
     for round in 0..5_u64 {
@@ -189,11 +200,11 @@ pub(super) async fn workload(path: &Path) -> (Vec<Event>, Vec<Acked>) {
 
 /// How many acknowledged things stood, and how many did not, over cuts at `points` places.
 #[derive(Debug, Default)]
-struct Verdict {
+pub(super) struct Verdict {
     held: usize,
     freed: usize,
-    lost: usize,
-    undead: usize,
+    pub(super) lost: usize,
+    pub(super) undead: usize,
 }
 
 pub(super) fn dice() -> impl FnMut(u64) -> u64 {
@@ -206,7 +217,7 @@ pub(super) fn dice() -> impl FnMut(u64) -> u64 {
     }
 }
 
-async fn judge(events: &[Event], acked: &[Acked], points: usize) -> Verdict {
+pub(super) async fn judge(events: &[Event], acked: &[Acked], points: usize) -> Verdict {
     let mut dice = dice();
     let mut verdict = Verdict::default();
     let step = (events.len() / points).max(1);

@@ -94,7 +94,7 @@ async fn a_flip_in_a_hole_is_nothing_and_its_block_is_given_back() {
 }
 
 /// Until every byte is accounted for.
-async fn rests(store: &SegmentStore) {
+pub(super) async fn rests(store: &SegmentStore) {
     let begun = std::time::Instant::now();
     loop {
         let account = store.account().await.expect("counts");

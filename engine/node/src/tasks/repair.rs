@@ -61,6 +61,10 @@ impl Repairer {
         };
         let mut failed = None;
         for _ in 0..STRIPES_PER_TICK {
+            // One mend may wait long for a drive; what is not taken is found again.
+            if inner.life.is_cancelled() {
+                return Ok(Progress::Done);
+            }
             let Some(damage) = reports.pop() else {
                 return failed.map_or(Ok(Progress::Done), Err);
             };

@@ -12,6 +12,7 @@ mod accounts;
 mod background;
 mod buckets;
 mod collector;
+mod ending;
 mod faults;
 mod keyring;
 mod keyring_turns;

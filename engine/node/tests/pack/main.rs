@@ -14,6 +14,7 @@ mod support;
 
 mod liars;
 mod misplaced;
+mod starving;
 
 use engine_core::meta::{
     Answer, BodyStart, Change, Command, Condition, PackQuery, PackReply, PackRow, Place, Query,

@@ -21,7 +21,7 @@ use crate::engine::Inner;
 use crate::worker::{Progress, Worker};
 use async_trait::async_trait;
 use engine_core::meta::{PACK_PAGE_MAX, PackQuery, PackReply, Query, Reply, UnpackedRow};
-use engine_types::{BirthId, DataId, PartitionId, Stamp, StorageClass};
+use engine_types::{BirthId, DataId, PackId, PartitionId, Stamp, StorageClass};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,8 @@ const CLASSES_MAX: usize = 16;
 pub(crate) struct Packer {
     /// Where each partition's pass goes on; none: from the oldest.
     after: BTreeMap<PartitionId, DataId>,
+    /// … and its next look for sparse packs.
+    sparse: BTreeMap<PartitionId, PackId>,
 }
 
 #[async_trait]
@@ -72,7 +74,8 @@ impl Worker for Packer {
 }
 
 impl Packer {
-    /// One pack of what waits, or, at the end of a pass, what is left and one of sparse packs.
+    /// One pack of what waits, or, at the end of a pass, what is left; and one of sparse packs, since
+    /// where objects come as fast as they are packed the end never comes.
     async fn partition(
         &mut self,
         inner: &Arc<Inner>,
@@ -85,6 +88,7 @@ impl Packer {
         if let Some(draft) = full {
             // What else was read goes on waiting: its turn comes in the next pass.
             write::inline(inner, partition, draft).await?;
+            self.sparse(inner, partition).await?;
             return Ok(Progress::More);
         }
         self.after.remove(&partition);
@@ -94,7 +98,18 @@ impl Packer {
                 write::inline(inner, partition, draft).await?;
             }
         }
-        sparse::partition(inner, partition).await
+        self.sparse(inner, partition).await
+    }
+
+    async fn sparse(
+        &mut self,
+        inner: &Arc<Inner>,
+        partition: PartitionId,
+    ) -> Result<Progress, EngineError> {
+        let mut after = self.sparse.remove(&partition);
+        let done = sparse::partition(inner, partition, &mut after).await;
+        self.sparse.extend(after.map(|after| (partition, after)));
+        done
     }
 
     /// Reads on until one class fills a pack; none: the end came first.

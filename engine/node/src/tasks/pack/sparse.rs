@@ -27,19 +27,23 @@ use std::sync::Arc;
 const SPARSE_PER_TICK: u32 = 256;
 const _: () = assert!(SPARSE_PER_TICK <= PACK_PAGE_MAX, "one page");
 
-/// One pack made of sparse ones of one class, where that is worth it.
+/// One pack made of sparse ones of one class, where that is worth it. `after`: where the next look
+/// goes on, because packs that cannot be read must not block others; none: with the first.
 pub(super) async fn partition(
     inner: &Arc<Inner>,
     partition: PartitionId,
+    after: &mut Option<PackId>,
 ) -> Result<Progress, EngineError> {
     let query = PackQuery::Packs {
-        after: None,
+        after: after.take(),
         sparse: true,
         limit: SPARSE_PER_TICK,
     };
     let PackReply::Packs(packs) = ask(inner, partition, query).await? else {
         return Err(EngineError::unexpected("Packs"));
     };
+    let full = packs.len() >= SPARSE_PER_TICK as usize;
+    *after = packs.last().map(|(last, _)| *last).filter(|_| full);
     let mut classes: BTreeMap<StorageClass, Vec<(PackId, PackRow)>> = BTreeMap::new();
     for (id, pack) in packs {
         // At 0 it waits for other partitions: there is nothing here to move.
@@ -50,7 +54,7 @@ pub(super) async fn partition(
                 .push((id, pack));
         }
     }
-    let mut progress = Progress::Done;
+    let mut progress = if full { Progress::More } else { Progress::Done };
     for (class, packs) in classes {
         if worth(inner, &packs) && repack(inner, partition, class, &packs).await? > 0 {
             progress = Progress::More;
@@ -119,9 +123,7 @@ async fn members(
         return Ok(());
     };
     let mut bytes = vec![0; stripe.length as usize];
-    inner
-        .read_to_encode(&at, &stripe, None, &mut bytes)
-        .await?;
+    inner.read_to_encode(&at, &stripe, None, &mut bytes).await?;
     let listed =
         Contents::decode(&bytes).map_err(|error| EngineError::DataLost(error.to_string()))?;
     for listed in listed.chunks(PACK_PAGE_MAX as usize) {
