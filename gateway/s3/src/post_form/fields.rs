@@ -157,7 +157,13 @@ mod tests {
 
     #[test]
     fn what_signs_is_judged_as_it_came() {
-        for field in SIGNS {
+        for field in [
+            "policy",
+            "x-amz-credential",
+            "x-amz-date",
+            "x-amz-signature",
+            "signature",
+        ] {
             let mut form = fields(&[(field, FILENAME)], "f");
             form.name_file().expect("short");
             assert_eq!(form.get(field), Some(FILENAME), "{field}");
