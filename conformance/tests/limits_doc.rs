@@ -154,10 +154,12 @@ const ROWS: &[(&str, &[Figure])] = &[
         &[(Count, &[("gateway/s3/src/cors_ops.rs", "CORS_RULES_MAX")])],
     ),
     (
-        "connections | {}, or what the limit of file handles leaves; {} streams on each of HTTP/2",
+        "connections | {}, or what the limit of file handles leaves; {} streams on each of HTTP/2, which hold {} unread, {} each",
         &[
             (Count, &[(LISTEN, "CONNECTIONS_MAX")]),
             (Count, &[(LISTEN, "H2_STREAMS_MAX")]),
+            (Size, &[(LISTEN, "H2_CONNECTION_WINDOW_BYTES")]),
+            (Size, &[(LISTEN, "H2_STREAM_WINDOW_BYTES")]),
         ],
     ),
     (
@@ -183,7 +185,7 @@ const ROWS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
-        "request head to arrive, idle connection | {}",
+        "request head to arrive, idle connection, HTTP/2 as well | {}",
         &[(Time, &[(LISTEN, "HEAD_TIMEOUT")])],
     ),
     (
@@ -199,7 +201,7 @@ const ROWS: &[(&str, &[Figure])] = &[
         &[PATIENCE, (Rate, &[(FILL, "FILL_BYTES_PER_S_MIN")])],
     ),
     (
-        "answer of which the client takes nothing | {}",
+        "answer of which the client takes nothing | {}; on HTTP/2 its stream alone is cut",
         &[(
             Time,
             &[("gateway/server/src/listen/stall.rs", "WRITE_STALL_MAX")],
