@@ -16,6 +16,7 @@ pub(crate) use self::socket::{bound, tune};
 pub(crate) use self::stall::Watched;
 pub(crate) use self::talk::talk;
 
+use self::talk::before_end;
 use crate::config::TlsMode;
 use crate::door::Door;
 use crate::shutdown::Ending;
@@ -120,8 +121,9 @@ impl Serve {
             TlsMode::On => true,
             TlsMode::Both => {
                 let mut first = [0; 1];
-                match tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut first)).await {
-                    Ok(Ok(1)) => first[0] == TLS_HANDSHAKE,
+                let peeked = tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut first));
+                match before_end(ending.clone(), peeked).await {
+                    Some(Ok(Ok(1))) => first[0] == TLS_HANDSHAKE,
                     _ => return,
                 }
             }
@@ -131,13 +133,15 @@ impl Serve {
         match (&self.certificate, secure) {
             (Some(certificate), true) => {
                 let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                    Ok(Ok(stream)) => {
+                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
+                match before_end(ending.clone(), handshake).await {
+                    Some(Ok(Ok(stream))) => {
                         let info = ConnectionInfo { peer, tls: true };
                         self.requests(stream, info, flow, ending).await;
                     }
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake"),
-                    Err(_late) => tracing::debug!(%peer, "TLS handshake timed out"),
+                    Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake"),
+                    Some(Err(_late)) => tracing::debug!(%peer, "TLS handshake timed out"),
+                    None => {}
                 }
             }
             (None, true) => tracing::debug!(%peer, "TLS asked for without a certificate"),

@@ -24,6 +24,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// the farewell unanswered, and half a request head may never become a whole one.
 pub(super) const QUIET_GRACE: Duration = Duration::from_secs(1);
 
+/// What comes of `work` before a connection has its first request; none: the port ends meanwhile.
+pub(super) async fn before_end<T>(mut ending: Ending, work: impl Future<Output = T>) -> Option<T> {
+    let end = async {
+        ending.begun().await;
+        tokio::time::sleep(QUIET_GRACE).await;
+    };
+    tokio::select! {
+        done = work => Some(done),
+        () = end => None,
+    }
+}
+
 /// Answers every request of `stream` with `answer`, until the client leaves, no request has run for
 /// `idle`, or `ending` begins; what runs then may end. `flow` is that of the socket below `stream`.
 pub(crate) async fn talk<S, A, F, B>(

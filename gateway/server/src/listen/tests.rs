@@ -293,6 +293,24 @@ async fn the_end_cuts_half_a_head_at_once_and_waits_for_a_request() {
     ended.expect("its connection ends").expect("no panic");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_does_not_wait_for_a_first_byte() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = socket.local_addr().expect("address");
+    for mode in [TlsMode::Both, TlsMode::Off] {
+        let _silent = TcpStream::connect(address).await.expect("connected");
+        let (stream, peer) = socket.accept().await.expect("accepted");
+        let (shutdown, ending) = Shutdown::new();
+        let serve = Serve { mode, ..serve() };
+        let mut talking = std::pin::pin!(serve.connection(stream, peer, ending));
+        let before = tokio::time::timeout(TICK, &mut talking).await;
+        assert!(before.is_err(), "it is served");
+        shutdown.begin();
+        let ended = tokio::time::timeout(QUIET_GRACE + TICK, &mut talking).await;
+        assert!(ended.is_ok(), "{mode:?}");
+    }
+}
+
 /// Bytes a client gets rid of in one request and in several, of which nobody reads a body.
 async fn sent_unread(requests: usize) -> usize {
     let (client, server) = tokio::io::duplex(SOCKET_BYTES);

@@ -299,6 +299,20 @@ fn a_second_process_on_the_same_drives_ends() {
 }
 
 #[test]
+fn an_account_that_the_store_refuses_is_named() {
+    let server = Server::unstarted(1);
+    let config = server.configure(server.s3, server.admin);
+    let output = command(&["serve", "--config", &config])
+        .env("DATAMESH_ROOT_ACCESS_KEY", TENANT.0)
+        .env("DATAMESH_ROOT_SECRET_KEY", "a-secret-of-root")
+        .output()
+        .expect("ran");
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let told = told(&output);
+    assert!(told.contains("datamesh: accounts.tenant: "), "{told}");
+}
+
+#[test]
 fn wrong_settings_exit_2_and_no_server_exits_1() {
     let output = command(&["serve", "--drive", "/nowhere", "--set", "segment_bytes=1"])
         .output()
