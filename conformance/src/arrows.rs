@@ -47,8 +47,13 @@ fn cargo(words: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
+/// Of this machine's platform alone: what others need was never brought here.
 fn metadata(words: &[&str]) -> Result<Vec<Package>, String> {
-    let all = [&["metadata", "--format-version", "1", "--offline"], words].concat();
+    let about = cargo(&["-vV"])?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.ok_or("cargo does not say what it runs on")?;
+    let fixed = ["metadata", "--format-version", "1", "--offline"];
+    let all = [&fixed[..], &["--filter-platform", host], words].concat();
     let parsed: Metadata = serde_json::from_str(&cargo(&all)?).map_err(|e| e.to_string())?;
     Ok(parsed.packages)
 }

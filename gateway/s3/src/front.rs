@@ -103,13 +103,10 @@ impl S3Front {
             }
             builder.build()
         };
-        let repair = Repair::new(
-            build(None),
-            Auth {
-                engine: engine.clone(),
-            },
-        );
-        let service = build(Some(repair));
+        let auth = Auth {
+            engine: engine.clone(),
+        };
+        let service = build(Some(Repair::new(build(None), auth)));
         let forms = build(None);
         Ok(Self {
             engine,
@@ -382,10 +379,8 @@ mod tests {
             ..FrontOptions::default()
         };
         let config = config(&options).expect("config");
-        assert_eq!(
-            config.expected_region.as_ref().map(Region::as_str),
-            Some("here")
-        );
+        let region = config.expected_region.as_ref();
+        assert_eq!(region.map(Region::as_str), Some("here"));
         assert_eq!(config.sig_v4_allowed_services, ["s3"]);
         assert_eq!(
             config.aws_chunked_stream_max_chunk_size,

@@ -4,6 +4,7 @@ mod contract;
 mod drives;
 pub(crate) mod faults;
 mod frees;
+mod marks;
 mod pieces;
 mod power_cut;
 mod reclaim;

@@ -4,7 +4,7 @@ use crate::keyring::{account, drives, entropy, ids, open};
 use crate::support::{clock, key_file};
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_node::Keyring;
-use engine_node::keyring::KEYRING_FILE;
+use engine_node::keyring::{KEYRING_FILE, OLD_FILE};
 use engine_sim::FakeDrive;
 use engine_types::{DriveId, DriveUuid};
 use parking_lot::{Condvar, Mutex};
@@ -102,6 +102,23 @@ async fn create(gated: &[Arc<Gated>]) -> Arc<Keyring> {
     Arc::new(keyring.await.unwrap())
 }
 
+fn contents(drives: &[FakeDrive]) -> Vec<Option<Vec<u8>>> {
+    let read = |drive: &FakeDrive| drive.read(KEYRING_FILE).ok();
+    drives.iter().map(read).collect()
+}
+
+/// Waits until drives hold another copy and no older one beside it: threads take their time while the
+/// clock stands still.
+async fn written(drives: &[FakeDrive], before: &[Option<Vec<u8>>]) {
+    until("the others are written", || {
+        let alone = drives.iter().all(|drive| drive.read(OLD_FILE).is_err());
+        let now = contents(drives);
+        let mut pairs = now.iter().zip(before);
+        alone && pairs.all(|(now, old)| now.is_some() && now != old)
+    })
+    .await;
+}
+
 /// Waits, on a clock that stands still as well.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -157,18 +174,22 @@ async fn a_drive_that_wakes_up_later_does_not_bring_a_destroyed_key_back_unnotic
     let drives = drives(3);
     let gated = gated(&drives);
     let keyring = create(&gated).await;
+    let before = contents(&drives);
     gated[2].shut();
     let asking = Arc::clone(&keyring);
     let first = tokio::spawn(async move { asking.current(&account(1)).await });
     until("it hangs", || gated[2].waits()).await;
+    written(&drives[..2], &before).await;
+    let before = contents(&drives);
     while !first.is_finished() {
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
     }
     let id = first.await.unwrap().unwrap();
     let asking = Arc::clone(&keyring);
     let destroyed = tokio::spawn(async move { asking.destroy(&account(1)).await });
+    written(&drives[..2], &before).await;
     while !destroyed.is_finished() {
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
     }
     assert_eq!(destroyed.await.unwrap().unwrap(), [id]);
     assert_eq!(keyring.not_erased(&ids(&drives)), [DriveId(3)]);
