@@ -1,11 +1,9 @@
-//! Doubles for tests of the replication half: a drive that forgets what was not synced, real time,
-//! and a state machine that stores what it is told.
+//! Doubles for tests of the replication half: a drive that forgets what was not synced, and real time.
 
+pub(crate) use super::toy::{Toy, put, row_key};
 use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
-use engine_meta::raft::machine::{At, Machine};
-use engine_meta::rows::{Changes, Rows, RowsError};
 use engine_types::{DriveId, DriveUuid};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +43,11 @@ struct Faults {
     tight: AtomicBool,
     /// Real time a sync takes, ms.
     sync_ms: AtomicU64,
+    /// No log is opened; who tries waits. Those who do.
+    hanging: Mutex<(bool, usize)>,
+    moves: Condvar,
+    /// What cannot be removed.
+    stuck: Mutex<Option<String>>,
 }
 
 /// A drive in memory; fjall's directory is real and temporary.
@@ -180,6 +183,22 @@ impl FakeDrive {
         self.faults.sync_ms.store(ms, Ordering::Relaxed);
     }
 
+    /// Opening a log hangs, until it does no more.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.faults.hanging.lock().0 = hangs;
+        self.faults.moves.notify_all();
+    }
+
+    /// How many hang.
+    pub(crate) fn hanging(&self) -> usize {
+        self.faults.hanging.lock().1
+    }
+
+    /// What cannot be removed from now on.
+    pub(crate) fn stick(&self, name: Option<&str>) {
+        *self.faults.stuck.lock() = name.map(str::to_owned);
+    }
+
     pub(crate) fn syncs(&self) -> u64 {
         self.faults.syncs.load(Ordering::Relaxed)
     }
@@ -257,6 +276,9 @@ impl DriveFiles for FakeDrive {
         Ok(())
     }
     fn remove(&self, name: &str) -> Result<(), DriveError> {
+        if self.faults.stuck.lock().as_deref() == Some(name) {
+            return Err(DriveError::Failed("EIO".into()));
+        }
         let below = format!("{name}/");
         self.files
             .lock()
@@ -284,6 +306,13 @@ impl DriveFiles for FakeDrive {
             .collect())
     }
     fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
+        let mut hanging = self.faults.hanging.lock();
+        hanging.1 += 1;
+        while hanging.0 {
+            self.faults.moves.wait(&mut hanging);
+        }
+        hanging.1 -= 1;
+        drop(hanging);
         let content = Arc::clone(self.files.lock().entry(name.into()).or_default());
         let length = Arc::new(content.lock().bytes.len().into());
         Ok(Box::new(FakeFile {
@@ -339,46 +368,6 @@ impl Entropy for Counter {
             hasher.write_u64(self.0.fetch_add(1, Ordering::Relaxed));
             chunk.copy_from_slice(&hasher.finish().to_le_bytes()[..chunk.len()]);
         }
-    }
-}
-
-/// First byte of the toy's rows.
-pub(crate) const TAG: u8 = 0x10;
-
-/// Stores `value` under `key` of a command made by [`put`], counts commands in a row of its own, and
-/// answers with the count.
-#[derive(Debug, Default)]
-pub(crate) struct Toy;
-
-pub(crate) fn put(key: &str, value: &[u8]) -> Vec<u8> {
-    let mut command = vec![u8::try_from(key.len()).expect("short")];
-    command.extend_from_slice(key.as_bytes());
-    command.extend_from_slice(value);
-    command
-}
-
-pub(crate) fn row_key(key: &str) -> Vec<u8> {
-    [&[TAG], key.as_bytes()].concat()
-}
-
-impl Machine for Toy {
-    fn apply(
-        &self,
-        rows: &dyn Rows,
-        changes: &mut Changes,
-        at: At,
-        command: &[u8],
-    ) -> Result<Vec<u8>, RowsError> {
-        let (length, rest) = command.split_first().ok_or(RowsError("empty".into()))?;
-        let (key, value) = rest.split_at(usize::from(*length));
-        let counter = vec![TAG + 1];
-        let count = rows.get(&counter)?.map_or(0, |count| {
-            u64::from_le_bytes(count.try_into().expect("8 bytes"))
-        });
-        changes.put([&[TAG], key].concat(), value.to_vec());
-        changes.put(counter, (count + 1).to_le_bytes().to_vec());
-        changes.put(vec![TAG + 2], at.stamp.0.to_le_bytes().to_vec());
-        Ok((count + 1).to_le_bytes().to_vec())
     }
 }
 
