@@ -22,8 +22,16 @@ use engine_types::{CopyToken, Stamp};
 use parking_lot::{Condvar, Mutex};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+/// How long closing waits for a drive that may hang.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks whether its threads have ended.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// Tokens that one call of `free` hands to the drive at a time.
 const FREES_MAX: usize = 4096;
@@ -79,6 +87,8 @@ pub struct SegmentStore {
     queue: Mutex<Option<mpsc::Sender<Op>>>,
     reads: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Closing it was given up once.
+    hangs: AtomicBool,
 }
 
 impl SegmentStore {
@@ -123,6 +133,7 @@ impl SegmentStore {
             queue: Mutex::new(Some(sender)),
             reads: Arc::new(Semaphore::new(options.readers)),
             threads: Mutex::new(Vec::new()),
+            hangs: AtomicBool::new(false),
             shared: Arc::clone(&shared),
         };
         this.start("append", move || appender.run(receiver))?;
@@ -178,6 +189,31 @@ impl SegmentStore {
         queue.send(op(to)).await.map_err(|_gone| closed())?;
         drop(queue);
         answer.await.map_err(|_gone| closed())?
+    }
+
+    /// Closes; false where the threads have not ended by then.
+    pub(crate) async fn close_within(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        if self.queue.lock().is_some() {
+            let drive = self.shared.files.uuid();
+            match timeout_at(until, self.ask(Op::Close)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%drive, %error, "close shard store"),
+                Err(late) => tracing::warn!(%drive, %late, "close shard store"),
+            }
+        }
+        self.queue.lock().take();
+        self.reads.close();
+        self.shared.end_reclaimer();
+        while !self.threads.lock().iter().all(JoinHandle::is_finished) {
+            if Instant::now() >= until {
+                self.hangs.store(true, Ordering::Relaxed);
+                return false;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        self.join();
+        true
     }
 
     fn join(&self) {
@@ -285,23 +321,8 @@ impl ShardStore for SegmentStore {
         }
     }
 
-    async fn close(&self) {
-        let asked = self.ask(Op::Close).await;
-        if let Err(error) = asked {
-            tracing::warn!(drive = %self.shared.files.uuid(), %error, "close shard store");
-        }
-        self.queue.lock().take();
-        self.reads.close();
-        self.shared.end_reclaimer();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().all(|thread| thread.join().is_ok())
-        });
-        if !matches!(joined.await, Ok(true)) {
-            self.shared
-                .files
-                .fail("a thread of the shard store panicked");
-        }
+    async fn close(&self) -> bool {
+        self.close_within(CLOSED_WITHIN).await
     }
 }
 
@@ -309,6 +330,10 @@ impl Drop for SegmentStore {
     fn drop(&mut self) {
         self.queue.lock().take();
         self.shared.end_reclaimer();
+        // A drive that hangs must not hold whoever drops this; its threads hold what they need.
+        if *self.hangs.get_mut() {
+            self.threads.get_mut().retain(JoinHandle::is_finished);
+        }
         self.join();
     }
 }

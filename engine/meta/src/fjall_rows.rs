@@ -2,9 +2,9 @@
 //!
 //! Tables are a cache: snapshot and log are the truth. fjall is therefore never asked to sync, and a
 //! Database that refuses to open (one torn journal page is enough) is deleted and every replica of
-//! the drive rebuilt. What is rested on, and tested in `tests/fjall_promises.rs`: a batch within one
-//! keyspace is atomic after reopen, and what is lost is a suffix. So every batch also writes the
-//! `applied` row, and a keyspace without that row holds nothing.
+//! the drive rebuilt. What is rested on, and tested in `tests/replication/fjall_promises.rs`: a
+//! batch within one keyspace is atomic after reopen, and what is lost is a suffix. So every batch
+//! also writes the `applied` row, and a keyspace without that row holds nothing.
 //!
 //! The journal is not compressed: what is large in it is sealed, and does not get smaller. A start
 //! reads all journals of the drive, so they are bounded ([`JOURNALS_BYTES_MAX`]), and a clean stop

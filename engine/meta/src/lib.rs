@@ -10,6 +10,7 @@
 pub mod rows;
 
 mod applied;
+mod blocking;
 pub mod fjall_rows;
 mod journals;
 pub mod log;

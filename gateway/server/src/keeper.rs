@@ -3,12 +3,15 @@
 //!
 //! Order out: replicas (leaderships handed over first), shard store, lock. Order back: mark judged,
 //! shard store, replicas (an older copy's are disowned, and made anew by their groups), engine,
-//! keyring. Only this task does either, so neither happens twice at once. Before the store is open
-//! there is no engine, and all else is the same: so a start waits for its drives as a running node
-//! does. A drive that fails again soon after it came back waits longer each time.
+//! keyring. Only this task does either, and both once a path at a time, so neither happens twice at once.
+//! What has to wait for a drive is done in a task of its own ([`Pending`]): one that hangs is not let go
+//! of, its path stays out, and the others are looked at. Before the store is open there is no engine, and
+//! all else is the same: so a start waits for its drives as a running node does. A drive that fails again
+//! soon after it came back waits longer each time.
 
 use crate::ends::Remembered;
 use crate::looks::Looks;
+use crate::pending::Pending;
 use crate::relapses::Relapses;
 use crate::shelf::{Place, Shelf, Shelved};
 use crate::shutdown::Ending;
@@ -45,6 +48,8 @@ pub(crate) struct Keeper {
     looks: Looks,
     relapses: Relapses,
     begun: Instant,
+    leaving: Pending<()>,
+    returning: Pending<Result<Shelved, String>>,
     witness: WitnessKeeper,
 }
 
@@ -83,6 +88,8 @@ impl Keeper {
             looks: Looks::default(),
             relapses: Relapses::default(),
             begun: Instant::now(),
+            leaving: Pending::default(),
+            returning: Pending::default(),
         }
     }
 
@@ -141,46 +148,114 @@ impl Keeper {
         if let Some(engine) = &self.engine {
             engine.drives().remove(id);
         }
-        served.store.close().await;
-        served.drive.release();
         let pause = self.relapses.went_out(path, self.begun.elapsed());
         if !pause.is_zero() {
             tracing::warn!(drive = %id, ?pause, "it failed again soon after it came back");
         }
         self.shelf.set(path, Some(id), Err(why));
+        let metadata = self.metadata.clone();
+        self.leaving.begin(path, || let_go(served, metadata));
+        // Most are let go at once; one that hangs is asked for again before it is tried.
+        drop(self.leaving.done(path).await);
     }
 
     async fn try_back(&mut self, place: &Place, why: &str) {
-        let error = match self.reopen(&place.path).await {
-            Err(error) => error,
-            Ok(served) => match self.admit(&served).await {
-                Ok(()) => {
-                    served.drive.admitted();
-                    self.relapses.came_back(&place.path, self.begun.elapsed());
-                    tracing::info!(
-                        drive = %served.id(), path = %place.path.display(), "drive back in service"
-                    );
-                    self.shelf.set(&place.path, Some(served.id()), Ok(served));
-                    self.tell_keyring().await;
-                    return;
-                }
-                Err(error) => {
-                    served.store.close().await;
-                    served.drive.release();
-                    error
-                }
-            },
+        if self.leaving.has(&place.path) && self.leaving.done(&place.path).await.is_none() {
+            return;
+        }
+        let sibling = self.sibling.clone();
+        let admission = Admission {
+            metadata: self.metadata.clone(),
+            engine: self.engine.clone(),
+            options: self.options,
         };
-        if why != error {
-            tracing::warn!(
-                path = %place.path.display(), reason = error, "drive stays out of service"
-            );
-            self.shelf.set(&place.path, None, Err(error));
+        let path = place.path.clone();
+        let work = || async move { admission.bring_back(&path, sibling).await };
+        self.returning.begin(&place.path, work);
+        match self.returning.done(&place.path).await {
+            None => {}
+            Some(Ok(Ok(served))) => {
+                served.drive.admitted();
+                self.relapses.came_back(&place.path, self.begun.elapsed());
+                tracing::info!(
+                    drive = %served.id(), path = %place.path.display(), "drive back in service"
+                );
+                self.shelf.set(&place.path, Some(served.id()), Ok(served));
+                self.tell_keyring().await;
+            }
+            Some(Ok(Err(error)) | Err(error)) if why != error => {
+                tracing::warn!(
+                    path = %place.path.display(), reason = error, "drive stays out of service"
+                );
+                self.shelf.set(&place.path, None, Err(error));
+            }
+            Some(_) => {}
         }
     }
 
-    async fn reopen(&self, path: &Path) -> Result<Shelved, String> {
-        let sibling = self.sibling.clone().ok_or("no drive is in service")?;
+    /// An older copy has none of the shards it was given since: they are found by holding the stripe
+    /// maps against it, and repaired.
+    fn check_older_copies(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let drives = self.metadata.node().status().drives;
+        let older = drives
+            .into_iter()
+            .filter(|d| d.old_copy.is_some() && d.drive != DriveId::WITNESS)
+            .map(|d| d.drive);
+        let older: BTreeSet<DriveId> = older.collect();
+        self.checked.retain(|drive| older.contains(drive));
+        for drive in older {
+            if !self.checked.contains(&drive) && engine.scrub_start(Some(drive)).is_ok() {
+                tracing::info!(
+                    %drive, "an older copy of the drive: its shards are held against the stripe maps"
+                );
+                self.checked.insert(drive);
+            }
+        }
+    }
+
+    /// From now on the keyring's copies lie on the drives in service.
+    async fn tell_keyring(&self) {
+        let Some(engine) = &self.engine else { return };
+        if let Err(error) = engine.keyring().set_holders(self.shelf.files()).await {
+            tracing::warn!(%error, "keyring not copied to a drive that came back");
+        }
+    }
+}
+
+/// Lets go of a drive that is out of service: shards, replicas, and the lock last of all. It takes as long
+/// as the drive hangs: what still writes to it must not meet another writer.
+pub(crate) async fn let_go(served: Shelved, metadata: Replicated) {
+    let (id, mut told) = (served.id(), false);
+    while !(served.store.close().await && metadata.node().is_let_go(id).await) {
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(drive = %id, "the drive hangs: it is not let go of yet");
+        }
+    }
+    served.drive.release();
+}
+
+/// Brings one drive back, in a task of its own.
+#[derive(Debug)]
+struct Admission {
+    metadata: Replicated,
+    engine: Option<Engine>,
+    options: engine_disk::Options,
+}
+
+impl Admission {
+    async fn bring_back(&self, path: &Path, sibling: Option<Mark>) -> Result<Shelved, String> {
+        let sibling = sibling.ok_or("no drive is in service")?;
+        let served = self.reopen(path, sibling).await?;
+        if let Err(error) = self.admit(&served).await {
+            self.metadata.node().drive_out(served.id(), &error).await;
+            let_go(served, self.metadata.clone()).await;
+            return Err(error);
+        }
+        Ok(served)
+    }
+
+    async fn reopen(&self, path: &Path, sibling: Mark) -> Result<Shelved, String> {
         let (path, options) = (path.to_owned(), self.options);
         let opened = tokio::task::spawn_blocking(move || {
             let drive = readmit(&path, Role::Drive, &sibling).map_err(|e| e.to_string())?;
@@ -234,34 +309,5 @@ impl Keeper {
             );
         }
         Ok(())
-    }
-
-    /// An older copy has none of the shards it was given since: they are found by holding the stripe
-    /// maps against it, and repaired.
-    fn check_older_copies(&mut self) {
-        let Some(engine) = &self.engine else { return };
-        let drives = self.metadata.node().status().drives;
-        let older = drives
-            .into_iter()
-            .filter(|d| d.old_copy.is_some() && d.drive != DriveId::WITNESS)
-            .map(|d| d.drive);
-        let older: BTreeSet<DriveId> = older.collect();
-        self.checked.retain(|drive| older.contains(drive));
-        for drive in older {
-            if !self.checked.contains(&drive) && engine.scrub_start(Some(drive)).is_ok() {
-                tracing::info!(
-                    %drive, "an older copy of the drive: its shards are held against the stripe maps"
-                );
-                self.checked.insert(drive);
-            }
-        }
-    }
-
-    /// From now on the keyring's copies lie on the drives in service.
-    async fn tell_keyring(&self) {
-        let Some(engine) = &self.engine else { return };
-        if let Err(error) = engine.keyring().set_holders(self.shelf.files()).await {
-            tracing::warn!(%error, "keyring not copied to a drive that came back");
-        }
     }
 }

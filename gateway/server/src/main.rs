@@ -16,6 +16,7 @@ mod looks;
 mod majority;
 mod meta_scrub;
 mod paths;
+mod pending;
 mod prepared;
 mod relapses;
 mod restore;

@@ -74,12 +74,7 @@ impl Store {
                 return opened;
             };
             // What this attempt holds must be free for the next.
-            for shelved in shelf.all() {
-                shelved.store.close().await;
-            }
-            for drive in shelf.drives() {
-                drive.release();
-            }
+            release(&shelf).await;
             health.set(Phase::Starting { doing: why.clone() });
             if told != why {
                 tracing::error!(reason = why, "the store cannot be opened yet; trying again");
@@ -171,8 +166,31 @@ impl Store {
         let node = self.metadata.node();
         node.shutdown().await;
         crate::ends::tell(&self.shelf, &node.log_ends()).await;
-        for shelved in self.shelf.all() {
-            shelved.store.close().await;
+        let stores = self.shelf.all();
+        let closing = stores.iter().map(|shelved| shelved.store.close());
+        for (shelved, closed) in stores.iter().zip(futures::future::join_all(closing).await) {
+            if !closed {
+                tracing::warn!(drive = %shelved.id(), "the drive hangs: its shards are left as they are");
+            }
+        }
+    }
+}
+
+/// Closes all drives and lets go of their locks; a drive that hangs keeps its lock, and the next attempt
+/// leaves it out.
+async fn release(shelf: &Shelf) {
+    let stores = shelf.all();
+    let closing = stores.iter().map(|shelved| shelved.store.close());
+    let closed = futures::future::join_all(closing).await;
+    let hanging: BTreeSet<DriveId> = stores
+        .iter()
+        .zip(closed)
+        .filter(|(_, closed)| !closed)
+        .map(|(shelved, _)| shelved.id())
+        .collect();
+    for drive in shelf.drives() {
+        if !hanging.contains(&drive.files().drive()) {
+            drive.release();
         }
     }
 }

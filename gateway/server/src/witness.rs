@@ -128,7 +128,7 @@ impl WitnessKeeper {
             let why = drive.files().failure().unwrap_or_else(|| "gone".into());
             let node = self.metadata.node();
             node.drive_out(DriveId::WITNESS, &why).await;
-            drive.release();
+            self.let_go(drive).await;
             self.set(Some(WitnessState::Failing(why)));
         } else if self.needed() == Some(false) && !votes(&self.metadata, DriveId::WITNESS) {
             self.retire(drive).await;
@@ -193,7 +193,7 @@ impl WitnessKeeper {
         };
         if let Err(why) = admitted {
             self.metadata.node().drive_out(DriveId::WITNESS, &why).await;
-            drive.release();
+            self.let_go(drive).await;
             return WitnessState::Failing(why);
         }
         drive.admitted();
@@ -202,6 +202,20 @@ impl WitnessKeeper {
         self.set(Some(state.clone()));
         self.tell_keyring().await;
         state
+    }
+
+    /// Its lock goes last: what still writes to it must not meet another writer. A disk that hangs is
+    /// waited for elsewhere.
+    async fn let_go(&self, drive: Arc<Drive>) {
+        let node = self.metadata.node().clone();
+        if node.is_let_go(DriveId::WITNESS).await {
+            drive.release();
+            return;
+        }
+        tokio::spawn(async move {
+            while !node.is_let_go(DriveId::WITNESS).await {}
+            drive.release();
+        });
     }
 
     async fn open_replicas(&self, drive: &Arc<Drive>) -> Result<(), String> {

@@ -144,7 +144,7 @@ pub enum ControlChange {
         /// Which.
         access_key: String,
     },
-    /// Claims a name in state Creating; answers `Bucket`. A name in state Creating of the same
+    /// Claims a name in state Creating; answers `Claimed`. A name in state Creating of the same
     /// owner answers its existing claim (a crash between the steps is rolled forward); Live of
     /// the same or another owner is refused with `BucketExists`.
     ClaimBucket {

@@ -31,7 +31,7 @@ pub const PACK_MEMBERS_MAX: usize = 2048;
 pub const PACK_BYTES_MAX: usize = STRIPE_BYTES_MAX;
 /// A pack of whose bytes fewer live is packed anew, percent.
 pub const PACK_LIVE_PERCENT: u64 = 50;
-/// Most bytes that one page of [`PackQuery`] holds: unpacked rows asked for, or packs.
+/// Most rows that one page of [`PackQuery`] holds: unpacked rows, or packs.
 pub const PACK_PAGE_MAX: u32 = 512;
 
 /// Bytes at the end of a pack that find its list: length u32, CRC32C of the list u32, magic.

@@ -188,6 +188,7 @@ pub trait ShardStore: Send + Sync + Debug {
     /// Room, from memory; at most a second old.
     fn usage(&self) -> DriveUsage;
 
-    /// Ends background work and syncs; later calls fail.
-    async fn close(&self);
+    /// Ends background work and syncs; later calls fail. False: the drive hangs, and what was begun on
+    /// it goes on. It is then not to be let go of, nor opened again; ask again.
+    async fn close(&self) -> bool;
 }

@@ -4,9 +4,11 @@ use super::{Shard, UUID, holds, new_drive, open, put_many, read};
 use crate::SegmentStore;
 use engine_core::ports::{DriveError, DriveFiles, ShardStore};
 use engine_sim::contracts::shard_store::shard;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What fails next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,9 @@ pub(crate) struct Faults {
     order: Mutex<Option<(Call, &'static str, Errno)>>,
     unreadable: Mutex<Vec<(String, Range<u64>, Errno)>>,
     meanwhile: Mutex<Option<Meanwhile>>,
+    /// Syncs hang while it is shut; those that do.
+    gate: Mutex<(bool, usize)>,
+    moves: Condvar,
 }
 
 impl std::fmt::Debug for Faults {
@@ -46,6 +51,10 @@ impl Faults {
     /// Does this before the next file is removed.
     pub(super) fn meanwhile(&self, this: impl FnOnce() + Send + 'static) {
         *self.meanwhile.lock() = Some(Box::new(this));
+    }
+    fn hang(&self, hangs: bool) {
+        self.gate.lock().0 = hangs;
+        self.moves.notify_all();
     }
     fn meet(&self, call: Call, name: &str) -> Option<Errno> {
         let mut order = self.order.lock();
@@ -76,6 +85,13 @@ impl Faults {
         self.meet(Call::Write, name)
     }
     pub(crate) fn sync(&self, name: &str) -> Option<Errno> {
+        let mut gate = self.gate.lock();
+        gate.1 += 1;
+        while gate.0 {
+            self.moves.wait(&mut gate);
+        }
+        gate.1 -= 1;
+        drop(gate);
         self.meet(Call::Sync, name)
     }
 }
@@ -108,6 +124,56 @@ async fn a_failed_sync_fails_the_drive_and_acknowledges_nothing() {
             holds(&store, one).await;
         }
     }
+}
+
+#[tokio::test]
+async fn closing_a_drive_that_hangs_is_given_up_and_may_be_tried_again() {
+    let (drive, other) = (new_drive(), new_drive());
+    let (store, _) = open(drive.path()).await;
+    let store = Arc::new(store);
+    let kept = put_many(&store, 0..3, 70_000).await;
+    let files = store.files().clone();
+    files.root().faults.hang(true);
+    let appending = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { append(&store, &shard(UUID, 10, 9, 70_000)).await }
+    });
+    while files.root().faults.gate.lock().1 == 0 {
+        tokio::task::yield_now().await;
+    }
+    let patience = Duration::from_millis(100);
+    assert!(!store.close_within(patience).await, "a thread is in a sync");
+    // Nobody else waits for it.
+    let (second, _) = open(other.path()).await;
+    assert!(second.close().await);
+    assert!(!store.close_within(patience).await);
+    files.root().faults.hang(false);
+    assert!(store.close().await, "it goes on: its threads end");
+    appending.await.expect("ran").expect("it was synced");
+    drop((store, files));
+    let (store, _) = open(drive.path()).await;
+    for one in &kept {
+        holds(&store, one).await;
+    }
+    holds(&store, &shard(UUID, 10, 9, 70_000)).await;
+}
+
+#[tokio::test]
+async fn dropping_a_store_whose_drive_hangs_waits_for_nobody() {
+    let drive = new_drive();
+    let (store, _) = open(drive.path()).await;
+    let files = store.files().clone();
+    files.root().faults.hang(true);
+    let one = shard(UUID, 10, 9, 70_000);
+    let asked = append(&store, &one);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), asked)
+            .await
+            .is_err()
+    );
+    assert!(!store.close_within(Duration::ZERO).await);
+    drop(store);
+    files.root().faults.hang(false);
 }
 
 #[tokio::test]

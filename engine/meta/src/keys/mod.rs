@@ -95,7 +95,7 @@ pub enum Table {
     Layout = 41,
     /// Control: named keys: name.
     KmsKeys = 42,
-    /// Control: last number given: 0 bucket, 1 account, 2 access key.
+    /// Control: last number given: 0 bucket, 1 account, 2 access key, 3 drive.
     Sequences = 43,
     /// Control: destroyed key versions: number.
     DestroyedKeys = 44,

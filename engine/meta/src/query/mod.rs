@@ -1,7 +1,8 @@
 //! Reads of a partition: pure, over one consistent view of its rows.
 //!
-//! Linearizability is the caller's: it asks after a read index. Cost is in proportion to what is
-//! answered; nothing scans what a page does not show.
+//! Linearizability is the caller's: it asks after a read index. What a client asks costs in proportion
+//! to what is answered. Two that the background asks do not: a page of dead things passes over those
+//! that died too lately, and counters come all at once.
 
 mod body;
 mod control;

@@ -10,10 +10,9 @@
 //! apply thread only.
 
 use super::ReplicaCore;
-use super::overlay::Overlay;
 use crate::applied::Applied;
 use crate::fjall_rows::{Table, TableView};
-use crate::rows::{Changes, Row, Rows, RowsError};
+use crate::rows::{Changes, Overlay, Row, Rows, RowsError};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -89,7 +88,7 @@ impl Rows for View {
         from: Bound<&[u8]>,
         to: &[u8],
     ) -> Box<dyn Iterator<Item = Result<Row, RowsError>> + 'a> {
-        super::overlay::scan(&self.tables, &self.changes, from, to)
+        self.rows().into_scan(from, to)
     }
 }
 

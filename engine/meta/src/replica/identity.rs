@@ -1,5 +1,6 @@
 //! Which replica of a group a drive holds: `replicas/g<group>` (**format**), replaced atomically.
 
+use super::ReplicaError;
 use crate::log::record::crc32c;
 use engine_core::ports::{DriveError, DriveFiles};
 use engine_types::GroupId;
@@ -62,29 +63,32 @@ impl Identity {
     }
 
     /// Reads it; none if the drive holds no replica of the group. Blocking.
-    pub fn read(files: &dyn DriveFiles, group: GroupId) -> Result<Option<Self>, DriveError> {
+    ///
+    /// # Errors
+    /// `Damaged` where its bytes are nobody's: that is this group's loss, and not the drive's.
+    pub fn read(files: &dyn DriveFiles, group: GroupId) -> Result<Option<Self>, ReplicaError> {
         let bytes = match files.read(&Self::name(group)) {
             Ok(bytes) => bytes,
             Err(DriveError::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let whole = |bytes: &[u8]| {
             let sum = bytes.split_last_chunk::<4>();
             sum.is_some_and(|(head, sum)| *sum == crc32c(head).to_le_bytes())
         };
         if let Some(version) = bytes.first().filter(|v| **v > VERSION && whole(&bytes)) {
-            return Err(DriveError::Corrupt(format!(
+            return Err(ReplicaError::Drive(DriveError::Corrupt(format!(
                 "{} was written by a newer DataMesh (version {version}; this build reads up to \
                  {VERSION}): run that release",
                 Self::name(group)
-            )));
+            ))));
         }
         let parsed = bytes.split_first_chunk::<17>().filter(|(head, sum)| {
             head[0] == VERSION && *sum == crc32c(head.as_slice()).to_le_bytes()
         });
         let Some((head, _)) = parsed else {
-            return Err(DriveError::Corrupt(format!(
-                "{}: not an identity",
+            return Err(ReplicaError::Damaged(format!(
+                "{} is not an identity any more",
                 Self::name(group)
             )));
         };
@@ -107,10 +111,5 @@ impl Identity {
         let sum = crc32c(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
         files.write(&Self::name(group), &bytes)
-    }
-
-    /// Forgets it, durably. Blocking.
-    pub fn remove(files: &dyn DriveFiles, group: GroupId) -> Result<(), DriveError> {
-        files.remove(&Self::name(group))
     }
 }

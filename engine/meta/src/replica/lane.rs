@@ -1,6 +1,7 @@
 //! A drive's apply thread.
 
 use crate::rows::RowsError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,13 +34,19 @@ impl Lane {
         Ok(Self(Arc::new(sender)))
     }
 
-    /// Runs `work` on the thread and waits for its result.
+    /// Runs `work` on the thread and waits for its result. Work that panics has failed: the thread is
+    /// the drive's, and one replica's entry must not end it for the others. Whoever gets the error
+    /// makes his tables anew, so nothing that was left half done is gone on with.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, RowsError> + Send + 'static,
     ) -> Result<T, RowsError> {
         let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move || drop(sender.send(work())));
+        let guarded = move || {
+            let done = catch_unwind(AssertUnwindSafe(work));
+            done.unwrap_or_else(|_told| Err(RowsError("work on the tables panicked".into())))
+        };
+        let job: Job = Box::new(move || drop(sender.send(guarded())));
         self.0
             .send(job)
             .await

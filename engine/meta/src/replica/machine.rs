@@ -1,13 +1,14 @@
 //! openraft's state machine over a replica's tables.
 
 use super::ahead::Weight;
-use super::overlay::{Overlay, chain};
+use super::sums::chain;
 use super::{ReplicaCore, ReplicaError};
+use crate::blocking::blocking;
 use crate::fjall_rows::TableView;
 use crate::raft::codec::entry_weight;
 use crate::raft::machine::At;
 use crate::raft::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
-use crate::rows::{Changes, Rows, RowsError};
+use crate::rows::{Changes, Overlay, Rows, RowsError};
 use crate::snapshot::{Applied, SnapshotFile};
 use engine_types::Stamp;
 use futures::{Stream, StreamExt};
@@ -43,15 +44,6 @@ type Responder = ApplyResponder<Types>;
 
 fn other(error: impl Into<ReplicaError>) -> io::Error {
     io::Error::other(error.into())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ReplicaError> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
-        .map_err(io::Error::other)
 }
 
 impl ReplicaCore {
@@ -128,10 +120,12 @@ impl ReplicaCore {
                     changes,
                 };
                 let mut own = Changes::default();
+                self.applying.store(index, Ordering::Relaxed);
                 let answer = self
                     .parts
                     .machine
                     .apply(&over, &mut own, at, &proposal.command)?;
+                self.applying.store(0, Ordering::Relaxed);
                 applied.digest = chain(applied.digest, index, &own);
                 changes.0.extend(own.0);
                 Ok(answer)
@@ -194,14 +188,16 @@ impl RaftStateMachine<Types> for ReplicaMachine {
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
         let core = Arc::clone(&self.0);
-        blocking(move || core.install(&snapshot)).await
+        let installed = blocking(move || core.install(&snapshot)).await;
+        installed.map_err(other)
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<SnapshotOf<Types, SnapshotFile>>, io::Error> {
         let core = Arc::clone(&self.0);
-        let file = blocking(move || core.current_snapshot()).await?;
+        let found = blocking(move || core.current_snapshot()).await;
+        let file = found.map_err(other)?;
         Ok(file.map(|snapshot| SnapshotOf::<Types, SnapshotFile> {
             meta: snapshot.applied.meta(),
             snapshot,
@@ -221,7 +217,8 @@ impl RaftSnapshotBuilder<Types> for SnapshotMaker {
             let _turn = turn;
             core.snapshot(&view, &applied)
         })
-        .await?;
+        .await
+        .map_err(other)?;
         Ok(SnapshotOf::<Types, SnapshotFile> {
             meta: snapshot.applied.meta(),
             snapshot,

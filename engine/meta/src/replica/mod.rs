@@ -20,8 +20,8 @@ mod ahead;
 mod identity;
 mod lane;
 mod machine;
-mod overlay;
 mod probe;
+mod sums;
 mod tables;
 mod turns;
 
@@ -32,6 +32,7 @@ pub use machine::{ReplicaMachine, SnapshotMaker};
 pub use probe::digest_of;
 pub use turns::SnapshotTurns;
 
+use crate::blocking::blocking;
 use crate::fjall_rows::{SharedTables, Table, TableView};
 use crate::log::{DriveLog, GroupLog, LogError};
 use crate::raft::machine::Machine;
@@ -110,6 +111,9 @@ pub struct ReplicaCore {
     pub purge_upto: AtomicU64,
     /// The tables could not be read: rebuild them at the next open.
     pub spoiled: AtomicBool,
+    /// Index of the command that is being applied; of a spoiled replica, the one that could not be.
+    /// 0: none.
+    pub applying: AtomicU64,
     /// Nothing more is to be written in its name.
     pub ended: AtomicBool,
     probe: Mutex<Option<probe::Probe>>,
@@ -165,6 +169,7 @@ impl ReplicaCore {
             rows_bytes_before: AtomicU64::new(0),
             purge_upto: AtomicU64::new(0),
             spoiled: AtomicBool::new(false),
+            applying: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             probe: Mutex::default(),
         }
@@ -325,10 +330,20 @@ impl Replica {
         switchboard: &Switchboard,
         rebuild: bool,
     ) -> Result<Self, ReplicaError> {
-        let core = tokio::task::spawn_blocking(move || ReplicaCore::open(parts, group, rebuild))
-            .await
-            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
-        let id = core.id();
+        let core = blocking(move || ReplicaCore::open(parts, group, rebuild)).await?;
+        Self::run(core, config, switchboard).await
+    }
+
+    /// Runs an opened replica and connects it: from now on it votes.
+    ///
+    /// # Errors
+    /// `Raft` alone.
+    pub async fn run(
+        core: Arc<ReplicaCore>,
+        config: Arc<Config>,
+        switchboard: &Switchboard,
+    ) -> Result<Self, ReplicaError> {
+        let (id, group) = (core.id(), core.group);
         let connector = Connector {
             group,
             switchboard: switchboard.clone(),

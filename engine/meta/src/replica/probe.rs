@@ -65,7 +65,7 @@ pub fn digest_of(rows: &dyn Rows) -> Result<u64, RowsError> {
     let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
     for row in rows.scan(Bound::Included(&[OWN_TAG + 1]), &[u8::MAX]) {
         let (key, value) = row?;
-        super::overlay::sum_row(&mut sum, &key, Some(&value));
+        super::sums::sum_row(&mut sum, &key, Some(&value));
     }
     Ok(sum.finalize())
 }

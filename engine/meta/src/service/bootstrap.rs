@@ -3,6 +3,7 @@
 use super::group::partition_name;
 use super::host::{self, Running};
 use super::{Inner, MetaNode, unavailable};
+use crate::blocking::blocking;
 use crate::raft::types::Home;
 use crate::replica::{Identity, Replica, ReplicaError};
 use engine_core::ports::MetaError;
@@ -25,7 +26,7 @@ impl MetaNode {
 
 impl Inner {
     async fn form_all(self: &Arc<Self>) -> Result<(), MetaError> {
-        let _lifecycle = self.lifecycle.lock().await;
+        let _repairing = self.repairing.lock().await;
         for (at, group) in self.options.groups.iter().enumerate() {
             self.form(at, *group).await?;
         }
@@ -60,6 +61,7 @@ impl Inner {
             .collect();
         let mut members = BTreeMap::new();
         for (drive, running) in &chosen {
+            let _turn = running.turn().await;
             let replica = self
                 .ensure_replica(running, group)
                 .await
@@ -86,7 +88,8 @@ impl Inner {
             .map_err(|error| MetaError::Unavailable(format!("{}: {error}", partition_name(group))))
     }
 
-    /// The replica of `group` on a drive, made with a fresh id where there is none.
+    /// The replica of `group` on a drive, made with a fresh id where there is none. The caller has
+    /// the drive's turn.
     pub(super) async fn ensure_replica(
         &self,
         running: &Arc<Running>,
@@ -99,14 +102,13 @@ impl Inner {
             Arc::clone(&running.parts.files),
             self.fresh_id(running.parts.files.drive()),
         );
-        let made = tokio::task::spawn_blocking(move || {
-            if Identity::read(files.as_ref(), group)?.is_some() {
-                return Ok(());
+        blocking(move || {
+            if Identity::read(files.as_ref(), group)?.is_none() {
+                Identity { id, generation: 1 }.write(files.as_ref(), group)?;
             }
-            Identity { id, generation: 1 }.write(files.as_ref(), group)
-        });
-        made.await
-            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
+            Ok::<_, ReplicaError>(())
+        })
+        .await?;
         host::open_replica(self, running, group, false).await?;
         let replica = running.replicas.read().get(&group).cloned();
         replica.ok_or_else(|| {

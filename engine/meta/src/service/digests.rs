@@ -7,9 +7,11 @@
 //! must agree before a differing one is disowned: it is then enough to go on with, and where it is
 //! missing nobody can say who is right, so that is told and nothing is thrown away.
 
+use super::closing;
 use super::group::partition_name;
-use super::host::{self, Running};
+use super::host::Running;
 use super::{Inner, MetaNode};
+use crate::blocking::blocking;
 use crate::raft::types::Proposal;
 use crate::replica::{Identity, Replica, ReplicaError, digest_of};
 use engine_core::ports::MetaError;
@@ -244,7 +246,6 @@ impl Inner {
 
     /// Stops a replica for good; its group makes it anew.
     async fn disown(self: &Arc<Self>, replica: &Replica, why: &str) -> Result<(), ReplicaError> {
-        let _lifecycle = self.lifecycle.lock().await;
         let (group, drive) = (replica.core.group, replica.core.parts.files.drive());
         let running: Option<Arc<Running>> = {
             let hosts = self.hosts.read();
@@ -257,18 +258,25 @@ impl Inner {
                 .get(&group)
                 .is_some_and(|now| now.id == replica.id)
         };
-        let Some(running) = running.filter(|running| same(running)) else {
+        let Some(running) = running else {
+            return Ok(());
+        };
+        let turn = tokio::time::timeout(PATIENCE, running.turn()).await;
+        let turn = turn.map_err(|late| ReplicaError::Raft(late.to_string()))?;
+        let Some(turn) = turn.filter(|_| same(&running)) else {
             return Ok(());
         };
         let files = Arc::clone(&running.parts.files);
-        let disowned = tokio::task::spawn_blocking(move || Identity::disown(files.as_ref(), group));
-        disowned
-            .await
-            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        let disowning = blocking(move || {
+            let disowned = Identity::disown(files.as_ref(), group);
+            disowned.map(|()| turn).map_err(ReplicaError::from)
+        });
+        let disowned = tokio::time::timeout(PATIENCE, disowning).await;
+        let _turn = disowned.map_err(|late| ReplicaError::Raft(late.to_string()))??;
         self.groups[&group].forget_leader();
         running.damaged.lock().insert(group, why.to_owned());
         running.replicas.write().remove(&group);
-        host::stop(self, replica).await;
+        closing::stop(self, replica).await;
         Ok(())
     }
 }

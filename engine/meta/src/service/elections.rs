@@ -1,14 +1,19 @@
-//! Which replicas lead: elections at a start, and leaderships spread over the drives.
+//! Which replicas lead: elections at a start, leaderships spread over the drives, and handed over when
+//! a drive goes out.
 //!
 //! The witness votes like every drive and leads only what no drive can: it lies on a disk chosen for
 //! other things, and whatever a leader answers waits for its own log.
 
 use super::Inner;
+use super::closing::{STOP_WITHIN, stop};
+use super::host::Running;
 use super::supervise::told;
 use crate::raft::network::Node;
+use crate::raft::types::Types;
 use crate::replica::Replica;
 use engine_types::DriveId;
 use openraft::async_runtime::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
 use std::collections::BTreeMap;
 
 impl Inner {
@@ -93,6 +98,53 @@ impl Inner {
                 return;
             }
         }
+    }
+
+    /// Stops the replicas of a drive that goes out, and hands over what they led.
+    pub(super) async fn hand_all_over(&self, running: &Running) {
+        let replicas: Vec<Replica> = running.replicas.read().values().cloned().collect();
+        for replica in &replicas {
+            self.switchboard.disconnect(replica.core.group, replica.id);
+            self.groups[&replica.core.group].forget_leader();
+        }
+        let handing = replicas.iter().map(|replica| self.hand_over(replica));
+        futures::future::join_all(handing).await;
+    }
+
+    /// Stops a leader that lost its drive and has the best other voter elected at once, instead of
+    /// after a timeout: the others are told, in the dead leader's name, to let go of its lease. This
+    /// process may say so because it has cut the leader off from them. One that hangs on its drive may
+    /// not have stopped; it can have nothing committed any more, and votes decide as ever.
+    async fn hand_over(&self, replica: &Replica) {
+        let metrics = replica.node.metrics();
+        let (vote, leads) = {
+            let metrics = metrics.borrow_watched();
+            (metrics.vote, metrics.state.is_leader())
+        };
+        stop(self, replica).await;
+        if !leads {
+            return;
+        }
+        let group = replica.core.group;
+        let mut voters = self.replicas(group);
+        voters.retain(|voter| voter.stopped().is_none());
+        let Some(heir) = voters.iter().max_by_key(|voter| voter.core.log.bounds().1) else {
+            return;
+        };
+        let tell = async |voter: &Replica| {
+            let request = TransferLeaderRequest::<Types>::new(vote, heir.id, None);
+            let told = voter.node.handle_transfer_leader(request);
+            match tokio::time::timeout(STOP_WITHIN, told).await {
+                Ok(Ok(_heard)) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%group, %error, "voter not told of the hand-over")
+                }
+                Err(late) => tracing::debug!(%group, %late, "voter not told of the hand-over"),
+            }
+        };
+        let others = voters.iter().filter(|voter| voter.id != heir.id);
+        futures::future::join_all(others.map(tell)).await;
+        tell(heir).await;
     }
 }
 

@@ -4,7 +4,10 @@
 //! Only then. Where a majority is whole, the damaged replica is made anew from it.
 
 use super::Inner;
-use super::host::{self, Host, HostState, Running};
+use super::closing;
+use super::drives::{Hold, Host};
+use super::host::Running;
+use crate::blocking::blocking;
 use crate::log::LogError;
 use crate::log::mend::{Restored, restorable, restore};
 use engine_core::ports::DriveFiles;
@@ -13,8 +16,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Inner {
-    /// Looks at every group. Whoever calls adds and removes drives, alone.
+    /// Looks at every group.
     pub(super) async fn mend_logs(&self) {
+        let _mending = self.mending.lock().await;
         let mut drives = BTreeSet::new();
         for group in self
             .options
@@ -67,46 +71,34 @@ impl Inner {
         let Some(running) = running else {
             return Ok(());
         };
-        let files = Arc::clone(&running.parts.files);
-        let looked = Arc::clone(&files);
+        let looked = Arc::clone(&running.parts.files);
         let found = blocking(move || restorable(looked.as_ref(), &siblings)).await?;
         if found.is_empty() {
             return Ok(());
         }
-        self.rewrite(running, files, found).await
+        let Some(hold) = self.borrow_drive(&running, "its log is being mended") else {
+            return Ok(());
+        };
+        self.rewrite(running, hold, found).await
     }
 
     /// With the drive's log closed meanwhile.
     async fn rewrite(
         &self,
         running: Arc<Running>,
-        files: Arc<dyn DriveFiles>,
+        hold: Hold,
         found: Vec<Restored>,
     ) -> Result<(), LogError> {
+        let files = Arc::clone(&running.parts.files);
         let (drive, records) = (files.drive(), found.len());
-        let out = HostState::Out {
-            reason: "its log is being mended".into(),
-            since: self.clock.monotonic(),
-            held: false,
-            closing: None,
-        };
-        if let Some(host) = self.hosts.write().get_mut(&drive) {
-            host.state = out;
-        }
-        host::close(self, running, true).await;
+        closing::close(self, running, true).await;
         let written = Arc::clone(&files);
         let restored = blocking(move || restore(written.as_ref(), &found)).await;
-        let host = host::open(self, files).await;
-        self.hosts.write().insert(drive, host);
+        if let Err(error) = self.bring_in(files, hold, false).await {
+            tracing::warn!(%drive, %error, "drive out of service while its log is mended");
+        }
         restored?;
         tracing::warn!(%drive, records, "damaged records of the log restored: without them a group had no majority");
         Ok(())
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| LogError::Failed(error.to_string()))?
 }

@@ -2,8 +2,8 @@
 //!
 //! **Who owns what.** A [`MetaNode`] owns its drives' logs, tables and replicas ([`host`]). Proposals
 //! and reads go to the leader's replica ([`group`]). One supervisor looks at everything ten times a
-//! second: it takes failed drives out of service, hands their leaderships over, reopens what can be
-//! reopened, takes snapshots, ticks idle groups ([`supervise`]) and makes replicas anew where a group
+//! second: it takes failed drives out of service ([`drives`]), hands their leaderships over, reopens what
+//! can be reopened, takes snapshots, ticks idle groups ([`supervise`]) and makes replicas anew where a group
 //! has lost one ([`repair`]), on the drives that the [`plan`] names. Groups stand and fall alone: one
 //! without a majority is refused at once ([`quorum`]), and the others are served. A drive that comes back as an
 //! older copy of itself is told by what the others remember of it ([`returning`]); replicas whose
@@ -12,8 +12,11 @@
 //! **Answers.** An error of `propose` means unknown, except `Overloaded` and `Closed` before the
 //! first attempt: ask again with the same bytes; the command's own id makes that once.
 
+mod backoff;
 mod bootstrap;
+mod closing;
 mod digests;
+mod drives;
 mod elections;
 mod group;
 mod host;
@@ -33,16 +36,17 @@ pub use quorum::Shortage;
 pub use returning::Known;
 pub use status::{DriveStatus, NodeStatus, ReplicaStatus};
 
+use crate::blocking::blocking;
 use crate::fjall_rows::TableOptions;
 use crate::log::LogOptions;
 use crate::raft::machine::Machine;
 use crate::raft::network::Switchboard;
 use crate::replica::{Replica, ReplicaError, SnapshotTurns};
 use crate::rows::Rows;
+use drives::Host;
 use engine_core::ports::{Clock, DriveFiles, Entropy, MetaError};
 use engine_types::{DriveId, GroupId, Stamp};
 use group::Group;
-use host::{Host, HostState};
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -163,8 +167,8 @@ pub(crate) struct Inner {
     comparing: Arc<tokio::sync::Mutex<()>>,
     /// Whoever makes replicas anew holds it: one group at a time.
     repairing: Arc<tokio::sync::Mutex<()>>,
-    /// Whoever adds or removes replicas holds it.
-    lifecycle: tokio::sync::Mutex<()>,
+    /// Whoever mends logs holds it.
+    mending: tokio::sync::Mutex<()>,
     resting: rest::Resting,
 }
 
@@ -219,18 +223,13 @@ impl MetaNode {
             compared: Mutex::default(),
             comparing: Arc::default(),
             repairing: Arc::default(),
-            lifecycle: tokio::sync::Mutex::default(),
+            mending: tokio::sync::Mutex::default(),
             resting: rest::Resting::default(),
             clock,
             options,
         });
-        let opening = drives.into_iter().map(|files| host::open(&inner, files));
-        for host in futures::future::join_all(opening).await {
-            if let HostState::Out { reason, .. } = &host.state {
-                tracing::error!(drive = %host.files.drive(), reason, "drive does not open");
-            }
-            inner.hosts.write().insert(host.files.drive(), host);
-        }
+        let opening = drives.into_iter().map(|files| inner.open_drive(files));
+        futures::future::join_all(opening).await;
         inner.mend_logs().await;
         inner.prompt_elections().await;
         tokio::spawn(supervise::run(Arc::downgrade(&inner)));
@@ -298,20 +297,6 @@ impl MetaNode {
         self.read(group, |_, _| ()).await
     }
 
-    /// Takes a drive out of service now: leaderships handed over, replicas stopped. It stays out
-    /// until [`MetaNode::drive_back`]. (A drive whose files or log report a failure goes out by
-    /// itself, and comes back by itself when its files no longer do.)
-    pub async fn drive_out(&self, drive: DriveId, reason: &str) {
-        self.inner.drive_out(drive, reason, true).await;
-    }
-
-    /// Puts a drive (back) into service: its replicas are reopened, those that the group has
-    /// replaced meanwhile are forgotten by the supervisor. Where its log ends before what was durable
-    /// when it went out, it is an older copy of itself: see [`MetaNode::drive_back_as`].
-    pub async fn drive_back(&self, files: Arc<dyn DriveFiles>) -> Result<(), MetaError> {
-        self.drive_back_as(files, Known::default()).await
-    }
-
     /// Snapshots a group on every replica here. Returns when asked for; see [`MetaNode::status`].
     pub async fn snapshot(&self, group: GroupId) {
         for replica in self.inner.replicas(group) {
@@ -336,10 +321,9 @@ impl MetaNode {
                 .iter()
                 .map(digest)
                 .collect::<Result<Vec<_>, crate::rows::RowsError>>()
+                .map_err(|error| MetaError::Damaged(error.to_string()))
         };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| MetaError::Unavailable(error.to_string()))?
-            .map_err(|error| MetaError::Damaged(error.to_string()))
+        blocking(work).await
     }
 
     /// Every drive and replica here.
@@ -348,7 +332,8 @@ impl MetaNode {
     }
 
     /// Stops in order: no new proposals, running ones end, replicas stop, tables and logs are
-    /// written out and closed.
+    /// written out and closed. A drive that hangs is left behind after a while: all that was
+    /// acknowledged is in its log.
     pub async fn shutdown(&self) {
         self.inner.shutdown().await;
     }
@@ -369,7 +354,6 @@ impl Inner {
     }
 
     async fn shutdown(&self) {
-        let _lifecycle = self.lifecycle.lock().await;
         self.closed.send_replace(true);
         let all = u32::try_from(INFLIGHT_BYTES_MAX / INFLIGHT_UNIT).unwrap_or(u32::MAX);
         let drained = tokio::time::timeout(self.options.deadline, self.inflight.acquire_many(all));
@@ -377,11 +361,10 @@ impl Inner {
             tracing::warn!("shutting down with proposals unanswered");
         }
         let hosts = std::mem::take(&mut *self.hosts.write());
-        let closing = hosts.into_values().filter_map(|host| match host.state {
-            HostState::In(running) => Some(host::close(self, running, true)),
-            HostState::Out { .. } => None,
-        });
-        futures::future::join_all(closing).await;
+        let ending = hosts
+            .into_iter()
+            .map(|(drive, host)| self.end_drive(drive, host));
+        futures::future::join_all(ending).await;
         for group in self.groups.values() {
             group.forget_leader();
         }

@@ -6,8 +6,8 @@
 //! deadline, and each worker of the engine its turn for the other groups. Nothing else follows from
 //! it; raft alone decides what commits.
 
+use super::drives::HostState;
 use super::group::partition_name;
-use super::host::HostState;
 use super::{Inner, MetaNode};
 use crate::raft::types::Home;
 use crate::replica::Replica;
@@ -206,10 +206,13 @@ impl Inner {
     fn why_missing(&self, group: GroupId, drive: DriveId) -> String {
         match self.hosts.read().get(&drive).map(|host| &host.state) {
             None => "not here".into(),
-            Some(HostState::Out { reason, .. }) => reason.clone(),
+            Some(HostState::Out(out)) => out.reason.clone(),
             Some(HostState::In(running)) => {
                 let damaged = running.damaged.lock().get(&group).cloned();
-                damaged.unwrap_or_else(|| "its replica does not run".into())
+                let stopped = || running.stops.lock().get(&group)?.why().cloned();
+                damaged
+                    .or_else(stopped)
+                    .unwrap_or_else(|| "its replica does not run".into())
             }
         }
     }
@@ -217,7 +220,7 @@ impl Inner {
     /// Where no replica says who the voters are: every drive that is out or holds a broken one.
     fn all_missing(&self, group: GroupId) -> Vec<(DriveId, String)> {
         let lacking = |state: &HostState| match state {
-            HostState::Out { .. } => true,
+            HostState::Out(_) => true,
             HostState::In(running) => running.damaged.lock().contains_key(&group),
         };
         let hosts = self.hosts.read();

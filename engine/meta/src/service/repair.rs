@@ -10,8 +10,11 @@
 //! that was made and could not join is kept for the next attempt.
 
 use super::Inner;
-use super::host::{self, HostState, Running};
+use super::closing;
+use super::drives::HostState;
+use super::host::Running;
 use super::quorum;
+use crate::blocking::{blocking, joined};
 use crate::raft::types::Home;
 use crate::replica::{Identity, Replica, ReplicaError};
 use crate::snapshot;
@@ -107,10 +110,8 @@ impl Inner {
                 .replicas
                 .read()
                 .get(&group)
-                .is_none_or(|replica| replica.id != id),
-            Some(HostState::Out { since, .. }) => {
-                self.clock.monotonic().saturating_sub(*since) >= grace
-            }
+                .map_or(!running.is_stopped(group), |replica| replica.id != id),
+            Some(HostState::Out(out)) => self.clock.monotonic().saturating_sub(out.since) >= grace,
             // Missing since the start: the same grace.
             None => self.clock.monotonic().saturating_sub(self.opened) >= grace,
         }
@@ -156,30 +157,27 @@ impl Inner {
         membership: &Membership,
         lost: Option<u64>,
     ) -> Result<bool, ReplicaError> {
-        let lifecycle = self.lifecycle.lock().await;
-        if self.is_closed() {
-            return Ok(true);
-        }
         let home = lost
             .and_then(|id| membership.voters.get(&id))
             .map(|home| DriveId(home.drive));
         let Some((drive, running)) = self.place(group, membership, home) else {
             return Ok(false);
         };
-        let standing = running
-            .replicas
-            .read()
-            .get(&group)
-            .map(|replica| replica.id);
-        let usable = |id: u64| {
-            membership.members.contains(&id) || running.made.lock().get(&group) == Some(&id)
+        // Somebody else changes what is on the drive: the next look sees what came of it.
+        let Some(turn) = running.try_turn() else {
+            return Ok(true);
         };
-        if !standing.is_some_and(usable) {
-            self.erase(&running, group).await?;
+        if running.is_stopped(group) {
+            return Ok(true);
         }
-        let replica = self.ensure_replica(&running, group).await?;
-        running.made.lock().insert(group, replica.id);
-        drop(lifecycle);
+        let (inner, members) = (Arc::clone(self), membership.members.clone());
+        // Goes on, with the drive's turn, where the drive hangs for longer than this waits.
+        let making = tokio::spawn(async move {
+            let made = inner.make(&running, group, &members).await;
+            drop(turn);
+            made
+        });
+        let replica = patiently(joined(making)).await?;
         tracing::info!(%group, %drive, id = replica.id, ?lost, "making a replica");
         let home = Home {
             node: self.options.node,
@@ -193,6 +191,28 @@ impl Inner {
         voters.insert(replica.id);
         patiently(leader.node.change_membership(voters, false)).await?;
         Ok(true)
+    }
+
+    /// The group's replica on a drive, made anew where the one that is there cannot join.
+    async fn make(
+        &self,
+        running: &Arc<Running>,
+        group: GroupId,
+        members: &BTreeSet<u64>,
+    ) -> Result<Replica, ReplicaError> {
+        let standing = running
+            .replicas
+            .read()
+            .get(&group)
+            .map(|replica| replica.id);
+        let usable =
+            |id: u64| members.contains(&id) || running.made.lock().get(&group) == Some(&id);
+        if !standing.is_some_and(usable) {
+            self.erase(running, group).await?;
+        }
+        let replica = self.ensure_replica(running, group).await?;
+        running.made.lock().insert(group, replica.id);
+        Ok(replica)
     }
 
     /// The drive for a new replica: the lost one's own if it is in service, else the one with the
@@ -219,7 +239,7 @@ impl Inner {
     }
 
     /// Forgets replicas on drives in service that the settled membership does not name.
-    async fn forget_strays(&self, group: GroupId, membership: &Membership) {
+    async fn forget_strays(self: &Arc<Self>, group: GroupId, membership: &Membership) {
         let drives: Vec<Arc<Running>> = {
             let hosts = self.hosts.read();
             hosts
@@ -234,52 +254,50 @@ impl Inner {
                 .get(&group)
                 .is_some_and(|r| !membership.members.contains(&r.id));
             let damaged = running.damaged.lock().contains_key(&group);
-            if stray || damaged {
-                let _lifecycle = self.lifecycle.lock().await;
-                // It may have gone out and come back while this waited.
-                if !self.still_runs(&running) {
-                    continue;
-                }
-                if let Err(error) = self.erase(&running, group).await {
-                    tracing::warn!(%group, %error, "replica not forgotten");
-                }
+            let turn = (stray || damaged).then(|| running.try_turn()).flatten();
+            let Some(turn) = turn else {
+                continue;
+            };
+            let inner = Arc::clone(self);
+            let erasing = tokio::spawn(async move {
+                let erased = inner.erase(&running, group).await;
+                drop(turn);
+                erased
+            });
+            if let Err(error) = patiently(joined(erasing)).await {
+                tracing::warn!(%group, %error, "replica not forgotten");
             }
         }
     }
 
-    fn still_runs(&self, running: &Arc<Running>) -> bool {
-        let hosts = self.hosts.read();
-        let host = hosts.get(&running.parts.files.drive());
-        let now = host.and_then(host::Host::running);
-        now.is_some_and(|now| Arc::ptr_eq(now, running))
-    }
-
-    /// Removes all of a group from a drive: first who it was, so that a cut leaves nothing that
-    /// could vote; last that it was disowned, so that a cut is gone on with.
+    /// Removes all of a group from a drive: first it is disowned, so that a cut leaves nothing that
+    /// could vote; last that it was, so that a cut is gone on with. The caller has the drive's turn.
     async fn erase(&self, running: &Arc<Running>, group: GroupId) -> Result<(), ReplicaError> {
+        // Until it is done; what fails half-way is tried again.
+        let why = "it is being erased".to_owned();
+        running.damaged.lock().entry(group).or_insert(why);
         running.made.lock().remove(&group);
+        running.stops.lock().remove(&group);
         let replica = running.replicas.write().remove(&group);
         if let Some(replica) = &replica {
-            host::stop(self, replica).await;
+            closing::stop(self, replica).await;
         }
         drop(replica);
         let parts = running.parts.clone();
-        let erased = tokio::task::spawn_blocking(move || {
-            Identity::remove(parts.files.as_ref(), group)?;
+        blocking(move || {
+            Identity::disown(parts.files.as_ref(), group)?;
             snapshot::remove_all(parts.files.as_ref(), group)?;
             parts.tables.drop_others(group, None)?;
             Ok::<_, ReplicaError>(())
-        });
-        erased
-            .await
-            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        })
+        .await?;
         running.parts.log.destroy(group).await?;
         let files = Arc::clone(&running.parts.files);
-        let forgotten =
-            tokio::task::spawn_blocking(move || Identity::forget_disowned(files.as_ref(), group));
-        forgotten
-            .await
-            .map_err(|error| ReplicaError::Raft(error.to_string()))??;
+        blocking(move || {
+            Identity::forget_disowned(files.as_ref(), group)?;
+            Ok::<_, ReplicaError>(())
+        })
+        .await?;
         running.damaged.lock().remove(&group);
         Ok(())
     }

@@ -18,8 +18,10 @@
 //! [`MetaOptions::rest_after`]: super::MetaOptions::rest_after
 
 use super::Inner;
-use super::host::{Host, Running};
+use super::drives::Host;
+use super::host::Running;
 use super::supervise::told;
+use crate::blocking::blocking;
 use crate::fjall_rows::Table;
 use crate::replica::Replica;
 use crate::rows::RowsError;
@@ -149,14 +151,11 @@ async fn compact(table: &Table, drive: DriveId, group: GroupId) {
 }
 
 async fn compacted(table: &Table) -> Result<(), RowsError> {
-    let blocking = |work: fn(&Table) -> Result<(), RowsError>| {
+    let on_table = |work: fn(&Table) -> Result<(), RowsError>| {
         let table = table.clone();
-        async move {
-            let done = tokio::task::spawn_blocking(move || work(&table)).await;
-            done.map_err(|ended| RowsError(ended.to_string()))?
-        }
+        blocking(move || work(&table))
     };
-    blocking(Table::seal).await?;
+    on_table(Table::seal).await?;
     let begun = tokio::time::Instant::now();
     while table.sealing() {
         if begun.elapsed() >= SEALED_WITHIN {
@@ -164,7 +163,7 @@ async fn compacted(table: &Table) -> Result<(), RowsError> {
         }
         tokio::time::sleep(GLANCE).await;
     }
-    blocking(Table::compact).await
+    on_table(Table::compact).await
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@
 //! The replicas are disowned, not erased: each is erased when its group makes it anew. Where so many
 //! are disowned that a group has no majority, nothing is, and [`MetaNode::status`] says what stands.
 
-use super::host::{Host, HostState, STOP_WITHIN};
 use super::{Inner, MetaNode};
 use crate::log::DriveLog;
 use crate::replica::{Identity, ReplicaError};
@@ -70,13 +69,13 @@ impl MetaNode {
         if !self.inner.is_running(drive) {
             self.inner.expect(drive, known);
         }
-        self.inner.drive_back(files).await
+        self.inner.drive_back(files, true).await
     }
 
     /// Takes a drive out for good and forgets it: whatever comes under its number next is somebody
     /// new, of which nothing is known. False: it is not let go of yet; ask again.
     pub async fn drive_gone(&self, drive: DriveId, reason: &str) -> bool {
-        self.inner.drive_out(drive, reason, true).await;
+        self.inner.drive_out(drive, reason).await;
         self.inner.forget(drive).await
     }
 
@@ -131,33 +130,6 @@ impl Inner {
             Identity::disown(files, group)?;
         }
         Ok(Some(why))
-    }
-
-    /// Forgets a drive that is out of service, once it is let go of; false: it is not yet, ask again.
-    async fn forget(&self, drive: DriveId) -> bool {
-        let _lifecycle = self.lifecycle.lock().await;
-        let closing = match self.hosts.write().get_mut(&drive).map(|h| &mut h.state) {
-            None => None,
-            Some(HostState::In(_)) => return false,
-            Some(HostState::Out { closing, .. }) => closing.take(),
-        };
-        if let Some(mut closing) = closing
-            && tokio::time::timeout(STOP_WITHIN, &mut closing)
-                .await
-                .is_err()
-        {
-            if let Some(Host {
-                state: HostState::Out { closing: slot, .. },
-                ..
-            }) = self.hosts.write().get_mut(&drive)
-            {
-                *slot = Some(closing);
-            }
-            return false;
-        }
-        self.hosts.write().remove(&drive);
-        self.found(drive);
-        true
     }
 
     /// What is known has been found: only what is written from now on counts at the next open.

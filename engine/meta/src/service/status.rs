@@ -1,7 +1,8 @@
 //! What people and tests see of a node.
 
 use super::Inner;
-use super::host::HostState;
+use super::drives::HostState;
+use super::host::Running;
 use crate::raft::types::term_of;
 use crate::replica::Replica;
 use engine_types::{DriveId, GroupId, Stamp};
@@ -84,11 +85,17 @@ impl NodeStatus {
     }
 }
 
-fn replica(replica: &Replica) -> ReplicaStatus {
+fn replica(running: &Running, replica: &Replica) -> ReplicaStatus {
     let applied = replica.core.applied();
     let metrics = replica.node.metrics();
     let metrics = metrics.borrow_watched();
     let (purged, last) = replica.core.log.bounds();
+    let stopped = metrics.running_state.as_ref().err();
+    let told = running
+        .stops
+        .lock()
+        .get(&replica.core.group)
+        .and_then(|stop| stop.why().cloned());
     ReplicaStatus {
         group: replica.core.group,
         id: replica.id,
@@ -102,12 +109,38 @@ fn replica(replica: &Replica) -> ReplicaStatus {
         snapshot: metrics.snapshot.map(|id| id.index()),
         purged: purged.map(|id| id.index()),
         log_bytes: replica.core.log.live_bytes(),
-        stopped: metrics
-            .running_state
-            .as_ref()
-            .err()
-            .map(ToString::to_string),
+        stopped: stopped.map(|error| told.unwrap_or_else(|| error.to_string())),
     }
+}
+
+/// Those that run, and those that were stopped while they were opened.
+fn replicas(running: &Running) -> Vec<ReplicaStatus> {
+    let known: Vec<Replica> = running.replicas.read().values().cloned().collect();
+    let mut all: Vec<_> = known.iter().map(|of| replica(running, of)).collect();
+    let stops = running.stops.lock();
+    for (group, stop) in stops.iter().filter(|(_, stop)| stop.why().is_some()) {
+        if all.iter().all(|replica| replica.group != *group) {
+            let log = running.parts.log.group(*group);
+            let (purged, last) = log.bounds();
+            all.push(ReplicaStatus {
+                group: *group,
+                id: stop.id,
+                leader: false,
+                term: 0,
+                voters: Vec::new(),
+                last: last.map_or(0, |id| id.index()),
+                applied: 0,
+                stamp: Stamp(0),
+                digest: 0,
+                snapshot: None,
+                purged: purged.map(|id| id.index()),
+                log_bytes: log.live_bytes(),
+                stopped: stop.why().cloned(),
+            });
+        }
+    }
+    all.sort_by_key(|replica| replica.group);
+    all
 }
 
 impl Inner {
@@ -118,13 +151,13 @@ impl Inner {
                 drive: *drive,
                 out: None,
                 syncs: running.parts.log.syncs(),
-                replicas: running.replicas.read().values().map(replica).collect(),
+                replicas: replicas(running),
                 damaged: running.damaged.lock().clone().into_iter().collect(),
                 old_copy: running.old_copy.clone(),
             },
-            HostState::Out { reason, .. } => DriveStatus {
+            HostState::Out(out) => DriveStatus {
                 drive: *drive,
-                out: Some(reason.clone()),
+                out: Some(out.reason.clone()),
                 syncs: 0,
                 replicas: Vec::new(),
                 damaged: Vec::new(),

@@ -1,11 +1,14 @@
-//! Looks at everything ten times a second. Each look is cheap: metrics in memory and flags.
+//! Looks at everything ten times a second. Each look is cheap: metrics in memory and flags. What has to
+//! wait for a drive is done in a task of its own, one a drive: a drive that hangs must not keep the
+//! others from being looked at.
 
 use super::Inner;
-use super::host::{self, HostState};
+use super::closing;
+use super::host::{self, Running};
 use super::quorum;
 use crate::raft::types::Proposal;
-use crate::replica::Replica;
-use engine_core::ports::{DriveFiles, MetaError};
+use crate::replica::{Replica, ReplicaError};
+use engine_core::ports::{DriveError, MetaError};
 use engine_types::GroupId;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -31,18 +34,18 @@ pub(super) async fn run(inner: Weak<Inner>) {
         }
         let Some(inner) = inner.upgrade() else { return };
         look = look.wrapping_add(1);
-        inner.look_at_drives().await;
-        inner.look_at_replicas().await;
+        inner.look_at_drives();
+        inner.look_at_replicas();
         inner.look_at_quorums();
         if look.is_multiple_of(SLOW) {
-            inner.try_back().await;
+            inner.try_back();
             inner.keep_up().await;
         }
     }
 }
 
 impl Inner {
-    async fn look_at_drives(self: &Arc<Self>) {
+    fn look_at_drives(self: &Arc<Self>) {
         let mut failed = Vec::new();
         for (drive, host) in self.hosts.read().iter() {
             let Some(running) = host.running() else {
@@ -53,33 +56,29 @@ impl Inner {
             failed.extend(why.map(|why| (*drive, why)));
         }
         for (drive, why) in failed {
-            self.drive_out(drive, &why, false).await;
+            // What follows goes on by itself.
+            drop(self.take_out(drive, &why, false));
         }
     }
 
     /// Drives whose failure has been lifted by their owner come back.
-    async fn try_back(self: &Arc<Self>) {
-        let out: Vec<Arc<dyn DriveFiles>> = {
-            let hosts = self.hosts.read();
-            let free = hosts
-                .values()
-                .filter(|host| matches!(host.state, HostState::Out { held: false, .. }));
-            free.filter(|host| host.files.failure().is_none())
-                .map(|host| Arc::clone(&host.files))
-                .collect()
-        };
-        for files in out {
-            match self.drive_back(Arc::clone(&files)).await {
-                Ok(()) => tracing::info!(drive = %files.drive(), "drive back in service"),
-                Err(MetaError::Closed) => {}
-                Err(error) => tracing::debug!(drive = %files.drive(), %error, "drive not back yet"),
-            }
+    fn try_back(self: &Arc<Self>) {
+        for files in self.due_back() {
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                let drive = files.drive();
+                match inner.drive_back(files, false).await {
+                    Ok(()) => tracing::info!(%drive, "drive back in service"),
+                    Err(MetaError::Closed) => {}
+                    Err(error) => tracing::debug!(%drive, %error, "drive not back yet"),
+                }
+            });
         }
     }
 
     /// Reopens replicas that openraft stopped though their drive is well: tables that could not be
     /// read are rebuilt.
-    async fn look_at_replicas(self: &Arc<Self>) {
+    fn look_at_replicas(self: &Arc<Self>) {
         let drives: Vec<_> = self
             .hosts
             .read()
@@ -90,26 +89,60 @@ impl Inner {
             if running.parts.files.failure().is_some() || running.parts.log.failure().is_some() {
                 continue;
             }
-            let stopped: Vec<(Replica, String)> = {
-                let replicas = running.replicas.read();
-                replicas
-                    .values()
-                    .filter_map(|r| Some((r.clone(), r.stopped()?)))
-                    .collect()
+            let due = self.due(&running);
+            let Some(turn) = (!due.is_empty()).then(|| running.try_turn()).flatten() else {
+                continue;
             };
-            for (replica, why) in stopped {
-                let _lifecycle = self.lifecycle.lock().await;
-                let group = replica.core.group;
-                let rebuild = replica.core.spoiled.load(Ordering::Relaxed);
-                tracing::error!(%group, id = replica.id, %why, rebuild, "replica stopped: reopening");
-                self.groups[&group].forget_leader();
-                running.replicas.write().remove(&group);
-                host::stop(self, &replica).await;
-                drop(replica);
-                if let Err(error) = host::open_replica(self, &running, group, rebuild).await {
-                    running.parts.files.fail(&error.to_string());
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                for group in due {
+                    inner.reopen(&running, group).await;
+                }
+                drop(turn);
+            });
+        }
+    }
+
+    /// Groups whose replica here is to be opened again now.
+    fn due(&self, running: &Running) -> Vec<GroupId> {
+        let replicas: Vec<Replica> = running.replicas.read().values().cloned().collect();
+        for replica in replicas {
+            if let Some(why) = replica.stopped()
+                && host::stopped(self, running, &replica.core, &why)
+            {
+                self.switchboard.disconnect(replica.core.group, replica.id);
+                self.groups[&replica.core.group].forget_leader();
+            }
+        }
+        let now = self.clock.monotonic();
+        let stops = running.stops.lock();
+        let due = stops.iter().filter(|(_, stop)| stop.is_due(now));
+        due.map(|(group, _)| *group).collect()
+    }
+
+    async fn reopen(self: &Arc<Self>, running: &Arc<Running>, group: GroupId) {
+        let rebuild = {
+            let mut stops = running.stops.lock();
+            // It may have been erased since.
+            let Some(stop) = stops.get_mut(&group) else {
+                return;
+            };
+            stop.opening(self.clock.monotonic());
+            stop.spoiled
+        };
+        let replica = running.replicas.write().remove(&group);
+        if let Some(replica) = &replica {
+            closing::stop(self, replica).await;
+        }
+        match host::open_replica(self, running, group, rebuild).await {
+            Ok(()) => {}
+            // The process lacks file handles: nothing is wrong with the drive.
+            Err(ReplicaError::Drive(error @ DriveError::Starved(_))) => {
+                if let Some(stop) = running.stops.lock().get_mut(&group) {
+                    stop.found(self.clock.monotonic(), 0, &error.to_string());
                 }
             }
+            Err(error) => running.parts.files.fail(&error.to_string()),
         }
     }
 

@@ -1,5 +1,5 @@
 //! A replica's snapshots: our own files (**format**), sorted rows behind checksums, synced, and
-//! verified whole before one is rested on. The same file is what openraft streams.
+//! verified whole before tables are made of one. The same file is what openraft streams.
 //!
 //! `snapshots/g<group>/<index>-<term>.snap`: a head block, row blocks, a foot block. Each block:
 //! `length u32, crc32c u32, payload`. Head payload: magic, version, group, [`Applied`]. Row block:
@@ -8,7 +8,9 @@
 //! it is verified again before use, because finished files rot too.
 //!
 //! Two are kept and the log is purged below the older only: a damaged newest one costs a longer roll
-//! forward, not the data.
+//! forward, not the data. Of the older only the head is read then. It was whole when it was synced, and
+//! the scrub reads both from end to end; to read it again each time would double what a snapshot costs,
+//! and would keep no more: below it there is nothing that the log could be applied to.
 
 mod reader;
 

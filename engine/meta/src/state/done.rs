@@ -3,10 +3,9 @@
 //! Refusals are kept too: a writer deletes its shards on a refusal, so the same command, still on
 //! its way through the log a second time, must not succeed after it.
 
-use super::overlay::Overlay;
 use super::tx::{Clock, Tx, parse, read};
 use crate::keys::{self, Table};
-use crate::rows::{Rows, RowsError};
+use crate::rows::{Overlay, Rows, RowsError};
 use engine_core::meta::{Answer, Change, Refusal};
 use engine_types::{BirthId, CommandId, Stamp};
 use std::ops::Bound;

@@ -10,7 +10,6 @@
 //! row in the same apply and stay readable until `Freed`; inline bytes go at once, since whoever
 //! reads them holds them already; counters change with the rows they count.
 
-mod overlay;
 mod tx;
 
 mod buckets;
@@ -41,10 +40,9 @@ pub(crate) use versions::{Line, current, find};
 pub(crate) use watermark::{boots, watermark};
 
 use crate::keys::{self, Table};
-use crate::rows::{Changes, Rows, RowsError};
+use crate::rows::{Changes, Overlay, Rows, RowsError};
 use engine_core::meta::{Answer, Change, Command, Refusal};
 use engine_types::{Order, Stamp};
-use overlay::Overlay;
 use tx::{Step, Stop, Tx};
 
 /// One committed entry of the log.
@@ -64,7 +62,7 @@ pub struct Entry {
 pub fn apply(rows: &dyn Rows, entry: &Entry, changes: &mut Changes) -> Result<Answer, RowsError> {
     let (answer, own) = applied(
         Overlay {
-            base: rows,
+            below: rows,
             changes,
         },
         entry,

@@ -1,8 +1,7 @@
 //! One command's view of the tables and what it has changed so far. Refused: all of it is dropped.
 
-use super::overlay::Overlay;
 use crate::keys;
-use crate::rows::{Changes, Row, Rows, RowsError};
+use crate::rows::{Changes, Overlay, Row, Rows, RowsError};
 use engine_core::meta::{BucketRef, BucketRow, Refusal};
 use engine_tenancy::{Charges, Counter, Delta};
 use engine_types::{BucketId, ChargedTo, CommandId, Order, Stamp, StorageClass, VersionId};
@@ -91,7 +90,7 @@ impl<'a> Tx<'a> {
     /// All rows as they will be.
     pub(crate) fn rows(&self) -> Overlay<'_> {
         Overlay {
-            base: &self.below,
+            below: &self.below,
             changes: &self.own,
         }
     }

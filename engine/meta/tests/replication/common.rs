@@ -1,8 +1,9 @@
 //! Doubles for tests of the replication half: a drive that forgets what was not synced, real time.
 
+pub(crate) use super::toy::{Toy, put, row_key};
 use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
 use engine_types::{DriveId, DriveUuid};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +50,11 @@ struct Faults {
     standing: AtomicBool,
     /// The process has no handle left for a new file.
     starved: AtomicBool,
+    /// No log is opened; who tries waits. Those who do.
+    hanging: Mutex<(bool, usize)>,
+    moves: Condvar,
+    /// What cannot be removed.
+    stuck: Mutex<Option<String>>,
 }
 
 /// A wait without a sleep: a channel nobody sends to.
@@ -220,6 +226,22 @@ impl FakeDrive {
         names.filter(|name| name.starts_with("log/")).collect()
     }
 
+    /// Opening a log hangs, until it does no more.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.faults.hanging.lock().0 = hangs;
+        self.faults.moves.notify_all();
+    }
+
+    /// How many hang.
+    pub(crate) fn hanging(&self) -> usize {
+        self.faults.hanging.lock().1
+    }
+
+    /// What cannot be removed from now on.
+    pub(crate) fn stick(&self, name: Option<&str>) {
+        *self.faults.stuck.lock() = name.map(str::to_owned);
+    }
+
     pub(crate) fn syncs(&self) -> u64 {
         self.faults.syncs.load(Ordering::Relaxed)
     }
@@ -296,6 +318,9 @@ impl DriveFiles for FakeDrive {
         Ok(())
     }
     fn remove(&self, name: &str) -> Result<(), DriveError> {
+        if self.faults.stuck.lock().as_deref() == Some(name) {
+            return Err(DriveError::Failed("EIO".into()));
+        }
         let below = format!("{name}/");
         self.files
             .lock()
@@ -328,6 +353,13 @@ impl DriveFiles for FakeDrive {
             .collect())
     }
     fn open_log(&self, name: &str) -> Result<Box<dyn LogFile>, DriveError> {
+        let mut hanging = self.faults.hanging.lock();
+        hanging.1 += 1;
+        while hanging.0 {
+            self.faults.moves.wait(&mut hanging);
+        }
+        hanging.1 -= 1;
+        drop(hanging);
         let content = Arc::clone(self.files.lock().entry(name.into()).or_default());
         if self.faults.starved.load(Ordering::Relaxed) && content.lock().bytes.is_empty() {
             return Err(DriveError::Starved("no handle left".into()));

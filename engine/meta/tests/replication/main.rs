@@ -19,11 +19,13 @@ mod lost_votes;
 mod majority;
 mod newer;
 mod node;
+mod opening;
 mod openraft_promises;
 mod reads;
 mod rest;
 mod returns;
 mod snapshots;
+mod stops;
 mod syncs;
 #[cfg(slow)]
 mod throughput;

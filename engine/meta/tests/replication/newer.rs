@@ -95,6 +95,16 @@ async fn a_newer_snapshot_is_refused_by_name_and_kept() {
     );
 }
 
+/// Makes an identity a newer build's.
+pub(crate) fn renew_identity(drive: &FakeDrive, name: &str) {
+    drive.edit(name, |bytes| {
+        bytes[0] += 1;
+        let end = bytes.len() - 4;
+        let crc = crc32c(&bytes[..end]);
+        bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    });
+}
+
 #[test]
 fn a_newer_identity_is_refused_by_name() {
     let drive = FakeDrive::new(1);
@@ -103,12 +113,7 @@ fn a_newer_identity_is_refused_by_name() {
         generation: 1,
     };
     identity.write(drive.as_ref(), CONTROL).expect("written");
-    drive.edit("replicas/g0", |bytes| {
-        bytes[0] += 1;
-        let end = bytes.len() - 4;
-        let crc = crc32c(&bytes[..end]);
-        bytes[end..].copy_from_slice(&crc.to_le_bytes());
-    });
+    renew_identity(&drive, "replicas/g0");
     let told = Identity::read(drive.as_ref(), CONTROL)
         .expect_err("refused")
         .to_string();

@@ -358,7 +358,8 @@ impl ShardStore for FakeShardStore {
         }
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> bool {
         self.state.lock().closed = true;
+        true
     }
 }

@@ -117,7 +117,9 @@ async fn leave(running: &Running, shelved: Shelved, erased: bool) -> Result<(), 
     let node = running.metadata.node();
     node.drive_gone(id, "it has left the layout").await;
     running.engine.drives().remove(id);
-    shelved.store.close().await;
+    let closed = shelved.store.close().await;
+    // Asked again: its replicas had as long as its shards.
+    let gone = closed && node.drive_gone(id, "it has left the layout").await;
     if let Err(error) = running
         .engine
         .keyring()
@@ -125,6 +127,13 @@ async fn leave(running: &Running, shelved: Shelved, erased: bool) -> Result<(), 
         .await
     {
         tracing::warn!(%error, "keyring's holders");
+    }
+    if !gone {
+        tracing::warn!(
+            drive = %id, path = %path.display(),
+            "the drive hangs: it has left, and is let go of when this process ends"
+        );
+        return Ok(());
     }
     let drive = Arc::clone(&shelved.drive);
     tokio::task::spawn_blocking(move || {

@@ -326,11 +326,9 @@ async fn in_service(running: &Running, new: Shelved, row: LayoutDrive) -> Result
 }
 
 async fn undo(running: &Running, drive: &Arc<Drive>, store: Arc<SegmentStore>) {
-    running
-        .metadata
-        .node()
-        .drive_out(drive.files().drive(), "its addition failed")
-        .await;
+    let id = drive.files().drive();
+    let node = running.metadata.node();
+    node.drive_out(id, "its addition failed").await;
     if let Err(error) = running
         .engine
         .keyring()
@@ -339,7 +337,11 @@ async fn undo(running: &Running, drive: &Arc<Drive>, store: Arc<SegmentStore>) {
     {
         tracing::warn!(%error, "keyring's holders");
     }
-    engine_core::ports::ShardStore::close(store.as_ref()).await;
+    let closed = engine_core::ports::ShardStore::close(store.as_ref()).await;
+    if !closed || !node.is_let_go(id).await {
+        tracing::warn!(drive = %id, "the drive hangs: it is let go of when this process ends");
+        return;
+    }
     let drive = Arc::clone(drive);
     if let Err(error) = tokio::task::spawn_blocking(move || {
         erase(&drive);
