@@ -6,8 +6,8 @@ use engine_meta::rows::{Changes, Rows};
 use engine_types::GroupId;
 use std::time::Duration;
 
-const ROWS: u32 = 300_000;
-/// A filter of all rows is some 375 kB, and the index beside it.
+const ROWS: u32 = 120_000;
+/// A filter of all rows is some 150 kB, and the index beside it.
 const LOOK_UP_BYTES: u64 = 64 << 10;
 
 fn key(row: u32) -> String {
@@ -52,7 +52,7 @@ async fn a_look_up_among_many_rows_reads_little() {
     let tables = Tables::open(drive.as_ref(), small).expect("opens");
     let table = tables.generation(GroupId(1), 1).expect("made");
     fill(&table);
-    until("what was flushed is merged", Duration::from_mins(1), || {
+    until("what was flushed is merged", Duration::from_mins(3), || {
         !table.sealing() && table_files(&drive) < 8
     })
     .await;
