@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub(crate) use super::toy::{Toy, put, row_key};
-
 #[derive(Clone, Debug, Default)]
 struct Content {
     /// With room.

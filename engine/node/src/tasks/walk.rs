@@ -301,7 +301,9 @@ impl Walker {
         if let Some(page) = page {
             let wanted = page.into_iter().filter_map(|(at, stripe)| {
                 let urgency = plan(&fleet, &at, &stripe, None).urgency();
-                urgency.is_some_and(|urgency| urgency <= level).then_some(at)
+                urgency
+                    .is_some_and(|urgency| urgency <= level)
+                    .then_some(at)
             });
             mended += self.mend_all(inner, wanted.collect()).await;
         } else {

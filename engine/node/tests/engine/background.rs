@@ -76,7 +76,11 @@ async fn what_is_dead_or_nobodys_goes_when_somebody_asks() {
     cluster.put("k", &bytes(100_000, 2)).await.unwrap();
     cluster.metadata.inject([Fault::Lost]);
     cluster.put("k", &bytes(100_000, 3)).await.unwrap_err();
-    assert_eq!(cluster.shards(), 18, "one replaced, one whose commit was never heard of");
+    assert_eq!(
+        cluster.shards(),
+        18,
+        "one replaced, one whose commit was never heard of"
+    );
     cluster.metadata.advance(120_000);
     let watermark_past = async |c: &Cluster| {
         let partition = c.bucket.reference.partition;
@@ -177,10 +181,7 @@ async fn the_watermark_rises_and_waits_for_open_writes() {
     put.await.unwrap().unwrap();
     let deadline = Instant::now() + Duration::from_mins(1);
     while watermark(&cluster, partition).await <= born {
-        assert!(
-            Instant::now() < deadline,
-            "it rises once the write is over"
-        );
+        assert!(Instant::now() < deadline, "it rises once the write is over");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

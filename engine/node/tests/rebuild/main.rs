@@ -26,7 +26,8 @@ use engine_types::{
     BirthId, BootId, CommandId, CopyToken, DataId, DriveId, ETag, NodeId, PartitionId,
 };
 use layout::{
-    at_rest, busy, change, dead, fill, join, layout, leave, reads_all, replace, stay, stripes, stripes_of,
+    at_rest, busy, change, dead, fill, join, layout, leave, reads_all, replace, stay, stripes,
+    stripes_of,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,7 +150,13 @@ async fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
     let before = stripes(&cluster).await;
     join(&mut cluster).await;
     let joined = cluster.drives[6].row.id;
-    let wanted = |stripe: &Stripe| stripe.slots.iter().flatten().any(|slot| slot.drive == joined);
+    let wanted = |stripe: &Stripe| {
+        stripe
+            .slots
+            .iter()
+            .flatten()
+            .any(|slot| slot.drive == joined)
+    };
     cluster
         .until("it has some, and a walk finds nothing more", |c| {
             let status = c.engine.rebuild_status();
@@ -160,11 +167,23 @@ async fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
     let after = stripes(&cluster).await;
     assert_eq!(before.len(), after.len());
     for (before, after) in before.iter().zip(&after) {
-        let moved = before.slots.iter().zip(&after.slots).filter(|(b, a)| b != a);
-        assert_eq!(moved.count(), usize::from(wanted(after)), "{before:?} {after:?}");
+        let moved = before
+            .slots
+            .iter()
+            .zip(&after.slots)
+            .filter(|(b, a)| b != a);
+        assert_eq!(
+            moved.count(),
+            usize::from(wanted(after)),
+            "{before:?} {after:?}"
+        );
     }
     let share = after.iter().filter(|stripe| wanted(stripe)).count();
-    assert!(share > after.len() / 2, "six sevenths are due: {share} of {}", after.len());
+    assert!(
+        share > after.len() / 2,
+        "six sevenths are due: {share} of {}",
+        after.len()
+    );
     reads_all(&cluster, &sent).await;
 }
 

@@ -311,7 +311,13 @@ mod tests {
         let about = cargo(&["-vV"]);
         let host = about.lines().find_map(|line| line.strip_prefix("host: "));
         // What other platforms need was never brought here.
-        let fixed = ["metadata", "--format-version", "1", "--offline", "--filter-platform"];
+        let fixed = [
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--filter-platform",
+        ];
         let metadata = cargo(&[&fixed[..], &[host.expect("a host")]].concat());
         let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("json");
         let packages = metadata["packages"].as_array().expect("packages");

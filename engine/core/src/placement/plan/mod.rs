@@ -142,9 +142,8 @@ impl Fleet {
         slots: &[Option<DriveId>],
     ) -> Option<Vec<(u8, DriveId)>> {
         let holds = |row: &LayoutDrive| slots.contains(&Some(row.id));
-        let takes = |row: &LayoutDrive| {
-            row.state == DriveState::Active && self.roomy.contains(&row.id)
-        };
+        let takes =
+            |row: &LayoutDrive| row.state == DriveState::Active && self.roomy.contains(&row.id);
         let eligible = |row: &LayoutDrive| holds(row) || takes(row);
         let m = usize::from(geometry.m);
         let ideal = self.layout.place(key, slots.len(), m, eligible).ok()?;

@@ -171,7 +171,10 @@ fn what_lacks_nothing_waits_for_room_for_every_drive_and_for_what_is_urgent() {
     let mut seven = fleet(&[ACTIVE; 7]);
     let moving = |n: &u32| {
         let placed = ideal(&six, *n, WIDE);
-        matches!(seven.plan(key(*n), WIDE, &placed, None).work, Work::Balance(_))
+        matches!(
+            seven.plan(key(*n), WIDE, &placed, None).work,
+            Work::Balance(_)
+        )
     };
     let n = (0..).find(moving).unwrap();
     let placed = ideal(&six, n, WIDE);

@@ -6,8 +6,8 @@ use crate::support::{Cluster, ROOT, attributes, body, bytes, collect, key};
 use engine_core::digest;
 use engine_core::meta::{Condition, Encryption, ListQuery, Refusal, UploadPartRow};
 use engine_node::{
-    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PARTS_MAX, PartRequest,
-    Rejudge,
+    ChecksumSaid, CompleteRequest, CustomerKey, EngineError, PART_BYTES_MIN, PARTS_MAX,
+    PartRequest, Rejudge,
 };
 use engine_types::{ChargedTo, ChecksumAlgorithm, ChecksumType, ETag, UploadId};
 use zeroize::Zeroizing;
