@@ -1,14 +1,15 @@
-//! Doubles for tests of the replication half: a drive that forgets what was not synced, real time.
+//! Doubles for tests of the replication half: a drive that forgets what was not synced.
 
+pub(crate) use super::real::{Counter, RealClock};
 pub(crate) use super::toy::{Toy, put, row_key};
-use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
+use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_types::{DriveId, DriveUuid};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug, Default)]
 struct Content {
@@ -379,43 +380,6 @@ impl DriveFiles for FakeDrive {
     }
     fn failure(&self) -> Option<String> {
         self.faults.gone.lock().clone()
-    }
-}
-
-/// Real time.
-#[derive(Debug)]
-pub(crate) struct RealClock(Instant);
-
-impl RealClock {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
-    }
-}
-
-impl Clock for RealClock {
-    fn unix_ms(&self) -> u64 {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970");
-        u64::try_from(now.as_millis()).expect("fits")
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// Numbers nobody had before.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Entropy for Counter {
-    fn fill(&self, bytes: &mut [u8]) {
-        use std::hash::{BuildHasher, Hasher, RandomState};
-        for chunk in bytes.chunks_mut(8) {
-            let mut hasher = RandomState::new().build_hasher();
-            hasher.write_u64(self.0.fetch_add(1, Ordering::Relaxed));
-            chunk.copy_from_slice(&hasher.finish().to_le_bytes()[..chunk.len()]);
-        }
     }
 }
 

@@ -22,6 +22,7 @@ mod node;
 mod opening;
 mod openraft_promises;
 mod reads;
+mod real;
 mod rest;
 mod returns;
 mod snapshots;

@@ -151,11 +151,8 @@ async fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
     join(&mut cluster).await;
     let joined = cluster.drives[6].row.id;
     let wanted = |stripe: &Stripe| {
-        stripe
-            .slots
-            .iter()
-            .flatten()
-            .any(|slot| slot.drive == joined)
+        let mut slots = stripe.slots.iter().flatten();
+        slots.any(|slot| slot.drive == joined)
     };
     cluster
         .until("it has some, and a walk finds nothing more", |c| {
@@ -167,16 +164,9 @@ async fn a_drive_that_joins_takes_its_share_and_nothing_else_moves() {
     let after = stripes(&cluster).await;
     assert_eq!(before.len(), after.len());
     for (before, after) in before.iter().zip(&after) {
-        let moved = before
-            .slots
-            .iter()
-            .zip(&after.slots)
-            .filter(|(b, a)| b != a);
-        assert_eq!(
-            moved.count(),
-            usize::from(wanted(after)),
-            "{before:?} {after:?}"
-        );
+        let slots = before.slots.iter().zip(&after.slots);
+        let moved = slots.filter(|(before, after)| before != after).count();
+        assert_eq!(moved, usize::from(wanted(after)), "{before:?} {after:?}");
     }
     let share = after.iter().filter(|stripe| wanted(stripe)).count();
     assert!(
