@@ -172,15 +172,15 @@ impl DamageQueue {
         true
     }
 
-    /// Drops what waits of a stripe that cannot be mended: its own repair would report it again.
+    /// Drops what waits of a stripe that cannot be mended: its own repair would report it again. Not
+    /// what is known to lie: only a reader can tell, and with it mended the rest may well be.
     pub(crate) fn forget(&self, data: DataId, stripe: u32) {
         let mut waiting = self.shared.waiting.lock();
-        let of = |shard: &&Shard| (shard.0, shard.1) == (data, stripe);
-        let shards: Vec<Shard> = waiting.shards.keys().filter(of).copied().collect();
-        for shard in shards {
-            if let Some(urgency) = waiting.shards.get(&shard).copied() {
-                drop(waiting.take(urgency));
-            }
+        let of = |d: &Damage| (d.data, d.stripe) == (data, stripe) && !d.lies;
+        let forgotten = waiting.by_urgency.iter().filter(|(_, d)| of(d));
+        let urgencies: Vec<Urgency> = forgotten.map(|(urgency, _)| *urgency).collect();
+        for urgency in urgencies {
+            drop(waiting.take(urgency));
         }
     }
 
@@ -281,6 +281,24 @@ mod tests {
         assert_eq!(order, [(2, false), (1, false), (3, true)]);
         assert!(queue.report(damage(1, 1)), "it may come again");
         assert!(reports.pop().is_some());
+    }
+
+    #[test]
+    fn what_is_known_to_lie_is_not_forgotten_with_its_stripe() {
+        let queue = DamageQueue::default();
+        let lies = Damage {
+            index: 1,
+            lies: true,
+            ..damage(1, 1)
+        };
+        for damage in [damage(1, 1), damage(2, 1), lies] {
+            assert!(queue.report(damage));
+        }
+        queue.forget(DataId([1; 16]), 1);
+        let mut reports = queue.take().expect("once");
+        let left: Vec<(u32, bool)> =
+            std::iter::from_fn(|| reports.pop().map(|d| (d.stripe, d.lies))).collect();
+        assert_eq!(left, [(2, false), (1, true)]);
     }
 
     #[test]
