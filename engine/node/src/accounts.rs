@@ -179,7 +179,7 @@ impl Inner {
 
 impl Engine {
     /// An access key with its secret opened; `None`: unknown. Disabled keys are returned (the
-    /// caller answers as AWS does). Cached; a change takes effect within 2 s. While control is out
+    /// caller answers as AWS does). Cached; a change takes effect within 1 s. While control is out
     /// of reach the last answer holds for five minutes, then it is denied (`Unavailable`).
     pub async fn credential(
         &self,

@@ -140,6 +140,11 @@ impl RequestBody {
         self.ended(Fault::Marks, malformed_xml())
     }
 
+    /// There was no room for what it would become.
+    pub(crate) fn refuse_room(&mut self, error: S3Error) -> S3Error {
+        self.ended(Fault::NoRoom, error)
+    }
+
     fn ended(&mut self, fault: Fault, error: S3Error) -> S3Error {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.fault = Some(fault);

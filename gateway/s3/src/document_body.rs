@@ -2,12 +2,16 @@
 //!
 //! Room is granted by a document's length, but what becomes of it in memory can be many times that: of
 //! bytes that come one by one each would be kept as a piece, of XML that is all elements each becomes a
-//! value. Both are bounded here, on the way, before anything is made of them.
+//! value. Both are bounded here, on the way, before anything is made of them; and a document of many
+//! elements does not end before there is room for its values.
 
 use crate::body::{BoxError, RequestBody};
+use crate::held::{Held, Room, What};
 use crate::request::RequestState;
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
+use s3s::S3Result;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,26 +23,68 @@ pub(crate) const COMPLETE_MARKS_MAX: usize = 200_000;
 /// … and of any other document: 1,000 keys to delete, with all that may be said of each, have 12,005.
 pub(crate) const DOCUMENT_MARKS_MAX: usize = 20_000;
 
+/// What an element may become in memory, bytes: the largest value that is read, in a list that has just
+/// been doubled.
+const VALUE_BYTES: usize = 2 * 320;
+/// Documents of so many `<` are read in the room of their bytes.
+const FREE_MARKS_MAX: usize = 1_000;
+
 /// See the file's head.
 pub(crate) struct DocumentBody {
     inner: RequestBody,
     state: Arc<RequestState>,
+    held: Held,
     joined: BytesMut,
-    marks_left: usize,
+    marks: usize,
+    marks_max: usize,
+    /// Room for what it becomes.
+    asked: Option<BoxFuture<'static, S3Result<Room>>>,
     ended: bool,
 }
 
 impl DocumentBody {
     /// What passes is kept in `state`; of `<` there may be `marks_max`.
-    pub(crate) fn new(inner: RequestBody, state: Arc<RequestState>, marks_max: usize) -> Self {
+    /// Room is `held`'s.
+    pub(crate) fn new(
+        inner: RequestBody,
+        state: Arc<RequestState>,
+        held: &Held,
+        marks_max: usize,
+    ) -> Self {
         state.keep_document();
         Self {
-            inner,
+            inner: inner.held(held),
             state,
+            held: held.clone(),
             joined: BytesMut::new(),
-            marks_left: marks_max,
+            marks: 0,
+            marks_max,
+            asked: None,
             ended: false,
         }
+    }
+
+    /// Nothing more comes: ready once there is room for the values.
+    fn end(&mut self) {
+        self.ended = true;
+        if self.marks > FREE_MARKS_MAX {
+            let (held, bytes) = (self.held.clone(), self.marks * VALUE_BYTES);
+            self.asked = Some(Box::pin(
+                async move { held.grant(What::Values, bytes).await },
+            ));
+        }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if let Some(asked) = &mut self.asked {
+            let granted = ready!(asked.as_mut().poll(cx));
+            self.asked = None;
+            match granted {
+                Ok(room) => self.state.hold(room),
+                Err(error) => return Poll::Ready(Err(Box::new(self.inner.refuse_room(error)))),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Takes a piece; what is to be handed on by now.
@@ -48,10 +94,10 @@ impl DocumentBody {
     )]
     fn take(&mut self, piece: Bytes) -> Result<Option<Bytes>, BoxError> {
         let marks = piece.iter().filter(|byte| **byte == b'<').count();
-        let Some(left) = self.marks_left.checked_sub(marks) else {
+        self.marks += marks;
+        if self.marks > self.marks_max {
             return Err(Box::new(self.inner.refuse_marks()));
-        };
-        self.marks_left = left;
+        }
         if self.joined.is_empty() && piece.len() >= PIECE_BYTES_MIN {
             return Ok(Some(piece));
         }
@@ -72,6 +118,9 @@ impl Body for DocumentBody {
         let this = &mut *self;
         let passed = loop {
             if this.ended {
+                if let Err(error) = ready!(this.poll_room(cx)) {
+                    break Err(error);
+                }
                 let rest = this.joined.split().freeze();
                 break Ok(Some(rest).filter(|rest| !rest.is_empty()));
             }
@@ -80,7 +129,7 @@ impl Body for DocumentBody {
                 Some(Ok(frame)) => frame.into_data().map_or(Ok(None), |piece| this.take(piece)),
                 Some(Err(error)) => Err(error),
                 None => {
-                    this.ended = true;
+                    this.end();
                     Ok(None)
                 }
             };
@@ -99,7 +148,8 @@ impl Body for DocumentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.joined.is_empty() && (self.ended || self.inner.is_end_stream())
+        let at_its_end = self.marks <= FREE_MARKS_MAX && self.inner.is_end_stream();
+        self.joined.is_empty() && self.asked.is_none() && (self.ended || at_its_end)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -117,6 +167,7 @@ impl Body for DocumentBody {
 mod tests {
     use super::*;
     use crate::body::Leftover;
+    use crate::held::VALUES_BYTES_MAX;
     use crate::request::testing;
     use http_body_util::{BodyExt as _, StreamBody};
 
@@ -129,7 +180,8 @@ mod tests {
         let state = testing::state();
         let stream = StreamBody::new(futures::stream::iter(pieces));
         let (body, rest) = RequestBody::new(stream, Arc::clone(&state), false);
-        (DocumentBody::new(body, state, marks_max), rest)
+        let held = Held::default();
+        (DocumentBody::new(body, state, &held, marks_max), rest)
     }
 
     #[tokio::test]
@@ -171,6 +223,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_of_many_elements_waits_for_room_for_its_values() {
+        for (marks, waits) in [(FREE_MARKS_MAX, false), (FREE_MARKS_MAX + 1, true)] {
+            let (mut body, rest) = document(&"<a/>".repeat(marks), 4_000, COMPLETE_MARKS_MAX);
+            let (state, held) = (Arc::clone(&body.state), body.held.clone());
+            let all = held.grant(What::Values, VALUES_BYTES_MAX).await;
+            let all = all.expect("all");
+            let read = (&mut body).collect().await;
+            assert_eq!(read.is_err(), waits, "{marks}");
+            if let Err(error) = read {
+                assert_eq!(crate::error::from_body(error).code().as_str(), "SlowDown");
+                assert!(rest.fault().is_some() && body.is_end_stream());
+            }
+            drop(all);
+            drop(
+                held.grant(What::Values, VALUES_BYTES_MAX)
+                    .await
+                    .expect("all"),
+            );
+
+            let (body, _rest) = document(&"<a/>".repeat(marks), 4_000, COMPLETE_MARKS_MAX);
+            let (of_it, held) = (Arc::clone(&body.state), body.held.clone());
+            body.collect().await.expect("read");
+            let all = held.grant(What::Values, VALUES_BYTES_MAX).await;
+            assert_eq!(all.is_err(), waits, "{marks} keep their room");
+            drop(all);
+            of_it.let_go();
+            held.grant(What::Values, VALUES_BYTES_MAX)
+                .await
+                .expect("given back");
+            state.let_go();
+        }
+    }
+
+    #[test]
+    fn an_element_costs_no_more_than_it_is_charged() {
+        let most = [
+            size_of::<s3s::dto::CompletedPart>(),
+            size_of::<s3s::dto::ObjectIdentifier>(),
+            size_of::<s3s::dto::Grant>(),
+            size_of::<s3s::dto::Tag>(),
+            size_of::<s3s::dto::CORSRule>(),
+        ];
+        assert!(
+            most.iter().all(|bytes| 2 * bytes <= VALUE_BYTES),
+            "{most:?}"
+        );
+        let honest = 1 + 2 + usize::from(engine_node::PARTS_MAX) * 2 * 3;
+        assert!(honest * VALUE_BYTES <= VALUES_BYTES_MAX);
     }
 
     #[test]

@@ -245,9 +245,9 @@ impl S3Front {
             .is_some_and(|v| v.len() == 64);
         let body = match target {
             Target::Document => {
-                let body = body.held(&self.held);
                 let most = precheck::marks_max(&head);
-                Body::http_body_unsync(DocumentBody::new(body, Arc::clone(state), most))
+                let body = DocumentBody::new(body, Arc::clone(state), &self.held, most);
+                Body::http_body_unsync(body)
             }
             Target::Bytes | Target::Form => match bytes_body(&mut head, body) {
                 Ok(body) => body,

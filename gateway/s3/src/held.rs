@@ -1,7 +1,7 @@
 //! Memory for what is read whole before anything is done with it: documents and browsers' forms.
 //!
 //! Room is granted by the announced length, before the first byte is read; who gets none in time is
-//! told to slow down. There are four lanes, so that no kind keeps another out:
+//! told to slow down. There are five lanes, so that no kind keeps another out:
 //!
 //! - **Fields** of forms, which anybody may send: they are read before it is known who asks. A form
 //!   announces its length and not that of its fields, which nearly always are short: it begins with little.
@@ -9,6 +9,7 @@
 //!   while it keeps some that another of its lane waits for.
 //! - **Small** documents, which is nearly all of them.
 //! - **Large** documents and short files of forms, of senders who are known by then.
+//! - **Values** that documents of many elements become, beside their bytes.
 //!
 //! Bytes must keep coming: what takes longer than its length allows is ended, and much sooner while
 //! others wait for its room.
@@ -36,6 +37,8 @@ const MORE_BYTES: usize = HELD_BYTES_MAX / 8;
 const SMALL_BYTES: usize = HELD_BYTES_MAX / 4;
 /// … this.
 pub(crate) const SMALL_DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// What the values of documents may take beside.
+pub(crate) const VALUES_BYTES_MAX: usize = 48 << 20;
 /// Forms of one address that may wait for room at once: who sends many waits behind nobody's but its own.
 pub(crate) const FORMS_WAITING_MAX: usize = 16;
 /// Longest wait for room.
@@ -61,6 +64,8 @@ pub(crate) enum What {
     More,
     /// A document, or the file of a form.
     Whole,
+    /// What a document becomes.
+    Values,
 }
 
 /// The memory; shared by its clones.
@@ -71,6 +76,7 @@ pub(crate) struct Held {
     strangers: Arc<Strangers>,
     small: Arc<Lane>,
     large: Arc<Lane>,
+    values: Arc<Lane>,
 }
 
 #[derive(Debug)]
@@ -151,9 +157,7 @@ impl Lane {
             waiting: AtomicUsize::new(0),
         })
     }
-}
 
-impl Lane {
     /// Room that is free, if nobody waits for it.
     fn at_once(self: &Arc<Self>, bytes: usize) -> Option<Room> {
         let bytes = bytes.min(self.total);
@@ -182,6 +186,7 @@ impl Default for Held {
             strangers: Arc::default(),
             small: Lane::new(SMALL_BYTES),
             large: Lane::new(HELD_BYTES_MAX - FIELDS_BYTES - MORE_BYTES - SMALL_BYTES),
+            values: Lane::new(VALUES_BYTES_MAX),
         }
     }
 }
@@ -193,6 +198,7 @@ impl Held {
             What::More => &self.more,
             What::Whole if bytes <= SMALL_DOCUMENT_BYTES_MAX => &self.small,
             What::Whole => &self.large,
+            What::Values => &self.values,
         }
     }
 
