@@ -6,7 +6,7 @@ once, the rest cut by kill -9 (once a round) and sent again. A nonce is the numb
 of key and nonce comes twice only where a data id or a data key does. After each kill, while nothing runs, every
 shard in the segments and every part in the raft logs is read:
 
-- no data id names two payloads of one shard, nor two plaintexts, wrapped keys or sealed bodies;
+- no data id names two payloads of one shard (of records that a kill did not cut), nor two plaintexts, wrapped keys or sealed bodies;
 - no wrapped key and no nonce of a wrapping stands for two data ids;
 - half of the uploads are sealed under a key of ours (SSE-C): their data keys are unwrapped here, by FORMATS alone,
   all of them differ, and bodies opened with them, by the frame's number as nonce, have the MD5 that was sent;
@@ -38,14 +38,16 @@ CUT_SHARE, TWICE_SHARE = 0.15, 0.05
 INLINE_MAX, MIDDLE_MAX, LARGE = 16_384, 120_000, 9 << 20
 MIDDLE_SHARE, LARGE_SHARE = 0.3, 0.003
 FRAME, TAG, STRIPE_FRAMES = 65_536, 16, 128
+BLOCK_BYTES = 65_536
 OPENED_STRIPES_MAX = 100
 # Between a commit and the next look parts may be replaced and cleaned up, or purged from the log.
 SEEN_SHARE_MIN = 0.95
+TORN_SHARE_MAX = 0.05
 
 
 def venv_again() -> None:
-    """AES-GCM is not in Python's library: runs again inside the cache's virtual environment."""
-    python = cache.venv("nonces", "cryptography==48.0.0\n") / "bin" / "python"
+    """Neither AES-GCM nor CRC32C is in Python's library: runs again inside the cache's virtual environment."""
+    python = cache.venv("nonces", "cryptography==48.0.0\ncrc32c==2.7.1\n") / "bin" / "python"
     if Path(sys.prefix) != python.parent.parent:
         os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
 
@@ -78,15 +80,26 @@ def opened(key: bytes, data: bytes, sealed: bytes, first: int, last: bool) -> by
     return b"".join(out)
 
 
+def sound(header: bytes, payload: bytes) -> bool:
+    """Whether all of a record was written: the checksum of each 64 KiB, which its header ends with."""
+    from crc32c import crc32c
+    sums = -(-len(payload) // BLOCK_BYTES)
+    kept = struct.unpack(f">{sums}I", header[-4 - 4 * sums:-4])
+    return all(crc32c(payload[n * BLOCK_BYTES:(n + 1) * BLOCK_BYTES]) == kept[n] for n in range(sums))
+
+
 class Seen:
     """All that was found on the drives, over all looks."""
 
     def __init__(self, drives: list[Path], keys: set[bytes]) -> None:
         self.drives, self.keys, self.read = drives, keys, set()
-        self.shards: dict[tuple, set[bytes]] = defaultdict(set)
+        # Of each shard: the digest of its payload -> where that lies.
+        self.shards: dict[tuple, dict[bytes, str]] = defaultdict(dict)
         self.parts: dict[bytes, set[tuple]] = defaultdict(set)
         self.customers: dict[bytes, Part] = {}
         self.samples: dict[str, dict] = {}
+        # Records that a kill cut: their rest was never written, and recovery drops them.
+        self.torn = 0
 
     def look(self, md5s: set[bytes]) -> None:
         for drive in self.drives:
@@ -107,7 +120,11 @@ class Seen:
             if r.segment not in open_files:
                 open_files = {r.segment: (drive / "shards" / "segments" / f"{r.segment:016x}").read_bytes()}
             payload = open_files[r.segment][r.payload:r.payload_end]
-            self.shards[r.data, r.stripe, r.index].add(hashlib.sha256(payload).digest())
+            if not sound(open_files[r.segment][r.offset:r.header_end], payload):
+                self.torn += 1
+                continue
+            place = f"{r.drive}/{r.segment:x}@{r.offset} token {r.token}, {len(payload)} bytes"
+            self.shards[r.data, r.stripe, r.index].setdefault(hashlib.sha256(payload).digest(), place)
             part = self.customers.get(bytes.fromhex(r.data))
             wanted = r.data in self.samples or len(self.samples) < OPENED_STRIPES_MAX
             if part and wanted and r.stripe == 0 and r.index < r.k:
@@ -115,7 +132,8 @@ class Seen:
 
     def judge(self) -> list[str]:
         """What stands twice; nothing, if all is well."""
-        faults = [f"shard {at} has {len(of)} payloads" for at, of in self.shards.items() if len(of) > 1]
+        faults = [f"shard {at} has {len(of)} payloads: {'; '.join(of.values())}"
+                  for at, of in self.shards.items() if len(of) > 1]
         faults += [f"data id {data.hex()} names {len(of)} parts" for data, of in self.parts.items() if len(of) > 1]
         wrapped = Counter(w for of in self.parts.values() for w in {w for _, w, _ in of})
         nonces = Counter(w[:12] for w in wrapped.elements())
@@ -273,7 +291,10 @@ async def drill_(t: Trial) -> dict:
                 node.again()
             again, w.again = w.again, []
             await w.round(again, kill=False)
+            c.forget()
+            node.kill()
             seen.look(w.md5s)
+            node.again()
             completed = await w.complete(seen)
             faults, figures = seen.judge(), seen.open_all(customer)
     share = len(seen.parts) / max(1, w.sums["acknowledged"])
@@ -282,7 +303,9 @@ async def drill_(t: Trial) -> dict:
         why = why or f"data keys of ours: {figures}"
     if share < SEEN_SHARE_MIN or not figures["opened_striped"] or completed < UPLOADS // 2:
         why = why or f"too little was seen: {share:.3f} of the acknowledged, {figures}, {completed} completed"
-    result = {**w.sums, "kills": rounds, "data_ids": len(seen.parts), "shards": len(seen.shards), **figures,
+    if seen.torn > len(seen.shards) * TORN_SHARE_MAX:
+        why = why or f"{seen.torn} torn records beside {len(seen.shards)} shards: more than kills explain"
+    result = {**w.sums, "kills": rounds, "data_ids": len(seen.parts), "shards": len(seen.shards), "torn": seen.torn, **figures,
               "completed": completed, "twice": len(faults)}
     return {"ok": why is None, **result, **({"why": why} if why else {})}
 

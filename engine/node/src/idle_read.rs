@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 /// A reader whose client takes nothing for so long gives back what it holds.
@@ -51,8 +51,20 @@ struct Kept {
     /// Bytes handed out.
     at: u64,
     taken: Duration,
-    /// The client waits for bytes, not the other way round: it would not be woken again.
-    awaited: bool,
+    /// Whom the next bytes wake, where they were asked for before they were there.
+    awaited: Option<Waker>,
+}
+
+impl Kept {
+    /// The client waits for bytes, not the other way round. Bytes that came and were not taken are no
+    /// longer awaited; of these nobody is told again, but who was told still comes for them.
+    fn is_awaited(&mut self) -> bool {
+        let (Some(waker), Some(stream)) = (&self.awaited, &mut self.stream) else {
+            return false;
+        };
+        let next = stream.as_mut().poll_next(&mut Context::from_waker(waker));
+        next.is_pending()
+    }
 }
 
 /// `stream`, which `again` can open anew, swept while nothing is taken from it.
@@ -61,7 +73,7 @@ pub(crate) fn idling(inner: &Arc<Inner>, stream: ByteStream, again: Again) -> By
         stream: Some(stream),
         at: 0,
         taken: inner.clock.monotonic(),
-        awaited: false,
+        awaited: None,
     };
     let shelf = Arc::new(ReadShelf(Mutex::new(kept)));
     inner.idle_reads.0.lock().push(Arc::downgrade(&shelf));
@@ -93,7 +105,7 @@ impl Reader {
     fn poll_kept(&self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Bytes, BodyError>>>> {
         let mut kept = self.shelf.0.lock();
         let polled = kept.stream.as_mut()?.as_mut().poll_next(cx);
-        kept.awaited = polled.is_pending();
+        kept.awaited = polled.is_pending().then(|| cx.waker().clone());
         kept.taken = self.inner.clock.monotonic();
         match &polled {
             Poll::Ready(Some(Ok(bytes))) => kept.at += bytes.len() as u64,
@@ -153,7 +165,8 @@ impl Worker for Sweeper {
         };
         for reader in readers {
             let mut kept = reader.0.lock();
-            if !kept.awaited && now.saturating_sub(kept.taken) >= inner.options.read_idle {
+            let idle = now.saturating_sub(kept.taken) >= inner.options.read_idle;
+            if idle && !kept.is_awaited() {
                 // Dropped after the lock: it ends tasks and gives back places.
                 let swept = kept.stream.take();
                 drop(kept);

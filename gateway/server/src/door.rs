@@ -39,7 +39,9 @@ impl Door {
         &self,
         request: Request<B>,
         info: ConnectionInfo,
-    ) -> Response<impl Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + use<B>>
+    ) -> Response<
+        impl Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Unpin + use<B>,
+    >
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,

@@ -8,7 +8,9 @@
 
 use super::stall::WRITE_STALL_MAX;
 use bytes::{Buf, Bytes};
+use bytes_utils::SegmentedBuf;
 use parking_lot::Mutex;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
@@ -91,10 +93,10 @@ impl Given {
     }
 }
 
-/// A piece of an answer on its way through hyper.
+/// A piece of an answer on its way through hyper: one frame of its body, or several.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    bytes: Bytes,
+    bytes: SegmentedBuf<Bytes>,
     given: Option<Arc<Given>>,
 }
 
@@ -104,7 +106,17 @@ impl Piece {
         if let Some(given) = &given {
             given.piece();
         }
-        Self { bytes, given }
+        let mut piece = Self {
+            bytes: SegmentedBuf::new(),
+            given,
+        };
+        piece.push(bytes);
+        piece
+    }
+
+    /// Goes on with `bytes`.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.bytes.push(bytes);
     }
 }
 
@@ -115,6 +127,10 @@ impl Buf for Piece {
 
     fn chunk(&self) -> &[u8] {
         self.bytes.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(into)
     }
 
     fn advance(&mut self, count: usize) {

@@ -48,7 +48,10 @@ pub(crate) async fn talk<S, A, F, B>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send>
+        + Unpin
+        + Send
+        + 'static,
 {
     let requests = Arc::clone(&flow);
     let service = service_fn(move |request| {

@@ -1,6 +1,6 @@
 //! Connections: their limits, what is kept of idle ones, and when a stalled one is cut.
 
-use super::held_back::HeldBack;
+use super::held_back::{HeldBack, PIECE_BYTES_MAX};
 use super::stall::WRITE_STALL_MAX;
 use super::talk::QUIET_GRACE;
 use super::*;
@@ -84,7 +84,7 @@ static PIECE: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
 const SOCKET_BYTES: usize = 16 << 10;
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_stops_holds_one_piece_and_is_cut_off() {
+async fn a_reader_that_stops_holds_one_write_and_is_cut_off() {
     let taken = Arc::new(AtomicUsize::new(0));
     let flow = Arc::new(Flow::default());
     let (mut client, server) = tokio::io::duplex(SOCKET_BYTES);
@@ -110,8 +110,8 @@ async fn a_reader_that_stops_holds_one_piece_and_is_cut_off() {
     assert!(wait.is_err());
     assert_eq!(
         taken.load(Ordering::Relaxed),
-        1,
-        "no second piece behind it"
+        PIECE_BYTES_MAX / PIECE_BYTES,
+        "nothing behind what is written at once"
     );
     let before =
         tokio::time::timeout(WRITE_STALL_MAX.saturating_sub(short * 2), &mut connection).await;
