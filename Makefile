@@ -32,7 +32,7 @@ run: .run/datamesh.toml ## serve S3 on LISTEN over six drives below .run/; print
 	cargo build --release -p gateway-server $(CARGO_FLAGS)
 	exec target/release/datamesh serve --config .run/datamesh.toml --listen $(LISTEN)
 
-# Key file and credentials lie beside the drives, never on them. An existing file is yours to edit.
+# Key file and credentials lie beside the drives, never on them. An existing file is yours to edit, but for `listen`: set LISTEN.
 .run/datamesh.toml:
 	@mkdir -p .run/d{1..6}
 	@printf '%s\n' 'listen = "$(LISTEN)"' 'admin_listen = "$(ADMIN)"' \

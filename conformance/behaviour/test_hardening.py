@@ -22,7 +22,7 @@ NAME = "${filename}"
 SLOW_FORMS = 400
 SERVED_S_MAX = 5
 # Elements are past it, bytes are not.
-MARKS_PAST = 201_000
+MARKS_PAST = 81_000
 PARTS = 10_000
 
 

@@ -84,7 +84,8 @@ const ROWS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
-        "XML document | {}; {} `<`, of a CompleteMultipartUpload {}: then 400 `MalformedXML`",
+        "XML document | {}; {} beginnings of elements, of a CompleteMultipartUpload {}: then 400 \
+         `MalformedXML`",
         &[
             (Size, &[("gateway/s3/src/request.rs", "DOCUMENT_BYTES_MAX")]),
             (Count, &[(DOCUMENT, "DOCUMENT_MARKS_MAX")]),
@@ -163,9 +164,11 @@ const ROWS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
-        "documents and forms held at once | {}: no room for {} is 503 `SlowDown`",
+        "documents and forms held at once | {}, and {} for the values that documents become: no room \
+         for {} is 503 `SlowDown`",
         &[
             (Size, &[(HELD, "HELD_BYTES_MAX")]),
+            (Size, &[(HELD, "VALUES_BYTES_MAX")]),
             (Time, &[(HELD, "ROOM_WAIT_MAX")]),
         ],
     ),

@@ -5,11 +5,10 @@
 //!
 //! - **Fields** of forms, which anybody may send: they are read before it is known who asks. A form
 //!   announces its length and not that of its fields, which nearly always are short: it begins with little.
-//! - **More** fields, of the few forms that have them: all the rest at once, so that none waits for room
-//!   while it keeps some that another of its lane waits for.
+//! - **More** fields, of the few that have them: all at once, so that none waits while it keeps some.
 //! - **Small** documents, which is nearly all of them.
 //! - **Large** documents and short files of forms, of senders who are known by then.
-//! - **Values** that documents of many elements become, beside their bytes.
+//! - **Values** that documents become, beside their bytes.
 //!
 //! Bytes must keep coming: what takes longer than its length allows is ended, and much sooner while
 //! others wait for its room.
@@ -38,7 +37,7 @@ const SMALL_BYTES: usize = HELD_BYTES_MAX / 4;
 /// … this.
 pub(crate) const SMALL_DOCUMENT_BYTES_MAX: usize = 256 << 10;
 /// What the values of documents may take beside.
-pub(crate) const VALUES_BYTES_MAX: usize = 48 << 20;
+pub(crate) const VALUES_BYTES_MAX: usize = 50 << 20;
 /// Forms of one address that may wait for room at once: who sends many waits behind nobody's but its own.
 pub(crate) const FORMS_WAITING_MAX: usize = 16;
 /// Longest wait for room.
