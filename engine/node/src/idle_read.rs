@@ -56,14 +56,18 @@ struct Kept {
 }
 
 impl Kept {
-    /// The client waits for bytes, not the other way round. Bytes that came and were not taken are no
-    /// longer awaited; of these nobody is told again, but who was told still comes for them.
-    fn is_awaited(&mut self) -> bool {
-        let (Some(waker), Some(stream)) = (&self.awaited, &mut self.stream) else {
-            return false;
-        };
-        let next = stream.as_mut().poll_next(&mut Context::from_waker(waker));
-        next.is_pending()
+    /// Takes the stream of a reader that nothing was taken from; none where the client waits for bytes,
+    /// not the other way round. Bytes that came and nobody fetched are no longer awaited, and go with
+    /// the stream: who was told of them still comes, and has them read again.
+    fn sweep(&mut self) -> Option<ByteStream> {
+        let stream = self.stream.as_mut()?;
+        if let Some(waker) = &self.awaited {
+            let next = stream.as_mut().poll_next(&mut Context::from_waker(waker));
+            if next.is_pending() {
+                return None;
+            }
+        }
+        self.stream.take()
     }
 }
 
@@ -101,7 +105,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next bytes; none at the end. Pending without a waker where the stream was swept.
+    /// The next bytes; none where the stream was swept.
     fn poll_kept(&self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Bytes, BodyError>>>> {
         let mut kept = self.shelf.0.lock();
         let polled = kept.stream.as_mut()?.as_mut().poll_next(cx);
@@ -165,10 +169,9 @@ impl Worker for Sweeper {
         };
         for reader in readers {
             let mut kept = reader.0.lock();
-            let idle = now.saturating_sub(kept.taken) >= inner.options.read_idle;
-            if idle && !kept.is_awaited() {
+            if now.saturating_sub(kept.taken) >= inner.options.read_idle {
                 // Dropped after the lock: it ends tasks and gives back places.
-                let swept = kept.stream.take();
+                let swept = kept.sweep();
                 drop(kept);
                 drop(swept);
             }

@@ -173,7 +173,6 @@ impl Keeper {
         let work = || async move { admission.bring_back(&path, sibling).await };
         self.returning.begin(&place.path, work);
         match self.returning.done(&place.path).await {
-            None => {}
             Some(Ok(Ok(served))) => {
                 served.drive.admitted();
                 self.relapses.came_back(&place.path, self.begun.elapsed());
@@ -189,7 +188,7 @@ impl Keeper {
                 );
                 self.shelf.set(&place.path, None, Err(error));
             }
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 

@@ -62,6 +62,7 @@ mod tests {
 
     #[test]
     fn what_serve_would_refuse_is_named() {
+        type Spoil<'a> = &'a dyn Fn(&mut Config);
         let dir = tempfile::tempdir().expect("tempdir");
         let text = dir.path().join("text");
         std::fs::write(&text, "no certificate\n").expect("written");
@@ -73,12 +74,12 @@ mod tests {
             ..Config::default()
         };
         assert!(Prepared::new(&good).is_ok());
-        let spoiled: [(&str, &dyn Fn(&mut Config)); 5] = [
+        let spoiled: [(&str, Spoil<'_>); 5] = [
             ("trusted_proxies", &|c| {
                 c.trusted_proxies.push("10.0.0.0/33".into());
             }),
             ("trusted_proxies", &|c| {
-                c.trusted_proxies = vec!["proxy".into()]
+                c.trusted_proxies = vec!["proxy".into()];
             }),
             ("log_level", &|c| c.log_level = "wat=wat=wat".into()),
             ("tls.cert", &|c| {

@@ -259,26 +259,40 @@ impl WitnessKeeper {
     }
 
     /// The drives are enough. Off the shelf first: nobody must take an erased one for one that failed.
+    /// Erased only once it is let go of: what a vote was given by must not be forgotten under it. A disk
+    /// that hangs is waited for elsewhere.
     async fn retire(&self, drive: Arc<Drive>) {
         self.set(None);
-        let node = self.metadata.node();
-        let why = "the drives are enough";
-        if !node.drive_gone(DriveId::WITNESS, why).await {
-            tracing::warn!("the witness is slow to be let go");
-        }
+        let node = self.metadata.node().clone();
+        let gone = node.drive_gone(DriveId::WITNESS, ENOUGH).await;
         self.tell_keyring().await;
         let path = self.path.clone();
-        let cleared = blocking(move || {
-            erase(&drive);
-            drive.release();
-            // What somebody else put there keeps it, and so does a mount.
-            std::fs::remove_dir(&path).map_err(|error| error.to_string())
+        if gone {
+            return remove(path, drive).await;
+        }
+        tracing::warn!("the witness is slow to be let go");
+        tokio::spawn(async move {
+            while !node.drive_gone(DriveId::WITNESS, ENOUGH).await {}
+            remove(path, drive).await;
         });
-        match cleared.await {
-            Ok(()) => tracing::info!(path = %self.path.display(), "witness removed: {why}"),
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), error, "witness erased, its directory stays");
-            }
+    }
+}
+
+/// Why a witness goes.
+const ENOUGH: &str = "the drives are enough";
+
+async fn remove(path: PathBuf, drive: Arc<Drive>) {
+    let place = path.clone();
+    let cleared = blocking(move || {
+        erase(&drive);
+        drive.release();
+        // What somebody else put there keeps it, and so does a mount.
+        std::fs::remove_dir(&place).map_err(|error| error.to_string())
+    });
+    match cleared.await {
+        Ok(()) => tracing::info!(path = %path.display(), "witness removed: {ENOUGH}"),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error, "witness erased, its directory stays");
         }
     }
 }

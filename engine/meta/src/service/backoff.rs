@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(pauses[..3], [PAUSE, PAUSE * 2, PAUSE * 4]);
         let longest = Duration::from_millis(PAUSE_MS_MAX);
         assert!(pauses[5] < longest && pauses[6..].iter().all(|pause| *pause == longest));
-        assert!(!backoff.is_due(START + longest - Duration::from_millis(1)));
+        assert!(!backoff.is_due(START + Duration::from_millis(PAUSE_MS_MAX - 1)));
         assert!(backoff.is_due(START + longest));
     }
 

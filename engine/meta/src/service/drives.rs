@@ -153,7 +153,7 @@ impl Inner {
         held: bool,
     ) -> Option<oneshot::Receiver<()>> {
         let out = Out::new(reason, self.clock.monotonic(), held);
-        let (running, hold) = {
+        let (running, lease) = {
             let mut hosts = self.hosts.write();
             let host = hosts.get_mut(&drive)?;
             match &mut host.state {
@@ -178,7 +178,7 @@ impl Inner {
             // Whoever asked may have gone.
             let _gone = tell.send(());
             close(&inner, running, false).await;
-            drop(hold);
+            drop(lease);
         });
         Some(handed_over)
     }

@@ -137,7 +137,7 @@ impl Inner {
             match tokio::time::timeout(STOP_WITHIN, told).await {
                 Ok(Ok(_heard)) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(%group, %error, "voter not told of the hand-over")
+                    tracing::debug!(%group, %error, "voter not told of the hand-over");
                 }
                 Err(late) => tracing::debug!(%group, %late, "voter not told of the hand-over"),
             }

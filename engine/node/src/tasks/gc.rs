@@ -224,7 +224,9 @@ impl Pass {
     ) -> Result<(), EngineError> {
         // Until the last of them is done with.
         let settled = self.settled;
-        due.iter().for_each(|(_, _, row)| self.open(row));
+        for (_, _, row) in &due {
+            self.open(row);
+        }
         let mut open = settled;
         let looks = due.into_iter().map(|row| async move {
             let slots = slots_of(inner, partition, &row).await?;

@@ -93,8 +93,8 @@ async fn dead_rows_go_by_the_page_and_not_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_wait_for_a_drive_that_is_out_are_looked_at_once() {
-    let cluster = Cluster::with(6, busy()).await;
     const OUT: usize = 300;
+    let cluster = Cluster::with(6, busy()).await;
     for n in 0..OUT {
         cluster
             .put(&format!("k{n}"), &bytes(20_000, 1))

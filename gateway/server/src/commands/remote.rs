@@ -114,7 +114,12 @@ impl Remote {
 
     fn told(&self) -> Result<Told, Failed> {
         if self.config.is_none() && std::env::var_os("DATAMESH_DRIVES").is_none() {
-            return Ok(Told::default());
+            // Not a server's settings: those of them that say where one is.
+            return Ok(Told {
+                address: variable("DATAMESH_ADMIN_LISTEN"),
+                region: variable("DATAMESH_REGION"),
+                credentials: variable("DATAMESH_CREDENTIALS_FILE").map(PathBuf::from),
+            });
         }
         let flags = Flags {
             config: self.config.clone(),

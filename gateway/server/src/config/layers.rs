@@ -11,6 +11,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "DATAMESH_ADMIN",
     "DATAMESH_ROOT_ACCESS_KEY",
     "DATAMESH_ROOT_SECRET_KEY",
+    #[cfg(sabotage)]
     "DATAMESH_SABOTAGE",
 ];
 

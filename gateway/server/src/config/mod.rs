@@ -18,6 +18,7 @@ pub(crate) use lock::PASSPHRASE_BYTES_MIN;
 pub(crate) use secret::SecretText;
 pub(crate) use settings::{Kind, SETTINGS};
 
+use engine_disk::options::SEGMENT_BYTES_MAX;
 use engine_meta::service::MetaOptions;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -27,6 +28,11 @@ use std::path::PathBuf;
 const SCRUB_DAYS_MAX: u64 = 365;
 /// Snapshots more often than this would be most of what is written.
 const SNAPSHOT_LOG_BYTES_MIN: u64 = 1 << 20;
+
+/// A smaller segment would be a file for a handful of shards. The most is the disk's own limit.
+const SEGMENT_BYTES_MIN: u64 = 16 << 20;
+/// One stripe with its parity, whatever the geometry.
+const UPLOAD_BUFFER_BYTES_MIN: u64 = 32 << 20;
 
 /// A setting is wrong: which, and what to do. Exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +196,7 @@ impl Default for Config {
             sse_c_over_http: false,
             storage_classes_extra: Vec::new(),
             kms_keys: Vec::new(),
-            upload_buffer_bytes: 128 << 20,
+            upload_buffer_bytes: engine_node::BUFFER_BUDGET_BYTES as u64,
             segment_bytes: 256 << 20,
             reserve_bytes: 0,
             snapshot_log_bytes: MetaOptions::default().snapshot_bytes_min,
@@ -227,10 +233,11 @@ impl Config {
             }
         }
         accounts::check(&self.accounts)?;
-        if self.segment_bytes < 16 << 20 || !self.segment_bytes.is_multiple_of(4096) {
+        let segments = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
+        if !segments.contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096) {
             return Err(ConfigError::new(
                 "segment_bytes",
-                "at least 16 MiB and a multiple of 4096",
+                "16 MiB to 4 GiB, and a multiple of 4096",
             ));
         }
         if self.snapshot_log_bytes < SNAPSHOT_LOG_BYTES_MIN {
@@ -242,7 +249,7 @@ impl Config {
                 format!("1 to {SCRUB_DAYS_MAX}"),
             ));
         }
-        if self.upload_buffer_bytes < 32 << 20 {
+        if self.upload_buffer_bytes < UPLOAD_BUFFER_BYTES_MIN {
             return Err(ConfigError::new("upload_buffer_bytes", "at least 32 MiB"));
         }
         Ok(())

@@ -30,9 +30,16 @@ fn what_is_wrong_is_named() {
     for inside in ["/d/1", "/d/1/witness", "/d"] {
         complains("witness_dir", |c| c.witness_dir = Some(inside.into()));
     }
-    complains("segment_bytes", |c| c.segment_bytes = 4096);
+    for bytes in [
+        0,
+        SEGMENT_BYTES_MIN - 4096,
+        SEGMENT_BYTES_MIN + 1,
+        SEGMENT_BYTES_MAX + 4096,
+    ] {
+        complains("segment_bytes", |c| c.segment_bytes = bytes);
+    }
     complains("upload_buffer_bytes", |c| {
-        c.upload_buffer_bytes = (32 << 20) - 1;
+        c.upload_buffer_bytes = UPLOAD_BUFFER_BYTES_MIN - 1;
     });
     let most = Config {
         scrub_days: SCRUB_DAYS_MAX,
@@ -108,7 +115,7 @@ fn an_account_is_whole_and_has_nothing_of_another() {
         *c = with(Account {
             name: String::new(),
             ..account("two")
-        })
+        });
     });
 }
 

@@ -101,7 +101,7 @@ impl Flow {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
     const TICK: Duration = Duration::from_millis(2);
 
     async fn ends_at(flow: &Flow, when: Instant) {

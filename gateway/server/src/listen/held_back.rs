@@ -146,7 +146,7 @@ mod tests {
     /// What becomes of frames of these lengths; none: not at hand yet. In pieces, and all their bytes.
     async fn given(frames: &[Option<usize>]) -> Vec<usize> {
         let mut number = 0_u8;
-        let frames = frames.to_vec().into_iter().map(move |length| {
+        let frames = Vec::from(frames).into_iter().map(move |length| {
             number = number.wrapping_add(1);
             length.map(|length| Bytes::from(vec![number; length]))
         });
@@ -157,7 +157,7 @@ mod tests {
             }
             bytes
         });
-        let frames = frames.filter_map(|bytes| std::future::ready(bytes));
+        let frames = frames.filter_map(std::future::ready);
         let frames = frames.map(|bytes| Ok::<_, BrokenBody>(Frame::data(bytes)));
         let mut body = HeldBack::new(
             StreamBody::new(frames.boxed()),

@@ -69,14 +69,13 @@ pub(crate) async fn talk<S, A, F, B>(
         () = flow.quiet(idle) => None,
         () = ending.begun() => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = flow.quiet(QUIET_GRACE) => return,
-            }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => ended,
+            () = flow.quiet(QUIET_GRACE) => return,
         }
     };
     if let Err(error) = ended {

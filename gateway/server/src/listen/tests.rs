@@ -261,7 +261,8 @@ async fn an_h2_answer_that_is_taken_slowly_arrives_whole() {
     let _talking = talking(server, ending, |_request| async {
         Response::new(Full::new(Bytes::from_static(&PIECE)).boxed())
     });
-    let mut client = h2_client(client, SOCKET_BYTES as u32).await;
+    let window = u32::try_from(SOCKET_BYTES).expect("a small one");
+    let mut client = h2_client(client, window).await;
     let answer = client.send_request(get("/")).await.expect("head");
     let (mut body, mut length) = (answer.into_body(), 0);
     while let Some(frame) = body.frame().await {

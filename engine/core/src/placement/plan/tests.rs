@@ -176,7 +176,7 @@ fn what_lacks_nothing_waits_for_room_for_every_drive_and_for_what_is_urgent() {
             Work::Balance(_)
         )
     };
-    let n = (0..).find(moving).unwrap();
+    let n = (0..10_000).find(moving).unwrap();
     let placed = ideal(&six, n, WIDE);
     let plan = seven.plan(key(n), WIDE, &placed, None);
     assert_eq!((plan.urgency(), plan.missing), (Some(i32::MAX), 0));
