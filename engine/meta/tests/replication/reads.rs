@@ -15,7 +15,7 @@ async fn a_new_leader_answers_no_read_before_it_knows_what_was_acknowledged() {
     node.shutdown().await;
     // So long its first entry is under way.
     for drive in &after {
-        drive.slow_syncs(600);
+        drive.slow_syncs(200);
     }
     let again = open(&after, options(3)).await;
     expect_all(&again, CONTROL, 0..50).await;
