@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Buffers begin at multiples of this, so that drives take them without a copy.
 pub(crate) const BUFFER_ALIGN: usize = 4096;
 /// Least budget: one stripe with its parity, whatever the geometry.
-pub(crate) const BUFFER_BUDGET_BYTES_MIN: usize = 32 << 20;
+pub const BUFFER_BUDGET_BYTES_MIN: usize = 32 << 20;
 /// Budget unless set: enough for two uploads a core to be read, hashed, sealed and written at once.
 pub const BUFFER_BUDGET_BYTES: usize = 128 << 20;
 /// Longest wait for a new upload's first grant; then `SlowDown`.

@@ -180,7 +180,7 @@ pub(crate) struct Inner {
 
 const _: () = assert!(
     CREDENTIAL_FRESH.as_millis() <= 2_000,
-    "a changed key takes effect within 1 s"
+    "a changed key takes effect within 2 s"
 );
 
 impl Inner {

@@ -57,7 +57,7 @@ mod worker;
 
 pub use accounts::{NewCluster, bootstrap};
 pub use api::*;
-pub use buffers::BUFFER_BUDGET_BYTES;
+pub use buffers::{BUFFER_BUDGET_BYTES, BUFFER_BUDGET_BYTES_MIN};
 pub use damage::{Damage, Reports};
 pub use drives::{DriveStatus, Drives, Service};
 pub use engine::{Engine, EngineOptions, EngineParts, OpenedDrive};

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:9001";
@@ -115,23 +115,16 @@ impl Remote {
     fn told(&self) -> Result<Told, Failed> {
         if self.config.is_none() && std::env::var_os("DATAMESH_DRIVES").is_none() {
             // Not a server's settings: those of them that say where one is.
+            let listener = variable("DATAMESH_ADMIN_LISTEN");
             return Ok(Told {
-                address: variable("DATAMESH_ADMIN_LISTEN"),
+                address: listener.map(|text| listener_of(&text)).transpose()?,
                 region: variable("DATAMESH_REGION"),
                 credentials: variable("DATAMESH_CREDENTIALS_FILE").map(PathBuf::from),
             });
         }
-        let flags = Flags {
-            config: self.config.clone(),
-            ..Flags::default()
-        };
-        let config = load(&flags, std::env::vars())?;
-        let mut admin = config.admin_listen;
-        if admin.ip().is_unspecified() {
-            admin.set_ip(IpAddr::from([127, 0, 0, 1]));
-        }
+        let config = self.settings()?;
         Ok(Told {
-            address: Some(admin.to_string()),
+            address: Some(reached(config.admin_listen)),
             region: Some(config.region),
             credentials: Some(config.credentials_file),
         })
@@ -171,6 +164,20 @@ fn pair_of(file: &Path) -> Result<Option<(String, String)>, Failed> {
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// Where to reach what listens there.
+fn reached(mut listener: SocketAddr) -> String {
+    if listener.ip().is_unspecified() {
+        listener.set_ip(IpAddr::from([127, 0, 0, 1]));
+    }
+    listener.to_string()
+}
+
+/// The same of the setting's text.
+fn listener_of(text: &str) -> Result<String, Failed> {
+    let wrong = |_error| Failed::wrong(format!("DATAMESH_ADMIN_LISTEN: {text}: write IP:PORT"));
+    text.parse().map(reached).map_err(wrong)
 }
 
 /// `host:port` of a URL.
@@ -326,6 +333,14 @@ mod tests {
             target,
             output: Output::Json,
         }
+    }
+
+    #[test]
+    fn a_listener_of_every_address_is_reached_on_this_machine() {
+        let reached = |text| listener_of(text).ok();
+        assert_eq!(reached("0.0.0.0:9001"), Some("127.0.0.1:9001".into()));
+        assert_eq!(reached("10.0.0.1:9001"), Some("10.0.0.1:9001".into()));
+        assert_eq!(reached("9001"), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) use settings::{Kind, SETTINGS};
 
 use engine_disk::options::SEGMENT_BYTES_MAX;
 use engine_meta::service::MetaOptions;
+use engine_node::{BUFFER_BUDGET_BYTES, BUFFER_BUDGET_BYTES_MIN};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,8 +32,6 @@ const SNAPSHOT_LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// A smaller segment would be a file for a handful of shards. The most is the disk's own limit.
 const SEGMENT_BYTES_MIN: u64 = 16 << 20;
-/// One stripe with its parity, whatever the geometry.
-const UPLOAD_BUFFER_BYTES_MIN: u64 = 32 << 20;
 
 /// A setting is wrong: which, and what to do. Exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +195,7 @@ impl Default for Config {
             sse_c_over_http: false,
             storage_classes_extra: Vec::new(),
             kms_keys: Vec::new(),
-            upload_buffer_bytes: engine_node::BUFFER_BUDGET_BYTES as u64,
+            upload_buffer_bytes: BUFFER_BUDGET_BYTES as u64,
             segment_bytes: 256 << 20,
             reserve_bytes: 0,
             snapshot_log_bytes: MetaOptions::default().snapshot_bytes_min,
@@ -249,7 +248,7 @@ impl Config {
                 format!("1 to {SCRUB_DAYS_MAX}"),
             ));
         }
-        if self.upload_buffer_bytes < UPLOAD_BUFFER_BYTES_MIN {
+        if self.upload_buffer_bytes < BUFFER_BUDGET_BYTES_MIN as u64 {
             return Err(ConfigError::new("upload_buffer_bytes", "at least 32 MiB"));
         }
         Ok(())

@@ -39,7 +39,7 @@ fn what_is_wrong_is_named() {
         complains("segment_bytes", |c| c.segment_bytes = bytes);
     }
     complains("upload_buffer_bytes", |c| {
-        c.upload_buffer_bytes = UPLOAD_BUFFER_BYTES_MIN - 1;
+        c.upload_buffer_bytes = BUFFER_BUDGET_BYTES_MIN as u64 - 1;
     });
     let most = Config {
         scrub_days: SCRUB_DAYS_MAX,

@@ -313,6 +313,39 @@ fn an_account_that_the_store_refuses_is_named() {
 }
 
 #[test]
+fn variables_alone_say_where_the_server_is_and_its_keys() {
+    let folder = tempfile::tempdir().expect("folder");
+    let keys = folder.path().join("keys.json");
+    std::fs::write(&keys, "no keys").expect("written");
+    let status = |listener: &str, root: bool| {
+        let mut asked = command(&["status"]);
+        asked.env("DATAMESH_ADMIN_LISTEN", listener);
+        asked.env("DATAMESH_CREDENTIALS_FILE", &keys);
+        if root {
+            asked.env("DATAMESH_ROOT_ACCESS_KEY", TENANT.0);
+            asked.env("DATAMESH_ROOT_SECRET_KEY", TENANT.1);
+        }
+        let output = asked.output().expect("ran");
+        (output.status.code(), told(&output))
+    };
+    let port = free_port();
+    for (listener, root, due, names) in [
+        (
+            format!("0.0.0.0:{port}"),
+            true,
+            1,
+            format!("127.0.0.1:{port}"),
+        ),
+        ("9001".into(), true, 2, "DATAMESH_ADMIN_LISTEN".into()),
+        ("0.0.0.0:1".into(), false, 2, "keys.json".into()),
+    ] {
+        let (code, said) = status(&listener, root);
+        assert_eq!(code, Some(due), "{said}");
+        assert!(said.contains(&names), "{said}");
+    }
+}
+
+#[test]
 fn wrong_settings_exit_2_and_no_server_exits_1() {
     let output = command(&["serve", "--drive", "/nowhere", "--set", "segment_bytes=1"])
         .output()
