@@ -63,7 +63,9 @@ def one(name: str, mode: str, env: dict[str, str], more: list[str]) -> dict:
     except subprocess.TimeoutExpired as late:
         text, code = (late.stdout or b"").decode(errors="replace") + f"\nno end after {CLIENT_S_MAX} s", -1
     try:
-        verdict = json.loads(text.splitlines()[-1])
+        last = text.splitlines()[-1]
+        # Build tools put escape codes in front of it.
+        verdict = json.loads(last[last.index("{"):])
     except (ValueError, IndexError):
         verdict = {"why": "no verdict"}
     verdict["ok"] = code == 0 and verdict.get("ok") is True

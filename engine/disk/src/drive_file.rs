@@ -4,6 +4,8 @@ use crate::aligned::AlignedBuffer;
 use crate::bad_places::Met;
 use crate::file::Root;
 use crate::segment::ALIGN;
+#[cfg(test)]
+use crate::tests::faults::PageCache;
 use engine_core::format::RECORD_ALIGN;
 use engine_core::ports::DriveError;
 use rustix::fs::{FallocateFlags, SeekFrom};
@@ -62,6 +64,31 @@ impl DriveFile {
         }
     }
 
+    /// As [`Self::read_at`], where the answer says nothing of the drive: for reads that have another way.
+    pub(crate) fn try_read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DriveError> {
+        self.root.working()?;
+        #[cfg(test)]
+        let read = match self.root.faults.page_cache() {
+            PageCache::AsTheMedium => self.read_plain(buffer, offset),
+            PageCache::Warm => self.file.read_exact_at(buffer, offset),
+            PageCache::Wrong => {
+                buffer.fill(0xee);
+                Ok(())
+            }
+        };
+        #[cfg(not(test))]
+        let read = self.read_plain(buffer, offset);
+        read.map_err(|error| DriveError::Failed(format!("{}: {error}", self.doing("read"))))
+    }
+
+    /// No more is to be read ahead than what is asked for. A hint: what the kernel makes of it is its own.
+    pub(crate) fn expect_scattered_reads(&self) {
+        let advised = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::Random);
+        if let Err(error) = advised {
+            tracing::debug!(name = self.name, %error, "fadvise");
+        }
+    }
+
     fn read_plain(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
         #[cfg(test)]
         if let Some(error) = self.root.faults.read(&self.name, offset, buffer.len()) {
@@ -72,6 +99,11 @@ impl DriveFile {
 
     fn unreadable(&self, offset: u64, error: &std::io::Error) -> DriveError {
         let text = format!("unreadable: {} at {offset}: {error}", self.name);
+        #[cfg(sabotage)]
+        if engine_types::sabotage("lost-sector-is-the-end") {
+            self.root.fail(&text);
+            return DriveError::Failed(text);
+        }
         let works = match self
             .root
             .bad_places

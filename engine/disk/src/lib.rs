@@ -11,6 +11,7 @@
 
 mod aligned;
 mod append;
+mod asked;
 mod bad_places;
 mod directories;
 mod drive_dir;

@@ -1,7 +1,6 @@
 //! Reading shards back. Nothing leaves here whose checksum was not compared.
 
 use crate::aligned::Pooled;
-use crate::drive_file::DriveFile;
 use crate::index::Place;
 use crate::store::Shared;
 use engine_core::format::{BLOCK_BYTES, FormatError, HEADER_BYTES_MAX, ShardHeader};
@@ -50,7 +49,10 @@ impl Shared {
         if engine_types::sabotage("scrub-skip-payload") {
             return self.read(token, &(0..0)).map(|shard| shard.header);
         }
-        self.read_as(token, &(0..u32::MAX), true)
+        let fresh = true;
+        #[cfg(sabotage)]
+        let fresh = !engine_types::sabotage("scrub-page-cache");
+        self.read_as(token, &(0..u32::MAX), fresh)
             .map(|shard| shard.header)
     }
 
@@ -100,7 +102,7 @@ impl Shared {
         Ok(header)
     }
 
-    /// `fresh`: the header is read anew although it was seen before.
+    /// `fresh`: from the medium, and the header too although it was seen before.
     fn read_at(
         &self,
         token: CopyToken,
@@ -108,7 +110,35 @@ impl Shared {
         range: &Range<u32>,
         fresh: bool,
     ) -> Result<StoredShard, DriveError> {
+        // What the page cache gives is judged as the medium's is, but nothing is blamed on it.
+        if !fresh
+            && self.asked.again(token, range.start)
+            && let Ok(Some(file)) = self.segments.open_cached(place.segment)
+        {
+            let read = |into: &mut [u8], at| file.try_read_at(into, at);
+            let found = self.read_with(token, place, range, fresh, read);
+            #[cfg(sabotage)]
+            if engine_types::sabotage("blame-page-cache") {
+                return found;
+            }
+            if found.is_ok() {
+                return found;
+            }
+        }
         let file = self.segments.open(place.segment)?;
+        self.read_with(token, place, range, fresh, |into, at| {
+            file.read_at(into, at)
+        })
+    }
+
+    fn read_with(
+        &self,
+        token: CopyToken,
+        place: Place,
+        range: &Range<u32>,
+        fresh: bool,
+        read: impl Fn(&mut [u8], u64) -> Result<(), DriveError>,
+    ) -> Result<StoredShard, DriveError> {
         let whole = u64::from(place.length);
         // Small payloads follow their header closely and are one block: one read gets both.
         let small = whole <= HEAD.saturating_add(BLOCK);
@@ -119,7 +149,7 @@ impl Shared {
         };
         let span = Span::of(range, whole, (small, known.is_some()));
         let mut buffer = self.pool.take(span.head.saturating_add(span.body));
-        span.read(&file, place, buffer.bytes_mut())?;
+        span.read(read, place, buffer.bytes_mut())?;
         let header = match known {
             Some(header) => header,
             None => self.check_header(token, place, buffer.as_ref())?,
@@ -166,16 +196,21 @@ impl Span {
         }
     }
 
-    fn read(&self, file: &DriveFile, place: Place, into: &mut [u8]) -> Result<(), DriveError> {
+    fn read(
+        &self,
+        read_at: impl Fn(&mut [u8], u64) -> Result<(), DriveError>,
+        place: Place,
+        into: &mut [u8],
+    ) -> Result<(), DriveError> {
         let blocks = place.offset.saturating_add(HEAD).saturating_add(self.skip);
         if self.head == 0 {
-            file.read_at(into, blocks)
+            read_at(into, blocks)
         } else if self.skip == 0 {
-            file.read_at(into, place.offset)
+            read_at(into, place.offset)
         } else {
             let (head, body) = into.split_at_mut(self.head);
-            file.read_at(head, place.offset)?;
-            file.read_at(body, blocks)
+            read_at(head, place.offset)?;
+            read_at(body, blocks)
         }
     }
 

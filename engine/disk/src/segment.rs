@@ -23,8 +23,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where segments lie on a drive.
 pub(crate) const SEGMENTS: &str = "shards/segments";
-/// Open segment files kept for readers.
-const OPEN_FILES_MAX: usize = 256;
+/// Open segments kept for readers, of up to two handles each.
+const OPEN_SEGMENTS_MAX: usize = 128;
 /// [`RECORD_ALIGN`] as an offset.
 pub(crate) const ALIGN: u64 = RECORD_ALIGN as u64;
 
@@ -35,7 +35,15 @@ pub(crate) struct Segments {
     drive: DriveUuid,
     /// Whether `O_DIRECT` is (still believed to be) taken.
     direct: AtomicBool,
-    open: Mutex<HashMap<u64, Arc<DriveFile>>>,
+    open: Mutex<HashMap<u64, Handles>>,
+}
+
+/// The open handles of one segment.
+#[derive(Debug)]
+struct Handles {
+    file: Arc<DriveFile>,
+    /// For reads through the page cache.
+    cached: Option<Arc<DriveFile>>,
 }
 
 fn name(number: u64) -> String {
@@ -138,21 +146,41 @@ impl Segments {
     pub(crate) fn open(&self, number: u64) -> Result<Arc<DriveFile>, DriveError> {
         // Locked as long as it takes: see `delete`.
         let mut open = self.open.lock();
-        if let Some(file) = open.get(&number) {
-            return Ok(Arc::clone(file));
+        if let Some(handles) = open.get(&number) {
+            return Ok(Arc::clone(&handles.file));
         }
         let file = Arc::new(self.open_direct(number, OFlags::empty())?);
         Self::keep(&mut open, number, &file);
         Ok(file)
     }
 
-    fn keep(open: &mut HashMap<u64, Arc<DriveFile>>, number: u64, file: &Arc<DriveFile>) {
-        if open.len() >= OPEN_FILES_MAX {
+    /// A segment for reads through the page cache; `None` where there is no other way.
+    pub(crate) fn open_cached(&self, number: u64) -> Result<Option<Arc<DriveFile>>, DriveError> {
+        drop(self.open(number)?);
+        if !self.direct.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut open = self.open.lock();
+        let Some(handles) = open.get_mut(&number) else {
+            return Err(DriveError::NotFound);
+        };
+        if handles.cached.is_none() {
+            let (flags, sync) = (OFlags::RDONLY, SyncPoint::Segment);
+            let file = self.root.open_file(&name(number), flags, sync)?;
+            file.expect_scattered_reads();
+            handles.cached = Some(Arc::new(file));
+        }
+        Ok(handles.cached.clone())
+    }
+
+    fn keep(open: &mut HashMap<u64, Handles>, number: u64, file: &Arc<DriveFile>) {
+        if open.len() >= OPEN_SEGMENTS_MAX {
             // Any other will do: all are equally likely to be read.
             let victim = open.keys().next().copied();
             victim.map(|victim| open.remove(&victim));
         }
-        open.insert(number, Arc::clone(file));
+        let file = Arc::clone(file);
+        open.insert(number, Handles { file, cached: None });
     }
 
     /// Deletes a segment, durably.

@@ -2,6 +2,7 @@
 
 use crate::aligned::Pool;
 use crate::append::{Answer, Appender, Op};
+use crate::asked::Asked;
 use crate::drive_dir::DriveDir;
 use crate::headers::Headers;
 use crate::index::Index;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) room: Room,
     pub(crate) pool: Arc<Pool>,
     pub(crate) headers: Headers,
+    pub(crate) asked: Asked,
     /// Held while a segment gets a new footer: two would go to the same place.
     pub(crate) resealing: Mutex<()>,
     pub(crate) wake: Wake,
@@ -123,6 +125,7 @@ impl SegmentStore {
             room,
             pool: Arc::new(Pool::default()),
             headers: Headers::default(),
+            asked: Asked::default(),
             resealing: Mutex::new(()),
             wake: Wake::default(),
         });

@@ -49,8 +49,25 @@ pub(crate) struct Keeper {
     relapses: Relapses,
     begun: Instant,
     leaving: Pending<()>,
-    returning: Pending<Result<Shelved, String>>,
+    returning: Pending<Result<Shelved, NotBack>>,
     witness: WitnessKeeper,
+}
+
+/// Why a drive was not brought back.
+#[derive(Debug)]
+struct NotBack {
+    why: String,
+    /// Its shards were looked through in vain: not to be done every second.
+    at_length: bool,
+}
+
+impl From<String> for NotBack {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            at_length: false,
+        }
+    }
 }
 
 /// What the marks say of a drive that is about to be opened.
@@ -172,24 +189,31 @@ impl Keeper {
         let path = place.path.clone();
         let work = || async move { admission.bring_back(&path, sibling).await };
         self.returning.begin(&place.path, work);
-        match self.returning.done(&place.path).await {
-            Some(Ok(Ok(served))) => {
-                served.drive.admitted();
-                self.relapses.came_back(&place.path, self.begun.elapsed());
-                tracing::info!(
-                    drive = %served.id(), path = %place.path.display(), "drive back in service"
-                );
-                self.shelf.set(&place.path, Some(served.id()), Ok(served));
-                self.tell_keyring().await;
-            }
-            Some(Ok(Err(error)) | Err(error)) if why != error => {
-                tracing::warn!(
-                    path = %place.path.display(), reason = error, "drive stays out of service"
-                );
-                self.shelf.set(&place.path, None, Err(error));
-            }
-            None | Some(_) => {}
+        let not_back = match self.returning.done(&place.path).await {
+            None => return,
+            Some(Ok(Ok(served))) => return self.came_back(place, served).await,
+            Some(Ok(Err(not_back))) => not_back,
+            Some(Err(why)) => NotBack::from(why),
+        };
+        if not_back.at_length {
+            self.relapses.stayed_out(&place.path, self.begun.elapsed());
         }
+        if why != not_back.why {
+            tracing::warn!(
+                path = %place.path.display(), reason = not_back.why, "drive stays out of service"
+            );
+            self.shelf.set(&place.path, None, Err(not_back.why));
+        }
+    }
+
+    async fn came_back(&mut self, place: &Place, served: Shelved) {
+        served.drive.admitted();
+        self.relapses.came_back(&place.path, self.begun.elapsed());
+        tracing::info!(
+            drive = %served.id(), path = %place.path.display(), "drive back in service"
+        );
+        self.shelf.set(&place.path, Some(served.id()), Ok(served));
+        self.tell_keyring().await;
     }
 
     /// An older copy has none of the shards it was given since: they are found by holding the stripe
@@ -243,23 +267,26 @@ struct Admission {
 }
 
 impl Admission {
-    async fn bring_back(&self, path: &Path, sibling: Option<Mark>) -> Result<Shelved, String> {
-        let sibling = sibling.ok_or("no drive is in service")?;
+    async fn bring_back(&self, path: &Path, sibling: Option<Mark>) -> Result<Shelved, NotBack> {
+        let sibling = sibling.ok_or_else(|| "no drive is in service".to_owned())?;
         let served = self.reopen(path, sibling).await?;
         if let Err(error) = self.admit(&served).await {
             self.metadata.node().drive_out(served.id(), &error).await;
             let_go(served, self.metadata.clone()).await;
-            return Err(error);
+            return Err(error.into());
         }
         Ok(served)
     }
 
-    async fn reopen(&self, path: &Path, sibling: Mark) -> Result<Shelved, String> {
+    async fn reopen(&self, path: &Path, sibling: Mark) -> Result<Shelved, NotBack> {
         let (path, options) = (path.to_owned(), self.options);
         let opened = tokio::task::spawn_blocking(move || {
             let drive = readmit(&path, Role::Drive, &sibling).map_err(|e| e.to_string())?;
-            let (store, _) =
-                SegmentStore::open(drive.files().clone(), options).map_err(|e| e.to_string())?;
+            let opened = SegmentStore::open(drive.files().clone(), options);
+            let (store, _) = opened.map_err(|error| NotBack {
+                why: error.to_string(),
+                at_length: true,
+            })?;
             Ok(Shelved {
                 drive: Arc::new(drive),
                 store: Arc::new(store),

@@ -2,7 +2,8 @@
 //! Pure.
 //!
 //! One that went out for the first time may come back at the next look: who has mended it need not
-//! wait.
+//! wait. Nor must one whose mark says no: that is read in no time. One whose shards could not be opened
+//! waits, since each attempt may look through all of them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,18 @@ impl Relapses {
         of.pause
     }
 
+    /// Its shards were looked through and it did not come back.
+    pub(crate) fn stayed_out(&mut self, path: &Path, now: Duration) {
+        let of = self.0.entry(path.to_owned()).or_default();
+        of.pause = (of.pause * 2).clamp(PAUSE, PAUSE_MAX);
+        of.not_before = now + of.pause;
+    }
+
     pub(crate) fn may_return(&self, path: &Path, now: Duration) -> bool {
+        #[cfg(sabotage)]
+        if engine_types::sabotage("return-at-once") {
+            return true;
+        }
         self.0.get(path).is_none_or(|of| of.not_before <= now)
     }
 }
@@ -84,5 +96,24 @@ mod tests {
             relapses.may_return(path, now + SOON),
             "it did well meanwhile"
         );
+    }
+
+    #[test]
+    fn one_that_could_not_be_opened_waits_twice_as_long_each_time_and_begins_anew_when_it_is_back()
+    {
+        let (mut relapses, path) = (Relapses::default(), Path::new("/d/1"));
+        let mut now = Duration::from_hours(1);
+        let mut pause = PAUSE;
+        for _ in 0..8 {
+            relapses.stayed_out(path, now);
+            assert!(!relapses.may_return(path, now + pause - Duration::from_millis(1)));
+            assert!(relapses.may_return(path, now + pause));
+            now += pause;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        relapses.came_back(path, now);
+        assert_eq!(relapses.went_out(path, now + SOON), Duration::ZERO);
+        relapses.stayed_out(path, now + SOON);
+        assert!(relapses.may_return(path, now + SOON + PAUSE));
     }
 }

@@ -19,6 +19,18 @@ pub(crate) enum Call {
     Remove,
 }
 
+/// What comes by way of the page cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PageCache {
+    /// What the medium gives, or does not give.
+    #[default]
+    AsTheMedium,
+    /// What was written, whatever became of the medium.
+    Warm,
+    /// Something else.
+    Wrong,
+}
+
 /// Done before a file is removed.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
@@ -29,6 +41,7 @@ pub(crate) struct Faults {
     order: Mutex<Option<(Call, &'static str, Errno)>>,
     unreadable: Mutex<Vec<(String, Range<u64>, Errno)>>,
     meanwhile: Mutex<Option<Meanwhile>>,
+    cache: Mutex<PageCache>,
     /// Syncs hang while it is shut; those that do.
     gate: Mutex<(bool, usize)>,
     moves: Condvar,
@@ -51,6 +64,12 @@ impl Faults {
     /// Does this before the next file is removed.
     pub(super) fn meanwhile(&self, this: impl FnOnce() + Send + 'static) {
         *self.meanwhile.lock() = Some(Box::new(this));
+    }
+    pub(super) fn set_page_cache(&self, cache: PageCache) {
+        *self.cache.lock() = cache;
+    }
+    pub(crate) fn page_cache(&self) -> PageCache {
+        *self.cache.lock()
     }
     fn hang(&self, hangs: bool) {
         self.gate.lock().0 = hangs;

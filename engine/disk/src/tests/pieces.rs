@@ -1,10 +1,13 @@
 //! Large shards read piece by piece.
 
+use super::faults::PageCache;
 use super::scrub::{entry, flip};
+use super::unreadable::lose;
 use super::{Shard, new_drive, open, put_many};
 use crate::SegmentStore;
 use engine_core::format::BLOCK_BYTES;
-use engine_core::ports::{DriveError, ShardStore};
+use engine_core::ports::{DriveError, DriveFiles, ShardStore};
+use rustix::io::Errno;
 use std::ops::Range;
 
 const LENGTH: u32 = 200_000;
@@ -108,5 +111,54 @@ async fn damage_in_a_later_piece_is_seen_and_a_freed_copy_is_gone() {
     store.free(&[shards[1].0.token]).await.expect("frees");
     let freed = piece(&store, &shards[1], BLOCK..2 * BLOCK).await;
     assert!(matches!(freed, Err(DriveError::NotFound)), "{freed:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_again_comes_from_memory_and_a_scrub_reads_the_medium() {
+    let drive = new_drive();
+    let (store, _) = open(drive.path()).await;
+    let shards = put_many(&store, 0..2, LENGTH).await;
+    let (asked, once) = (&shards[0], &shards[1]);
+    let at = entry(&store, asked).await;
+    let segments = &store.shared().segments;
+    let cached = segments.open_cached(at.segment).expect("opens");
+    if cached.is_none() {
+        // The tests' directory takes no O_DIRECT: all reads go through the page cache.
+        return;
+    }
+    piece(&store, once, 0..LENGTH).await.expect("reads");
+    for _ in 0..2 {
+        piece(&store, asked, 0..LENGTH).await.expect("reads");
+    }
+    store.files().root().faults.set_page_cache(PageCache::Warm);
+    for one in &shards {
+        lose(&store, &entry(&store, one).await, Errno::IO);
+    }
+    piece(&store, asked, 0..LENGTH).await.expect("from memory");
+    for one in &shards {
+        let scrubbed = store.verify(one.0.token).await;
+        assert!(
+            matches!(scrubbed, Err(DriveError::Corrupt(_))),
+            "{scrubbed:?}"
+        );
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_page_cache_that_gives_something_else_costs_a_read_and_nothing_more() {
+    let drive = new_drive();
+    let (store, _) = open(drive.path()).await;
+    let shards = put_many(&store, 0..2, LENGTH).await;
+    store.files().root().faults.set_page_cache(PageCache::Wrong);
+    for range in [0..LENGTH, 0..BLOCK, BLOCK..LENGTH] {
+        for _ in 0..3 {
+            piece(&store, &shards[0], range.clone())
+                .await
+                .expect("reads");
+        }
+    }
+    assert_eq!(store.files().failure(), None);
     store.close().await;
 }

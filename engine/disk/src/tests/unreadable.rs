@@ -17,7 +17,7 @@ fn file(segment: u64) -> String {
 }
 
 /// A sector in the payload of a record is lost.
-fn lose(store: &SegmentStore, at: &ShardEntry, error: Errno) {
+pub(super) fn lose(store: &SegmentStore, at: &ShardEntry, error: Errno) {
     let sector = at.offset + 8192;
     let faults = &store.files().root().faults;
     faults.spoil(&file(at.segment), sector..sector + 512, error);

@@ -85,6 +85,10 @@ pub(crate) struct Drive {
 impl Drive {
     fn answered(&self, side: Side) -> &AtomicU64 {
         let [reads, writes] = &self.answered;
+        #[cfg(sabotage)]
+        if engine_types::sabotage("reads-excuse-writes") {
+            return reads;
+        }
         match side {
             Side::Reads => reads,
             Side::Writes => writes,

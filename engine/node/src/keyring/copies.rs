@@ -166,7 +166,14 @@ impl Copies {
         bytes: Arc<Vec<u8>>,
     ) -> Result<Result<Put, DriveError>, tokio::task::JoinError> {
         let drive = files.drive();
-        let mut begun = self.begun(drive).lock_owned().await;
+        let turn = self.begun(drive);
+        #[cfg(sabotage)]
+        let turn = if engine_types::sabotage("keyring-out-of-turn") {
+            Arc::default()
+        } else {
+            turn
+        };
+        let mut begun = turn.lock_owned().await;
         let held = Arc::clone(&self.held);
         let write = move || {
             if *begun > generation {
