@@ -49,10 +49,11 @@ impl Shared {
         if engine_types::sabotage("scrub-skip-payload") {
             return self.read(token, &(0..0)).map(|shard| shard.header);
         }
-        let fresh = true;
         #[cfg(sabotage)]
-        let fresh = !engine_types::sabotage("scrub-page-cache");
-        self.read_as(token, &(0..u32::MAX), fresh)
+        if engine_types::sabotage("scrub-page-cache") {
+            return self.read(token, &(0..u32::MAX)).map(|shard| shard.header);
+        }
+        self.read_as(token, &(0..u32::MAX), true)
             .map(|shard| shard.header)
     }
 

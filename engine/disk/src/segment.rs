@@ -24,7 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Where segments lie on a drive.
 pub(crate) const SEGMENTS: &str = "shards/segments";
 /// Open segments kept for readers, of up to two handles each.
-const OPEN_SEGMENTS_MAX: usize = 128;
+pub(crate) const OPEN_SEGMENTS_MAX: usize = 128;
 /// [`RECORD_ALIGN`] as an offset.
 pub(crate) const ALIGN: u64 = RECORD_ALIGN as u64;
 
@@ -181,6 +181,11 @@ impl Segments {
         }
         let file = Arc::clone(file);
         open.insert(number, Handles { file, cached: None });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept_open(&self) -> usize {
+        self.open.lock().len()
     }
 
     /// Deletes a segment, durably.

@@ -35,7 +35,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// Tokens that one call of `free` hands to the drive at a time.
-const FREES_MAX: usize = 4096;
+pub(crate) const FREES_MAX: usize = 4096;
 
 /// What the threads of a store share.
 #[derive(Debug)]

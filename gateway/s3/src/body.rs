@@ -282,7 +282,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_client_is_cut_off_and_a_slow_one_is_not() {
         let slow = StreamBody::new(futures::stream::unfold(0, |n| async move {
-            tokio::time::sleep(Duration::from_secs(29)).await;
+            tokio::time::sleep(BODY_IDLE_MAX.saturating_sub(Duration::from_secs(1))).await;
             (n < 3).then(|| {
                 (
                     Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"x"))),
@@ -296,8 +296,11 @@ mod tests {
         }
         let stalled = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, BoxError>>());
         let (mut body, _rest) = RequestBody::new(stalled, state(), false);
+        let asked = Instant::now();
         let error = body.frame().await.expect("frame").expect_err("cut off");
         assert!(error.is::<BodyTimeout>());
+        let late = asked.elapsed().saturating_sub(BODY_IDLE_MAX);
+        assert!(asked.elapsed() >= BODY_IDLE_MAX && late < Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,6 +26,18 @@ fn signer(cx: &RequestContext) -> S3Result<AccountId> {
     cx.identity.account().ok_or_else(|| s3_error!(AccessDenied))
 }
 
+/// Buckets of a page, of which `max-buckets` asks for so many.
+fn page_limit(asked: Option<i32>) -> S3Result<u32> {
+    match asked.map(u32::try_from) {
+        None => Ok(BUCKETS_PAGE_MAX),
+        Some(Ok(limit @ 1..=BUCKETS_PAGE_MAX)) => Ok(limit),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "Argument max-buckets must be an integer between 1 and 10000"
+        )),
+    }
+}
+
 /// ListBuckets: the signer's own.
 pub(crate) async fn list(
     gateway: &Gateway,
@@ -33,16 +45,7 @@ pub(crate) async fn list(
     request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let (input, owner) = (request.input, signer(&cx)?);
-    let limit = match input.max_buckets.map(u32::try_from) {
-        None => BUCKETS_PAGE_MAX,
-        Some(Ok(limit @ 1..=BUCKETS_PAGE_MAX)) => limit,
-        Some(_) => {
-            return Err(s3_error!(
-                InvalidArgument,
-                "Argument max-buckets must be an integer between 1 and 10000"
-            ));
-        }
-    };
+    let limit = page_limit(input.max_buckets)?;
     let after = input
         .continuation_token
         .as_deref()
@@ -216,6 +219,21 @@ pub(crate) async fn location(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_buckets_is_at_most_so_long() {
+        let most = i32::try_from(BUCKETS_PAGE_MAX).expect("fits");
+        for (asked, due) in [
+            (None, Some(BUCKETS_PAGE_MAX)),
+            (Some(-1), None),
+            (Some(0), None),
+            (Some(1), Some(1)),
+            (Some(most), Some(BUCKETS_PAGE_MAX)),
+            (Some(most + 1), None),
+        ] {
+            assert_eq!(page_limit(asked).ok(), due, "{asked:?}");
+        }
+    }
 
     #[test]
     fn locations() {

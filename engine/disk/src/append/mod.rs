@@ -6,6 +6,7 @@
 //! and not one per writer: a drive's fdatasyncs do not overlap, and order makes all of it simple.
 
 mod frees;
+mod group;
 
 use crate::drive_file::DriveFile;
 use crate::free_log::FreeLog;
@@ -21,10 +22,6 @@ use engine_types::CopyToken;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// Bytes of records taken into one group: bounds the wait of the first of them.
-const GROUP_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Operations in one group.
-const GROUP_OPS_MAX: usize = 512;
 /// Where an answer goes; the asker may have gone.
 pub(crate) type Answer = oneshot::Sender<Result<(), DriveError>>;
 
@@ -95,15 +92,7 @@ impl Appender {
     /// Until `Close`, or until every sender is gone.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut group = vec![first];
-            let mut bytes = 0u64;
-            while group.len() < GROUP_OPS_MAX && bytes < GROUP_BYTES_MAX {
-                let Ok(next) = queue.try_recv() else { break };
-                if let Op::Append(header, ..) = &next {
-                    bytes = bytes.saturating_add(u64::from(header.record_length()));
-                }
-                group.push(next);
-            }
+            let group = group::gather(first, &mut queue);
             if let Some(closing) = self.work(group) {
                 queue.close();
                 answer(closing, self.close());

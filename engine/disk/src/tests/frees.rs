@@ -7,6 +7,7 @@ use super::{PATIENCE, Shard, UUID, holds, is_gone, new_drive, open, open_with, o
 use crate::free_log::{Begun, FREE_RECORD_BYTES, FreeLog};
 use crate::index::FreesMark;
 use crate::options::{FREES_BYTES, SEGMENT_BYTES_MAX};
+use crate::store::FREES_MAX;
 use crate::{Options, SegmentStore};
 use engine_core::ports::ShardStore;
 use std::path::Path;
@@ -233,4 +234,33 @@ async fn who_reads_the_header_alone_takes_no_readers_place() {
     assert_eq!(shared.headers.get(token, place), None);
     store.read(token, 0..1).await.expect("reads");
     assert!(shared.headers.get(token, place).is_some());
+}
+
+/// Syncs of the log of frees that freeing so many shards at once takes.
+async fn syncs_to_free(store: &Arc<SegmentStore>, numbers: std::ops::Range<u64>) -> usize {
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in numbers {
+        let (store, one) = (Arc::clone(store), shard(UUID, 10, number, 64));
+        tasks.spawn(async move {
+            super::put(&store, &one).await;
+            one.0.token
+        });
+    }
+    let tokens = tasks.join_all().await;
+    let tape = &store.files().root().tape;
+    tape.start();
+    store.free(&tokens).await.expect("frees");
+    let absent = store.absent(&tokens).await.expect("looks up");
+    assert_eq!(absent.len(), tokens.len());
+    let synced = |event: &Event| *event == Event::Synced("shards/frees".into());
+    tape.events().iter().filter(|event| synced(event)).count()
+}
+
+#[tokio::test]
+async fn more_frees_than_a_drive_is_handed_at_a_time_go_in_two() {
+    let drive = new_drive();
+    let (store, _) = open_with(drive.path(), options()).await;
+    let (store, most) = (Arc::new(store), FREES_MAX as u64);
+    assert_eq!(syncs_to_free(&store, 0..most).await, 1);
+    assert_eq!(syncs_to_free(&store, most..2 * most + 1).await, 2);
 }

@@ -2,7 +2,7 @@
 
 use super::{holds, is_gone, new_drive, open, put_many, segment_blocks, segment_files, until};
 use crate::Options;
-use crate::segment::{SEGMENTS, Segments};
+use crate::segment::{OPEN_SEGMENTS_MAX, SEGMENTS, Segments};
 use crate::tests::faults::Call;
 use engine_core::ports::{DriveError, DriveFiles, ShardStore};
 use engine_sim::contracts::shard_store::shard;
@@ -183,4 +183,25 @@ fn the_reserve_is_two_percent_and_at_least_one_gib() {
     let gib = 1024 * 1024 * 1024;
     assert_eq!(options.reserve(10 * gib), gib);
     assert_eq!(options.reserve(1000 * gib), 20 * gib);
+}
+
+#[tokio::test]
+async fn so_many_segments_are_kept_open_and_one_more_takes_the_place_of_another() {
+    let drive = new_drive();
+    let dir = super::open_dir(drive.path()).await;
+    dir.root().make_directories(SEGMENTS).expect("makes");
+    let segments = Segments::new(dir.root(), super::UUID);
+    let most = OPEN_SEGMENTS_MAX as u64;
+    for number in 1..=most + 1 {
+        drop(segments.create(number, 16 * 1024).expect("creates"));
+        drop(segments.open_cached(number).expect("opens"));
+        let kept = usize::try_from(number)
+            .expect("fits")
+            .min(OPEN_SEGMENTS_MAX);
+        assert_eq!(segments.kept_open(), kept);
+    }
+    for number in 1..=most + 1 {
+        drop(segments.open(number).expect("each opens again"));
+    }
+    assert_eq!(segments.kept_open(), OPEN_SEGMENTS_MAX);
 }

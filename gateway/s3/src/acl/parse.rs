@@ -178,6 +178,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_has_so_many_grants_and_no_more() {
+        let grant = Grant {
+            grantee: Grantee::AllUsers,
+            permission: Permission::Read,
+        };
+        let of = |count: usize| {
+            let mut acl = Acl::private(AccountId(1));
+            acl.grants = vec![grant.clone(); count];
+            bounded(acl).map(|acl| acl.grants.len())
+        };
+        assert_eq!(of(GRANTS_MAX).ok(), Some(GRANTS_MAX));
+        let refused = of(GRANTS_MAX + 1).expect_err("one past the limit");
+        assert_eq!(*refused.code(), s3s::S3ErrorCode::MalformedACLError);
+    }
+
+    #[test]
     fn grant_headers_are_read_with_and_without_quotes() {
         let parsed = grantees(r#"id="abc", emailAddress=a@b.c,uri="http://x""#).expect("parses");
         assert_eq!(

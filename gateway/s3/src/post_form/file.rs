@@ -190,6 +190,9 @@ fn watched(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::RequestBody;
+    use crate::request::testing;
+    use http_body_util::{BodyExt as _, Empty};
 
     /// The file as it is handed on of a form in pieces of `step` bytes; `None`: refused.
     fn run(form: &[u8], step: usize) -> Option<Vec<u8>> {
@@ -209,6 +212,17 @@ mod tests {
         }
         file.extend_from_slice(&watch.end().ok()?.unwrap_or_default());
         Some(file)
+    }
+
+    #[test]
+    fn a_short_rest_is_read_whole_and_one_byte_more_is_streamed() {
+        let file = |left: u64| {
+            let (body, _rest) = RequestBody::new(Empty::new(), testing::state(), false);
+            File::new("B", Bytes::new(), left, Box::pin(body.into_data_stream()))
+        };
+        let most = usize::try_from(REST_BUFFERED_MAX).expect("fits");
+        assert_eq!(file(REST_BUFFERED_MAX).read_whole(), Some(most));
+        assert_eq!(file(REST_BUFFERED_MAX + 1).read_whole(), None);
     }
 
     #[test]

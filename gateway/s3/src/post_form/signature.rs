@@ -266,6 +266,9 @@ mod tests {
             assert_eq!(parse_scope(scope, "r").is_ok(), fine, "{scope}");
         }
         let scope = parse_scope("AK/20260102/r/s3/aws4_request", "r").expect("scope");
+        // What the dates below stand at and one second past.
+        assert_eq!(FORM_AGE_MAX, SignedDuration::from_hours(7 * 24));
+        assert_eq!(FORM_SKEW_MAX, SignedDuration::from_mins(15));
         for (date, now, fine) in [
             ("20260102T030405Z", "2026-01-02T03:04:05Z", true),
             ("20260102T030405Z", "2026-01-09T03:04:05Z", true),

@@ -354,3 +354,32 @@ async fn an_h2_connection_takes_its_window_of_what_nobody_reads_and_no_more() {
         "{five}"
     );
 }
+
+/// The answer's first line to a request of so many header lines.
+async fn answer_to(header_lines: usize) -> String {
+    let service = service_fn(async |_request: Request<Incoming>| {
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
+    let (mut client, server) = tokio::io::duplex(SOCKET_BYTES);
+    let more = (1..header_lines).map(|n| format!("x-{n}: 1\r\n"));
+    let lines = more.collect::<String>();
+    let request = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+    client.write_all(request.as_bytes()).await.expect("sent");
+    client.shutdown().await.expect("shut");
+    let serve = http();
+    let ended = serve.serve_connection(TokioIo::new(server), service).await;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("answer");
+    answer
+        .lines()
+        .next()
+        .unwrap_or_else(|| panic!("{ended:?}"))
+        .to_owned()
+}
+
+#[tokio::test]
+async fn so_many_header_lines_are_taken_and_one_more_is_431() {
+    assert_eq!(answer_to(HEADERS_MAX).await, "HTTP/1.1 200 OK");
+    let refused = answer_to(HEADERS_MAX + 1).await;
+    assert_eq!(refused, "HTTP/1.1 431 Request Header Fields Too Large");
+}
