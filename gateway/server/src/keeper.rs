@@ -50,7 +50,10 @@ pub(crate) struct Keeper {
     begun: Instant,
     leaving: Pending<()>,
     returning: Pending<Result<Shelved, NotBack>>,
-    witness: WitnessKeeper,
+    witness_dir: PathBuf,
+    /// None while a look of its own goes on.
+    witness: Option<WitnessKeeper>,
+    looking_at_witness: Pending<WitnessKeeper>,
 }
 
 /// Why a drive was not brought back.
@@ -91,10 +94,12 @@ impl Keeper {
         shelf: Arc<Shelf>,
         metadata: Replicated,
         options: engine_disk::Options,
-        witness: PathBuf,
+        witness_dir: PathBuf,
     ) -> Self {
         Self {
-            witness: WitnessKeeper::new(witness, Arc::clone(&shelf), metadata.clone()),
+            witness_dir,
+            witness: None,
+            looking_at_witness: Pending::default(),
             shelf,
             metadata,
             engine: None,
@@ -112,7 +117,6 @@ impl Keeper {
 
     /// The store is open: from now on its engine is told as well.
     pub(crate) fn serving(mut self, engine: Engine) -> Self {
-        self.witness.serving(engine.clone());
         self.engine = Some(engine);
         self
     }
@@ -143,11 +147,36 @@ impl Keeper {
                 Err(_) => {}
             }
         }
-        self.witness.look(self.sibling.as_ref()).await;
+        self.look_at_witness().await;
         self.remembered
             .look(&self.shelf, self.metadata.node())
             .await;
         self.check_older_copies();
+    }
+
+    /// In a task of its own, since its disk may hang and the drives not wait for it.
+    async fn look_at_witness(&mut self) {
+        let path = self.witness_dir.clone();
+        if !self.looking_at_witness.has(&path) {
+            let begun_anew = || {
+                let (path, shelf) = (path.clone(), Arc::clone(&self.shelf));
+                WitnessKeeper::new(path, shelf, self.metadata.clone())
+            };
+            let mut witness = self.witness.take().unwrap_or_else(begun_anew);
+            if let Some(engine) = &self.engine {
+                witness.serving(engine.clone());
+            }
+            let sibling = self.sibling.clone();
+            self.looking_at_witness.begin(&path, || async move {
+                witness.look(sibling.as_ref()).await;
+                witness
+            });
+        }
+        match self.looking_at_witness.done(&path).await {
+            Some(Ok(witness)) => self.witness = Some(witness),
+            Some(Err(error)) => tracing::error!(error, "looking at the witness"),
+            None => {}
+        }
     }
 
     async fn look(&mut self, path: &Path, served: Shelved) {

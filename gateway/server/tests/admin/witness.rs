@@ -6,7 +6,8 @@ use super::support::{Server, put};
 use http::StatusCode;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Control and eight more.
 const PARTITIONS: u64 = 9;
@@ -186,4 +187,45 @@ async fn nothing_takes_a_lost_witnesss_place_while_it_may_be_half_of_what_is_lef
     });
     assert_eq!(get(&mut s3, "/kept/one").await, StatusCode::OK);
     assert_eq!(put(&mut s3, "/kept/two", 100).await, StatusCode::OK);
+}
+
+/// What is at `one` is at `other` from now on, and the other way round; at no time is there nothing.
+fn exchange(one: &Path, other: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("exchanged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_witness_whose_disk_hangs_holds_up_no_drive() {
+    let mut server = Server::over(2);
+    server.until("whole", whole);
+    let mut s3 = root(&server);
+    assert_eq!(put(&mut s3, "/kept", 0).await, StatusCode::OK);
+    // Who opens a pipe that nobody writes to hangs, as on a disk that does not answer.
+    let hung = server.folder.path().join("hung");
+    std::fs::create_dir(&hung).expect("made");
+    let mark = hung.join("drive.json");
+    let made = Command::new("mkfifo").arg(&mark).status();
+    assert!(made.expect("ran").success());
+    exchange(&hung, &directory(&server));
+    server.until("it is out", |server| {
+        witness(server).is_some_and(|witness| witness["state"] != "up")
+    });
+    assert_eq!(put(&mut s3, "/kept/one", 100).await, StatusCode::OK);
+    let aside = server.folder.path().join("aside1");
+    std::fs::rename(server.drive(1), &aside).expect("moved");
+    server.until("the drive is missed", |server| {
+        let answer = server.open("/health/ready").unwrap_or_default();
+        answer.starts_with("HTTP/1.1 503") && answer.contains("d1")
+    });
+    std::fs::rename(&aside, server.drive(1)).expect("moved back");
+    server.until("it is back", |server| up(server) == 2);
+    assert_eq!(put(&mut s3, "/kept/two", 100).await, StatusCode::OK);
+    assert_ne!(witness(&server).expect("told")["state"], "up");
+
+    exchange(&hung, &directory(&server));
+    // The pipe's other end: what hung reads nothing, and the next look finds the witness.
+    std::fs::File::create(hung.join("drive.json")).expect("opened");
+    server.until("whole again", whole);
+    assert_eq!(get(&mut s3, "/kept/two").await, StatusCode::OK);
 }
