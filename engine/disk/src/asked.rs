@@ -32,10 +32,8 @@ impl Asked {
     /// Whether the piece of a copy that begins at `start` was asked for lately; from now on it was.
     pub(crate) fn again(&self, token: CopyToken, start: u32) -> bool {
         let hash = self.hasher.hash_one((token, start));
-        let (mark, place) = (
-            (hash >> 32) as u32 | 1,
-            hash as u32 as usize % REMEMBERED_MAX,
-        );
+        let mark = u32::try_from(hash >> 32).unwrap_or(0) | 1;
+        let place = usize::try_from(hash).unwrap_or(0) % REMEMBERED_MAX;
         let slot = self.marks.get(place);
         slot.is_some_and(|slot| slot.swap(mark, Ordering::Relaxed) == mark)
     }

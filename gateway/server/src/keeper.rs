@@ -158,10 +158,8 @@ impl Keeper {
     async fn look_at_witness(&mut self) {
         let path = self.witness_dir.clone();
         if !self.looking_at_witness.has(&path) {
-            let begun_anew = || {
-                let (path, shelf) = (path.clone(), Arc::clone(&self.shelf));
-                WitnessKeeper::new(path, shelf, self.metadata.clone())
-            };
+            let begun_anew =
+                || WitnessKeeper::new(path.clone(), Arc::clone(&self.shelf), self.metadata.clone());
             let mut witness = self.witness.take().unwrap_or_else(begun_anew);
             if let Some(engine) = &self.engine {
                 witness.serving(engine.clone());

@@ -185,7 +185,7 @@ mod tests {
         };
         let of = |count: usize| {
             let mut acl = Acl::private(AccountId(1));
-            acl.grants = vec![grant.clone(); count];
+            acl.grants = vec![grant; count];
             bounded(acl).map(|acl| acl.grants.len())
         };
         assert_eq!(of(GRANTS_MAX).ok(), Some(GRANTS_MAX));
