@@ -11,7 +11,9 @@
 //! young: it costs what there is to pack, however many objects there are. Bytes are read only of
 //! what fills a pack. Who has little to pack waits: packs of a few KiB would cost a block on every
 //! drive each. So below [`PACK_BYTES_MIN`] for [`PACK_WAIT`], and below [`PACK_BYTES_FLOOR`] for
-//! good; then the metadata holds at most that much of each class in each partition.
+//! good; then the metadata holds at most that much of each class in each partition. And as many as a pack
+//! may have stay inline for good where together they are below the floor (256 bytes each): named in a pack
+//! they would take as much room in the tables, and more on the drives.
 
 mod sparse;
 mod write;
@@ -44,6 +46,8 @@ const CLASSES_MAX: usize = 16;
 pub(crate) struct Packer {
     /// Where each partition's pass goes on; none: from the oldest.
     after: BTreeMap<PartitionId, DataId>,
+    /// Where passes begin: what is before it is too small. Not kept across a restart.
+    begin: BTreeMap<PartitionId, DataId>,
     /// … and its next look for sparse packs.
     sparse: BTreeMap<PartitionId, PackId>,
 }
@@ -101,6 +105,21 @@ impl Packer {
         self.sparse(inner, partition).await
     }
 
+    /// What was read last in this pass, or what it begins behind.
+    fn cursor(&self, partition: PartitionId) -> Option<DataId> {
+        let after = self.after.get(&partition);
+        after.or_else(|| self.begin.get(&partition)).copied()
+    }
+
+    /// The next pass begins behind these, where nothing before them waits for a pack. Where classes are
+    /// mixed something does, and they are read again.
+    fn pass_over(&mut self, partition: PartitionId, small: &Draft, others: &Drafts) {
+        let (behind, last) = small.span();
+        if others.0.is_empty() && behind == self.begin.get(&partition).copied() {
+            self.begin.extend(last.map(|last| (partition, last)));
+        }
+    }
+
     async fn sparse(
         &mut self,
         inner: &Arc<Inner>,
@@ -121,7 +140,7 @@ impl Packer {
         drafts: &mut Drafts,
     ) -> Result<Option<Draft>, EngineError> {
         loop {
-            let after = self.after.get(&partition).copied();
+            let after = self.cursor(partition);
             let limit = PACK_PAGE_MAX;
             let query = PackQuery::Unpacked {
                 after,
@@ -133,9 +152,15 @@ impl Packer {
             };
             let end = rows.len() < limit as usize;
             for (data, row) in rows {
-                if let Some(full) = drafts.add(data, &row) {
-                    // The row that did not fit is read again.
-                    return Ok(Some(full));
+                let behind = self.cursor(partition);
+                if let Some(full) = drafts.add(behind, data, &row) {
+                    if full.bytes() >= floor(inner) {
+                        // The row that did not fit is read again.
+                        return Ok(Some(full));
+                    }
+                    self.pass_over(partition, &full, drafts);
+                    // It is the first of the next draft: there is room for another class's.
+                    let _none = drafts.add(behind, data, &row);
                 }
                 self.after.insert(partition, data);
             }
@@ -152,14 +177,15 @@ struct Drafts(BTreeMap<StorageClass, Draft>);
 
 impl Drafts {
     /// Takes a part, or hands out the draft that is full without it.
-    fn add(&mut self, data: DataId, row: &UnpackedRow) -> Option<Draft> {
+    /// `behind`: what was read before it.
+    fn add(&mut self, behind: Option<DataId>, data: DataId, row: &UnpackedRow) -> Option<Draft> {
         if !self.0.contains_key(&row.class) && self.0.len() == CLASSES_MAX {
             return None;
         }
         let draft = self
             .0
             .entry(row.class.clone())
-            .or_insert_with(|| Draft::new(row.class.clone()));
+            .or_insert_with(|| Draft::new(row.class.clone(), behind));
         if draft.add(data, row) {
             return None;
         }
@@ -171,7 +197,12 @@ impl Drafts {
 fn worth(inner: &Inner, draft: &Draft, old: Stamp) -> bool {
     let least = inner.options.pack_bytes_min;
     let waited = draft.oldest().is_some_and(|oldest| oldest.birth() < old);
-    draft.bytes() >= least || (waited && draft.bytes() >= PACK_BYTES_FLOOR.min(least))
+    draft.bytes() >= least || (waited && draft.bytes() >= floor(inner))
+}
+
+/// Fewer bytes are no pack.
+fn floor(inner: &Inner) -> u64 {
+    PACK_BYTES_FLOOR.min(inner.options.pack_bytes_min)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -191,6 +222,7 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
+    use super::write::MEMBERS_MAX;
     use super::*;
     use engine_types::{BucketId, ObjectKey};
 
@@ -207,22 +239,50 @@ mod tests {
         }
     }
 
+    fn id(number: usize) -> DataId {
+        DataId((number as u128).to_be_bytes())
+    }
+
     #[test]
-    fn a_draft_is_handed_out_when_the_next_does_not_fit() {
-        let mut drafts = Drafts::default();
-        let mut taken: u64 = 0;
-        let full = loop {
-            if let Some(full) = drafts.add(DataId([1; 16]), &row("STANDARD", 16_400)) {
-                break full;
+    fn a_draft_of_so_many_is_handed_out_and_one_more_begins_the_next() {
+        for length in [16, 16_400] {
+            let mut drafts = Drafts::default();
+            for number in 0..MEMBERS_MAX {
+                assert!(
+                    drafts
+                        .add(None, id(number), &row("STANDARD", length))
+                        .is_none()
+                );
+                let other = row("GLACIER", 16);
+                assert!(number > 0 || drafts.add(None, id(number), &other).is_none());
             }
-            taken += 1;
-            assert!(
-                drafts.add(DataId([1; 16]), &row("GLACIER", 16)).is_none(),
-                "a class of its own"
-            );
+            let full = drafts.add(None, id(MEMBERS_MAX), &row("STANDARD", length));
+            let full = full.expect("handed out");
+            assert_eq!(full.bytes(), MEMBERS_MAX as u64 * u64::from(length));
+            assert_eq!(drafts.0.len(), 1, "the other class's");
+        }
+    }
+
+    #[test]
+    fn passes_begin_behind_what_is_too_small_and_nothing_else() {
+        let draft = |behind: Option<usize>, last: usize| {
+            let mut draft = Draft::new(row("STANDARD", 16).class, behind.map(id));
+            assert!(draft.add(id(last), &row("STANDARD", 16)));
+            draft
         };
-        assert_eq!(full.bytes(), taken * 16_400);
-        assert!(full.bytes() + 16_400 + 2 * 100 * taken > 8 << 20);
+        let (mut packer, partition) = (Packer::default(), PartitionId(3));
+        let none = Drafts::default();
+        packer.pass_over(partition, &draft(Some(5), 9), &none);
+        assert_eq!(packer.cursor(partition), None, "something waits before it");
+        let mut others = Drafts::default();
+        others.add(None, id(2), &row("GLACIER", 16));
+        packer.pass_over(partition, &draft(None, 9), &others);
+        assert_eq!(packer.cursor(partition), None, "something waits among it");
+        packer.pass_over(partition, &draft(None, 9), &none);
+        assert_eq!(packer.cursor(partition), Some(id(9)));
+        packer.pass_over(partition, &draft(Some(9), 12), &none);
+        assert_eq!(packer.cursor(partition), Some(id(12)));
+        assert_eq!(packer.cursor(PartitionId(4)), None, "another partition");
     }
 
     #[test]
@@ -231,7 +291,7 @@ mod tests {
         for n in 0..=CLASSES_MAX {
             assert!(
                 drafts
-                    .add(DataId([1; 16]), &row(&format!("CLASS_{n}"), 16))
+                    .add(None, DataId([1; 16]), &row(&format!("CLASS_{n}"), 16))
                     .is_none()
             );
         }

@@ -82,6 +82,9 @@ async fn repack(
     let mut pack = Pack::begin(inner, partition, class, room).await?;
     let (mut room, mut moved) = (PACK_BYTES_MAX as u64, 0);
     for (id, row) in packs {
+        if pack.is_full() {
+            break;
+        }
         let Some(left) = room.checked_sub(row.live) else {
             continue;
         };
