@@ -123,13 +123,16 @@ impl Writer {
             if state.is_frozen() {
                 return Ok(false);
             }
-            let written: Vec<_> = state
-                .slots
-                .iter()
-                .map_while(|slot| slot.place.map(|place| (slot.clone(), place)))
+            let written: Vec<_> = (state.first..)
+                .zip(&state.slots)
+                .map_while(|(index, slot)| {
+                    let at = (slot.place()?, slot.ticket(state.ticket), slot.term);
+                    Some((at, state.cached(index).cloned()))
+                })
                 .collect();
             let next = state.first + written.len() as u64;
-            let last = written.last().map(|(slot, _)| log_id(slot.term, next - 1));
+            let last = written.last();
+            let last = last.map(|((_, _, term), _)| log_id(*term, next - 1));
             let committed = committed_within(state.committed, last.or(state.purged));
             (state.vote, state.purged, committed, written, state.ticket)
         };
@@ -148,8 +151,8 @@ impl Writer {
             .states
             .push((Arc::clone(index), Kind::CopyBegin, self.number));
         written.settled.push((Arc::clone(index), ticket));
-        for (slot, place) in entries {
-            let entry = if let Some(entry) = slot.entry {
+        for ((place, wrote, _), cached) in entries {
+            let entry = if let Some(entry) = cached {
                 entry
             } else {
                 let reader = self.shared.reader(place.file)?;
@@ -158,7 +161,7 @@ impl Writer {
             let place = self.put(base, Kind::CopyEntry, group, &entry);
             written
                 .places
-                .push((Arc::clone(index), entry.log_id.index(), slot.ticket, place));
+                .push((Arc::clone(index), entry.log_id.index(), wrote, place));
         }
         self.record(group, Kind::CopyEnd, |_| {});
         self.flush()?;

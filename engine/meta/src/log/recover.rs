@@ -357,13 +357,8 @@ fn append(state: &mut GroupState, entry: Entry, place: Place, whole: bool) -> Re
         state.first = id.index();
     }
     state.check_next(&id)?;
-    let slot = Slot {
-        term: term_of(&id),
-        ticket: 0,
-        place: Some(place),
-        entry: Some(entry),
-    };
-    state.push(id, slot, u64::from(place.span));
+    let slot = Slot::new(term_of(&id), 0, Some(place));
+    state.push(entry, slot, u64::from(place.span));
     state.trim_cache();
     Ok(())
 }

@@ -49,7 +49,11 @@ impl GroupLog {
     /// Waits until the entry at `index` is durable here. Entries no longer in the log (purged) are.
     /// Committed entries are never truncated, so the slot cannot change under the wait.
     pub async fn wait_durable(&self, index: u64) -> Result<(), LogError> {
-        let Some(ticket) = self.index.state.lock().slot(index).map(|slot| slot.ticket) else {
+        let ticket = {
+            let state = self.index.state.lock();
+            state.slot(index).map(|slot| slot.ticket(state.ticket))
+        };
+        let Some(ticket) = ticket else {
             return Ok(());
         };
         let mut durable = self.index.durable.subscribe();
@@ -140,7 +144,7 @@ impl GroupLog {
             let Some(slot) = state.slot(index) else {
                 return index.max(start + 1);
             };
-            bytes += match (&slot.entry, slot.place) {
+            bytes += match (state.cached(index), slot.place()) {
                 (Some(entry), _) => entry_weight(entry),
                 (None, Some(place)) => place.span as usize,
                 (None, None) => 0,
@@ -159,13 +163,8 @@ fn push(state: &mut GroupState, ticket: u64, entry: &Entry) -> Result<(), LogErr
         return Err(LogError::TooLarge(weight));
     }
     state.check_next(&id)?;
-    let slot = Slot {
-        term: term_of(&id),
-        ticket,
-        place: None,
-        entry: Some(entry.clone()),
-    };
-    state.push(id, slot, 0);
+    let slot = Slot::new(term_of(&id), ticket, None);
+    state.push(entry.clone(), slot, 0);
     Ok(())
 }
 

@@ -2,6 +2,10 @@
 //! themselves, vote and marks. Changed when openraft asks (entries must be readable at once); the
 //! writer fills in places once the bytes are on the drive.
 
+mod slot;
+
+pub use slot::{Place, Slot};
+
 use super::LogError;
 use crate::raft::codec::entry_weight;
 use crate::raft::types::{Entry, LogId, Vote, log_id, term_of};
@@ -17,30 +21,6 @@ pub const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a handle on a log that was destroyed writes nothing.
 pub(super) const DESTROYED: &str = "the replica has left the drive";
-
-/// Where a record's payload lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// File number.
-    pub file: u64,
-    /// Byte offset of the record.
-    pub offset: u64,
-    /// Bytes of the record, header and padding included.
-    pub span: u32,
-}
-
-/// One unpurged entry.
-#[derive(Clone, Debug)]
-pub struct Slot {
-    /// Its term.
-    pub term: u64,
-    /// Which operation of the group wrote it; durable once the group's mark reaches it.
-    pub ticket: u64,
-    /// None until written.
-    pub place: Option<Place>,
-    /// The entry, unless only on the drive.
-    pub entry: Option<Entry>,
-}
 
 /// What readers get for one index.
 #[derive(Clone, Debug)]
@@ -94,12 +74,12 @@ pub struct GroupState {
     pub first: u64,
     /// Entries, contiguous.
     pub slots: VecDeque<Slot>,
-    /// Bytes of cached entries.
+    /// The newest of them themselves.
+    pub(super) entries: VecDeque<Entry>,
+    /// Their bytes.
     pub cached_bytes: usize,
     /// Bytes of all live entries, cached or not.
     pub live_bytes: u64,
-    /// Slots below this (relative to the front) have left the cache.
-    pub(super) cold: usize,
     /// Last operation asked for.
     pub ticket: u64,
     /// File of the last vote record.
@@ -154,16 +134,36 @@ impl GroupState {
         self.purged.is_none_or(|purged| id.index() > purged.index())
     }
 
-    /// Adds an entry that follows the last one.
-    pub fn push(&mut self, id: LogId, slot: Slot, weight: u64) {
+    /// Adds an entry that follows the last one; `weight`: bytes that it has on the drive.
+    pub fn push(&mut self, entry: Entry, slot: Slot, weight: u64) {
         if self.slots.is_empty() && self.purged.is_none() {
-            self.first = id.index();
+            self.first = entry.log_id.index();
         }
-        if let Some(entry) = &slot.entry {
-            self.cached_bytes += entry_weight(entry);
-        }
+        self.cached_bytes += entry_weight(&entry);
         self.live_bytes += weight;
+        // Doubling would have as much again unused.
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(self.slots.len() / 8 + 64);
+        }
         self.slots.push_back(slot);
+        self.entries.push_back(entry);
+    }
+
+    /// The entry at `index`, where it is still in memory.
+    pub fn cached(&self, index: u64) -> Option<&Entry> {
+        let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        self.entries.get(at.checked_sub(self.cold())?)
+    }
+
+    /// Slots whose entries have left the cache: the oldest.
+    fn cold(&self) -> usize {
+        self.slots.len() - self.entries.len()
+    }
+
+    fn uncache(&mut self, entry: Option<Entry>) {
+        if let Some(entry) = entry {
+            self.cached_bytes -= entry_weight(&entry);
+        }
     }
 
     /// Drops entries after `last`, exclusive.
@@ -171,10 +171,10 @@ impl GroupState {
         let keep = last.map_or(0, |last| (last + 1).saturating_sub(self.first));
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         while self.slots.len() > keep {
-            let slot = self.slots.pop_back();
+            let (slot, entry) = (self.slots.pop_back(), self.entries.pop_back());
+            self.uncache(entry);
             self.forget(slot);
         }
-        self.cold = self.cold.min(self.slots.len());
     }
 
     /// Drops entries up to `upto`, inclusive. Entries that begin further up (a log whose older files
@@ -187,11 +187,15 @@ impl GroupState {
             return;
         }
         while self.first <= upto.index() && !self.slots.is_empty() {
+            if self.cold() == 0 {
+                let entry = self.entries.pop_front();
+                self.uncache(entry);
+            }
             let slot = self.slots.pop_front();
             self.forget(slot);
             self.first += 1;
-            self.cold = self.cold.saturating_sub(1);
         }
+        self.slots.shrink_to(2 * self.slots.len());
         let above = !self.slots.is_empty() && self.first > upto.index();
         #[cfg(sabotage)]
         let above = above && !engine_types::sabotage("purge-renumbers");
@@ -207,7 +211,7 @@ impl GroupState {
         if engine_types::sabotage("delete-before-purge-fsync") {
             return;
         }
-        let front = self.slots.front().map(|slot| slot.place);
+        let front = self.slots.front().map(Slot::place);
         // What is being written lies in a file unknown as yet.
         let front = front.map(|place| Held {
             file: place.map_or(0, |place| place.file),
@@ -249,10 +253,7 @@ impl GroupState {
 
     fn forget(&mut self, slot: Option<Slot>) {
         let Some(slot) = slot else { return };
-        if let Some(entry) = &slot.entry {
-            self.cached_bytes -= entry_weight(entry);
-        }
-        let span = slot.place.map_or(0, |place| u64::from(place.span));
+        let span = slot.place().map_or(0, |place| u64::from(place.span));
         self.live_bytes = self.live_bytes.saturating_sub(span);
         if self.slots.is_empty() {
             self.live_bytes = 0;
@@ -268,28 +269,24 @@ impl GroupState {
             return;
         };
         if let Some(slot) = self.slots.get_mut(at)
-            && slot.ticket == ticket
+            && slot.is_of(ticket)
         {
-            if slot.place.is_none() {
+            if slot.place().is_none() {
                 self.live_bytes += u64::from(place.span);
             }
-            slot.place = Some(place);
+            slot.set_place(place);
         }
     }
 
     /// Lets the oldest cached entries go, keeping [`CACHE_BYTES_MAX`]; never unwritten ones.
     pub fn trim_cache(&mut self) {
         while self.cached_bytes > CACHE_BYTES_MAX {
-            let Some(slot) = self.slots.get_mut(self.cold) else {
-                return;
-            };
-            if slot.place.is_none() {
+            let oldest = self.slots.get(self.cold());
+            if oldest.is_none_or(|slot| slot.place().is_none()) {
                 return;
             }
-            if let Some(entry) = slot.entry.take() {
-                self.cached_bytes -= entry_weight(&entry);
-            }
-            self.cold += 1;
+            let entry = self.entries.pop_front();
+            self.uncache(entry);
         }
     }
 
@@ -297,23 +294,21 @@ impl GroupState {
     pub fn find(&self, range: Range<u64>) -> Result<Vec<Found>, LogError> {
         let (start, end) = (range.start.max(self.first), range.end.min(self.next()));
         (start..end)
-            .map(|index| match self.slot(index) {
-                Some(Slot {
-                    entry: Some(entry), ..
-                }) => Ok(Found::Cached(entry.clone())),
-                Some(Slot {
-                    place: Some(place), ..
-                }) => Ok(Found::At(*place)),
-                _ => Err(LogError::Hole {
+            .map(|index| {
+                if let Some(entry) = self.cached(index) {
+                    return Ok(Found::Cached(entry.clone()));
+                }
+                let place = self.slot(index).and_then(Slot::place);
+                place.map(Found::At).ok_or_else(|| LogError::Hole {
                     expected: index,
                     found: self.next(),
-                }),
+                })
             })
             .collect()
     }
 
     fn front_file(&self) -> Option<u64> {
-        let place = self.slots.front().and_then(|slot| slot.place);
+        let place = self.slots.front().and_then(Slot::place);
         place.map(|place| place.file)
     }
 

@@ -17,16 +17,7 @@ fn filled(indexes: Range<u64>) -> GroupState {
             offset: 0,
             span: 8,
         });
-        state.push(
-            id,
-            Slot {
-                term: 1,
-                ticket: index,
-                place,
-                entry: Some(entry),
-            },
-            8,
-        );
+        state.push(entry, Slot::new(1, index, place), 8);
     }
     state
 }
@@ -73,7 +64,7 @@ fn a_purge_below_what_begins_further_up_renumbers_nothing() {
     assert_eq!((state.first, state.next()), (192, 224));
     state.purge(log_id(1, 200));
     assert_eq!((state.first, state.next()), (201, 224));
-    let front = state.slots.front().and_then(|slot| slot.place);
+    let front = state.slots.front().and_then(Slot::place);
     assert_eq!(front.map(|place| place.file), Some(201));
 }
 
@@ -104,7 +95,7 @@ fn what_is_dropped_holds_its_file_until_that_is_durable() {
 fn what_is_dropped_before_it_is_written_holds_every_file() {
     let mut state = filled(2..10);
     for slot in &mut state.slots {
-        slot.place = None;
+        *slot = Slot::new(slot.term, 0, None);
     }
     state.hold(11, false);
     state.purge(log_id(1, 20));
@@ -125,20 +116,11 @@ fn the_cache_is_bounded_and_keeps_what_is_not_written() {
             offset: index,
             span: 8,
         });
-        let entry = Some(Entry {
+        let entry = Entry {
             log_id: id,
             payload,
-        });
-        state.push(
-            id,
-            Slot {
-                term: 1,
-                ticket: index,
-                place,
-                entry,
-            },
-            0,
-        );
+        };
+        state.push(entry, Slot::new(1, index, place), 0);
     }
     state.trim_cache();
     assert!(state.cached_bytes <= CACHE_BYTES_MAX);
