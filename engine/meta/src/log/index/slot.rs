@@ -41,7 +41,9 @@ impl Slot {
             span: 0,
             ticket: low(ticket),
         };
-        place.into_iter().for_each(|place| slot.set_place(place));
+        if let Some(place) = place {
+            slot.set_place(place);
+        }
         slot
     }
 
