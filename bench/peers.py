@@ -16,12 +16,12 @@ generator. No peer is shipped or fetched: name those you built.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -37,8 +37,21 @@ from workloads import WORKLOADS, Endpoint, Workload, measured  # noqa: E402
 
 RELEASE = ROOT / "target" / "release"
 READY_S_MAX = 60
+PORT_MAX = 50_000
 # Our kind -> warp's.
 WARP = {"put": "put", "get": "get", "head": "stat", "list": "list", "mixed": "mixed", "delete": "delete"}
+
+
+def serves(port: int) -> bool:
+    """Whether it answers: one that starts listens before it can, and says 503."""
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        asked.request("GET", "/")
+        return asked.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        asked.close()
 
 
 class Peer:
@@ -48,7 +61,8 @@ class Peer:
         self.name, self.given, self.data = name, given, data / name
 
     def __enter__(self) -> Endpoint:
-        port = free_port()
+        # Some peers listen on another port, 10,000 above it.
+        port = next(port for port in iter(free_port, None) if port < PORT_MAX)
         shutil.rmtree(self.data, ignore_errors=True)
         for drive in range(1, 7):
             (self.data / f"d{drive}").mkdir(parents=True)
@@ -58,13 +72,12 @@ class Peer:
                                             stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + READY_S_MAX
         while time.monotonic() < deadline and self.process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return Endpoint(self.name, f"127.0.0.1:{port}", self.given["access_key"],
-                                    self.given["secret_key"], self.process.pid)
+            if serves(port):
+                return Endpoint(self.name, f"127.0.0.1:{port}", self.given["access_key"],
+                                self.given["secret_key"], self.process.pid)
             time.sleep(0.2)
         self.__exit__()
-        raise RuntimeError(f"{self.name} did not listen; its log: {self.data / 'log'}")
+        raise RuntimeError(f"{self.name} did not serve; its log: {self.data / 'log'}")
 
     def __exit__(self, *_why) -> None:
         self.process.terminate()
