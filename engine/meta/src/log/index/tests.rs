@@ -132,4 +132,24 @@ fn the_cache_is_bounded_and_keeps_what_is_not_written() {
         state.find(39..40).expect("there").as_slice(),
         [Found::Cached(_)]
     ));
+    // What has left the cache goes first, then what is in it, and the count with each.
+    assert!(state.cached(0).is_none() && state.cached(39).is_some());
+    let cached = state.cached_bytes;
+    state.purge(log_id(1, 0));
+    assert_eq!(state.cached_bytes, cached);
+    state.truncate_after(Some(38));
+    assert!(state.cached(39).is_none() && state.cached_bytes < cached);
+    state.purge(log_id(1, 37));
+    assert_eq!(state.cached(38).map(|entry| entry.log_id.index()), Some(38));
+    state.purge(log_id(1, 38));
+    assert_eq!((state.cached_bytes, state.slots.len()), (0, 0));
+}
+
+#[test]
+fn little_of_the_memory_is_unused_and_what_is_purged_gives_it_back() {
+    let spare = |state: &GroupState| state.slots.capacity() - state.slots.len();
+    let mut state = filled(0..100_000);
+    assert!(spare(&state) <= 100_000 / 8 + 64, "{}", spare(&state));
+    state.purge(log_id(1, 99_899));
+    assert!(spare(&state) <= 100, "{}", spare(&state));
 }

@@ -46,7 +46,8 @@ const CLASSES_MAX: usize = 16;
 pub(crate) struct Packer {
     /// Where each partition's pass goes on; none: from the oldest.
     after: BTreeMap<PartitionId, DataId>,
-    /// Where passes begin: what is before it is too small. Not kept across a restart.
+    /// Where passes begin: what is before it is too small. Not kept across a restart; until then a part
+    /// that was born before it and stored a minute later stays inline.
     begin: BTreeMap<PartitionId, DataId>,
     /// … and its next look for sparse packs.
     sparse: BTreeMap<PartitionId, PackId>,
@@ -224,6 +225,7 @@ async fn ask(
 mod tests {
     use super::write::MEMBERS_MAX;
     use super::*;
+    use engine_core::meta::PACK_BYTES_MAX;
     use engine_types::{BucketId, ObjectKey};
 
     fn row(class: &str, length: u32) -> UnpackedRow {
@@ -261,6 +263,23 @@ mod tests {
             assert_eq!(full.bytes(), MEMBERS_MAX as u64 * u64::from(length));
             assert_eq!(drafts.0.len(), 1, "the other class's");
         }
+    }
+
+    #[test]
+    fn a_draft_is_handed_out_when_the_next_does_not_fit() {
+        const LENGTH: u32 = 100_000;
+        let mut drafts = Drafts::default();
+        let mut taken = 0;
+        let full = loop {
+            if let Some(full) = drafts.add(None, id(0), &row("STANDARD", LENGTH)) {
+                break full;
+            }
+            taken += 1;
+        };
+        assert_eq!(full.bytes(), taken * u64::from(LENGTH));
+        assert!(taken < MEMBERS_MAX as u64);
+        let most = PACK_BYTES_MAX as u64;
+        assert!(full.bytes() < most && full.bytes() + u64::from(LENGTH) + 200 * taken > most);
     }
 
     #[test]
