@@ -31,7 +31,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "conformance"))
-from harness.server import Server, account, free_port  # noqa: E402
+from harness.server import Server, account, free_ports  # noqa: E402
 from limits import limit  # noqa: E402
 from workloads import WORKLOADS, Endpoint, Workload, measured  # noqa: E402
 
@@ -62,7 +62,7 @@ class Peer:
 
     def __enter__(self) -> Endpoint:
         # Some peers listen on another port, 10,000 above it.
-        port = next(port for port in iter(free_port, None) if port < PORT_MAX)
+        port = next(port for [port] in iter(lambda: free_ports(1), None) if port < PORT_MAX)
         shutil.rmtree(self.data, ignore_errors=True)
         for drive in range(1, 7):
             (self.data / f"d{drive}").mkdir(parents=True)

@@ -4,7 +4,7 @@
 Rotation with background wrapping; a key destroyed while a drive is away; an import that must not bring
 it back; then the drives and an export, without the key file, under a passphrase from the environment.
 
-  python3 conformance/drills/keyring.py [--server PATH] [--ports LOW-HIGH] [--keep]
+  python3 conformance/drills/keyring.py [--server PATH] [--keep]
 
 Stands alone: the harness, curl, and the program. Drives lie in the clone's .cache.
 """
@@ -15,11 +15,9 @@ import base64
 import hashlib
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +28,7 @@ from typing import Callable
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
 from harness.cache import CACHE, say  # noqa: E402
-from harness.server import die_with_parent, binary  # noqa: E402
+from harness.server import binary, die_with_parent, ports  # noqa: E402
 
 DRIVES = 6
 READY_S_MAX = 60
@@ -52,28 +50,15 @@ def expect(truth: object, what: str) -> None:
         raise Short(what)
 
 
-def free_ports(given: str | None) -> list[int]:
-    if not given:
-        held = [socket.socket() for _ in range(2)]
-        for s in held:
-            s.bind(("127.0.0.1", 0))
-        found = [s.getsockname()[1] for s in held]
-        for s in held:
-            s.close()
-        return found
-    low, high = (int(n) for n in given.split("-"))
-    return random.SystemRandom().sample(range(low, high + 1), 2)
-
-
 class Machine:
     """A folder with settings, and the server that runs on them."""
 
-    def __init__(self, program: Path, folder: Path, drives: list[Path], lock: str, ports: str | None) -> None:
+    def __init__(self, program: Path, folder: Path, drives: list[Path], lock: str) -> None:
         self.program, self.folder, self.drives = program, folder, drives
         self.extra: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
         folder.mkdir(parents=True)
-        self.port, self.admin = free_ports(ports)
+        self.port, self.admin = ports(2)
         paths = ", ".join(f'"{d}"' for d in drives)
         self.config = folder / "datamesh.toml"
         self.config.write_text(
@@ -194,13 +179,13 @@ def destroyed_while_away(machine: Machine) -> None:
     expect(file.read_bytes() != before and not (drive / "keyring" / "old").exists(), "the old copy is still there")
 
 
-def drill(program: Path, folder: Path, ports: str | None) -> dict:
+def drill(program: Path, folder: Path) -> dict:
     words, passphrase = "export " + secrets.token_hex(12), "keyring " + secrets.token_hex(12)
     file = folder / "words"
     file.write_text(words + "\n")
     file.chmod(0o600)
     drives = [folder / "one" / f"d{i}" for i in range(1, DRIVES + 1)]
-    one = Machine(program, folder / "one", drives, f'key_file = "{folder / "one" / "key"}"\n', ports)
+    one = Machine(program, folder / "one", drives, f'key_file = "{folder / "one" / "key"}"\n')
     for drive in drives:
         drive.mkdir()
     export = folder / "export"
@@ -229,7 +214,7 @@ def drill(program: Path, folder: Path, ports: str | None) -> dict:
         one.holds(objects)
     finally:
         one.stop()
-    moved = move(program, folder, drives, ports)
+    moved = move(program, folder, drives)
     try:
         two, shown = moved, ""
         two.refused(2, "key_file")
@@ -258,19 +243,18 @@ def drill(program: Path, folder: Path, ports: str | None) -> dict:
     return {"objects": len(objects) + 1, "lost": 0}
 
 
-def move(program: Path, folder: Path, drives: list[Path], ports: str | None) -> Machine:
+def move(program: Path, folder: Path, drives: list[Path]) -> Machine:
     """The drives, and nothing else, on another machine."""
     there = [folder / "two drives" / drive.name for drive in drives]
     there[0].parent.mkdir()
     for old, new in zip(drives, there):
         old.rename(new)
-    return Machine(program, folder / "two", there, "", ports)
+    return Machine(program, folder / "two", there, "")
 
 
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--server", type=Path)
-    words.add_argument("--ports", default=os.environ.get("DRILLS_PORTS"))
     words.add_argument("--keep", action="store_true")
     words.add_argument("--seed", type=int, help="as every drill has it; nothing here is drawn by it")
     words.add_argument("--small", action="store_true", help="as every drill has it; this one is small")
@@ -282,7 +266,7 @@ def main() -> int:
     shutil.copy(given.server or binary(), program)
     began, told = time.monotonic(), {"target": "drill-keyring", "ok": True}
     try:
-        told.update(drill(program, folder, given.ports))
+        told.update(drill(program, folder))
     except Short as why:
         say(f"!! {why}")
         told.update(ok=False, why=str(why)[:400])

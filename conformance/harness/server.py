@@ -12,6 +12,7 @@ and fsync means nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import json
 import os
@@ -80,17 +81,20 @@ def certificates() -> Path:
         return folder
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, no two the same: all are held until the last was found."""
+    with contextlib.ExitStack() as held:
+        found = [held.enter_context(socket.socket()) for _ in range(count)]
+        for s in found:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in found]
 
 
 def ports(count: int) -> list[int]:
     """Free ports, from DRILLS_PORTS=LOW-HIGH where that is set."""
     given = os.environ.get("DRILLS_PORTS")
     if not given:
-        return [free_port() for _ in range(count)]
+        return free_ports(count)
     low, high = (int(n) for n in given.split("-"))
     found: list[int] = []
     for port in random.SystemRandom().sample(range(low, high + 1), high + 1 - low):

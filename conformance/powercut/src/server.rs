@@ -20,8 +20,13 @@ pub(crate) struct Server {
     admin: String,
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Two ports nobody listens on, not the same: both are held until both were found.
+fn free_ports() -> std::io::Result<(u16, u16)> {
+    let held = (
+        TcpListener::bind("127.0.0.1:0")?,
+        TcpListener::bind("127.0.0.1:0")?,
+    );
+    Ok((held.0.local_addr()?.port(), held.1.local_addr()?.port()))
 }
 
 /// Ports tried for one start.
@@ -56,10 +61,7 @@ impl Server {
         keys: &Path,
         record: Option<(&Path, &Path)>,
     ) -> Result<Self, String> {
-        let (port, admin) = (
-            free_port().map_err(|e| e.to_string())?,
-            free_port().map_err(|e| e.to_string())?,
-        );
+        let (port, admin) = free_ports().map_err(|e| e.to_string())?;
         std::fs::create_dir_all(keys).map_err(|e| e.to_string())?;
         let mut command = Command::new(binary);
         command

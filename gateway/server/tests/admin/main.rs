@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use support::{Server, TENANT, command, free_port, put, text, told};
+use support::{Server, TENANT, command, free_ports, put, text, told};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn status_keys_and_objects() {
@@ -280,7 +280,8 @@ async fn a_drive_is_added_and_stays_across_a_restart() {
 #[test]
 fn a_second_process_on_the_same_drives_ends() {
     let server = Server::start();
-    let config = server.configure(free_port(), free_port());
+    let [s3, admin] = free_ports();
+    let config = server.configure(s3, admin);
     let output = command(&["serve", "--config", &config])
         .output()
         .expect("ran");
@@ -328,7 +329,7 @@ fn variables_alone_say_where_the_server_is_and_its_keys() {
         let output = asked.output().expect("ran");
         (output.status.code(), told(&output))
     };
-    let port = free_port();
+    let [port] = free_ports();
     for (listener, root, due, names) in [
         (
             format!("0.0.0.0:{port}"),
@@ -373,7 +374,8 @@ fn wrong_settings_exit_2_and_no_server_exits_1() {
         .output()
         .expect("ran");
     assert_eq!(output.status.code(), Some(2));
-    let admin = format!("127.0.0.1:{}", free_port());
+    let [port] = free_ports();
+    let admin = format!("127.0.0.1:{port}");
     let mut asked = command(&["status", "--admin", &admin]);
     let output = asked
         .env("DATAMESH_ROOT_ACCESS_KEY", "A")

@@ -14,12 +14,10 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_datamesh");
 const READY: Duration = Duration::from_secs(45);
 pub(crate) const TENANT: (&str, &str) = ("TENANTKEY00000000000", "a-secret-of-the-tenant");
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .expect("bound")
-        .local_addr()
-        .expect("address")
-        .port()
+/// Ports nobody listens on, no two the same: all are held until the last was found.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("bound"));
+    held.map(|socket| socket.local_addr().expect("address").port())
 }
 
 /// No settings or keys of whoever runs the tests; a chosen sabotage is meant for the server too.
@@ -79,12 +77,13 @@ impl Server {
     pub(crate) fn unstarted(drives: usize) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let [s3, admin] = free_ports();
         Self {
             _turn: turn,
             folder,
             drives,
-            s3: free_port(),
-            admin: free_port(),
+            s3,
+            admin,
             child: None,
         }
     }

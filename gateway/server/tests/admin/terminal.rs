@@ -1,6 +1,6 @@
 //! What a terminal is left as.
 
-use crate::support::{BINARY, free_port};
+use crate::support::{BINARY, free_ports};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,11 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn an_interrupted_passphrase_leaves_the_terminal_as_it_was() {
     let folder = tempfile::tempdir().expect("tempdir");
     let at = folder.path().display().to_string();
+    let [s3, admin] = free_ports();
     let config = format!(
-        "listen = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\ndrives = [\"{at}/d1\"]\n\
+        "listen = \"127.0.0.1:{s3}\"\nadmin_listen = \"127.0.0.1:{admin}\"\ndrives = [\"{at}/d1\"]\n\
          key_file = \"{at}/key\"\n",
-        free_port(),
-        free_port()
     );
     std::fs::write(folder.path().join("c.toml"), config).expect("written");
     std::fs::write(folder.path().join("export"), "sealed").expect("written");
