@@ -1,16 +1,18 @@
 //! What the machine can do, stage by stage, with the engine's own kernels: the figures from which the
 //! limit of a workload is computed. Each is the best of a few short rounds (noise only slows down).
 
-use bytes::Bytes;
 use engine_core::erasure::{Codec, encode};
 use engine_core::format::crc32c;
 use engine_core::md5::{LANES_MAX, Md5, update_together};
 use engine_core::seal::{DataKey, Sealer};
 use engine_core::stripes::{FRAME_PLAIN, FRAME_SEALED};
 use engine_types::{BirthId, DataId, Stamp};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -42,8 +44,10 @@ pub struct Roofline {
     pub crc32c: f64,
     /// SHA-256: a signed payload.
     pub sha256: f64,
-    /// One loopback connection, both ends on two cores.
+    /// A loopback connection: bytes over the CPU time of both its ends.
     pub tcp: f64,
+    /// `pread` of what is in the page cache.
+    pub page_cache: f64,
     /// Appends of 5 KiB with one fdatasync each, a second.
     pub appends_per_s: f64,
     /// Appends of 64 records of 5 KiB with one fdatasync, records a second.
@@ -70,7 +74,8 @@ pub fn measure(directory: &Path) -> std::io::Result<Roofline> {
         sha256: rate(BYTES, || {
             std::hint::black_box(ring::digest::digest(&ring::digest::SHA256, &from));
         }),
-        tcp: loopback(&Bytes::from(to))?,
+        tcp: loopback(&from)?,
+        page_cache: cached(directory, &from, &mut to)?,
         appends_per_s: appends(directory, 1)?,
         group_appends_per_s: appends(directory, APPENDS)?,
     })
@@ -127,13 +132,21 @@ fn parity(bytes: &[u8]) -> f64 {
     })
 }
 
+/// What this process has used of the processors.
+fn cpu_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, nanos) = (u64::try_from(used.tv_sec), u32::try_from(used.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
+}
+
+/// By CPU time, not by the clock: neither end is busy all the time, and the rest is others'.
 fn loopback(bytes: &[u8]) -> std::io::Result<f64> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let mut sender = TcpStream::connect(listener.local_addr()?)?;
     let (mut receiver, _) = listener.accept()?;
     let mut failed = None;
     let seconds = best(|| {
-        let started = Instant::now();
+        let before = cpu_time();
         let result = std::thread::scope(|threads| {
             let sent = threads.spawn(|| sender.write_all(bytes));
             let mut buffer = vec![0; 256 << 10];
@@ -145,16 +158,28 @@ fn loopback(bytes: &[u8]) -> std::io::Result<f64> {
             sent.join().map_err(|_panic| std::io::ErrorKind::Other)?
         });
         failed = failed.take().or(result.err());
-        started.elapsed()
+        cpu_time().saturating_sub(before)
     });
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     failed.map_or(Ok(bytes.len() as f64 / seconds / 1e9), Err)
 }
 
+fn cached(directory: &Path, bytes: &[u8], to: &mut [u8]) -> std::io::Result<f64> {
+    let path = directory.join("roofline.read");
+    std::fs::write(&path, bytes)?;
+    let file = File::open(&path)?;
+    std::fs::remove_file(&path)?;
+    let mut failed = None;
+    let found = rate(BYTES, || {
+        failed = failed.take().or(file.read_exact_at(to, 0).err());
+    });
+    failed.map_or(Ok(found), Err)
+}
+
 /// Records a second where `group` of them share one fdatasync.
 fn appends(directory: &Path, group: usize) -> std::io::Result<f64> {
     let path = directory.join("roofline.log");
-    let mut file = std::fs::File::create(&path)?;
+    let mut file = File::create(&path)?;
     let record = vec![0x5a; RECORD_BYTES * group];
     let mut failed = None;
     let seconds = best(|| {
