@@ -63,10 +63,32 @@ pub struct RebuildStatus {
     /// Shards that drives still hold which are leaving, gone or no part of the layout, as the last
     /// survey found them, less what was done.
     pub drives: BTreeMap<DriveId, Amount>,
-    /// Leaving or gone drives that no stripe names and none ever will again: they may be dropped.
+    /// Leaving or gone drives that no stripe named and none ever would again, under the layout of
+    /// `departed_layout`. Who acts on it asks [`Self::departed_under`].
     pub departed: BTreeSet<DriveId>,
+    /// Version of the layout from the beginning to the end of the survey that found them.
+    pub departed_layout: u64,
     /// Walks that came to their end since the start of the process.
     pub walks: u64,
+}
+
+impl RebuildStatus {
+    /// The drives that may be dropped from the layout of this version. None where they were found
+    /// under another: since then a removal may have been called off, shards written, and the removal
+    /// asked for again.
+    pub fn departed_under(&self, layout: u64) -> BTreeSet<DriveId> {
+        #[cfg(sabotage)]
+        let layout = if engine_types::sabotage("departed-before") {
+            self.departed_layout
+        } else {
+            layout
+        };
+        if layout == self.departed_layout {
+            self.departed.clone()
+        } else {
+            BTreeSet::new()
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -150,10 +172,24 @@ impl Rebuild {
             }
         }
     }
-    pub(crate) fn ended(&self, departed: BTreeSet<DriveId>) {
+    /// What a survey has found to have departed, under the one layout that it went by.
+    pub(crate) fn departed(&self, drives: BTreeSet<DriveId>, layout: u64) {
+        let status = &mut self.state.lock().status;
+        status.departed = drives;
+        status.departed_layout = layout;
+    }
+    /// Takes back what was said of drives that are settled no more, or of all under another layout.
+    pub(crate) fn retain_departed(&self, settled: &BTreeSet<DriveId>, layout: u64) {
+        let status = &mut self.state.lock().status;
+        if status.departed_layout == layout {
+            status.departed.retain(|drive| settled.contains(drive));
+        } else {
+            status.departed.clear();
+        }
+    }
+    pub(crate) fn ended(&self) {
         let status = &mut self.state.lock().status;
         status.phase = RebuildPhase::Idle;
-        status.departed = departed;
         status.walks += 1;
     }
 
@@ -196,5 +232,20 @@ mod tests {
         assert_eq!((status.left.bytes, status.left.stripes), (800, 8));
         assert_eq!((status.bytes_per_s, status.seconds_left), (100, Some(8)));
         assert_eq!(status.drives[&DriveId(3)].shards, 8);
+    }
+
+    #[test]
+    fn what_departed_under_one_layout_has_not_under_another() {
+        let rebuild = Rebuild::default();
+        let (none, one) = (BTreeSet::new(), BTreeSet::from([DriveId(6)]));
+        let both = BTreeSet::from([DriveId(3), DriveId(6)]);
+        rebuild.departed(both.clone(), 8);
+        assert_eq!(rebuild.status().departed_under(8), both);
+        // Called off, and asked for again: nothing has looked since.
+        assert_eq!(rebuild.status().departed_under(10), none);
+        rebuild.retain_departed(&one, 8);
+        assert_eq!(rebuild.status().departed_under(8), one);
+        rebuild.retain_departed(&one, 10);
+        assert_eq!(rebuild.status().departed, none);
     }
 }

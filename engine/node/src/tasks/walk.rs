@@ -11,6 +11,9 @@
 //! names it, and began after every partition's watermark had passed the stamp at which this node
 //! stopped to place shards on it: what was written before then is committed, and found, or never
 //! will be. Only then may it be dropped from the layout and erased.
+//! It is said of the layout that the survey went by from its beginning to its end, and holds for no
+//! other: where the removal was called off and asked for again, shards have come in between. So that
+//! no departure waits for ever, every change of the layout, whatever it is, brings a survey.
 //!
 //! [`RebuildStatus::departed`]: crate::RebuildStatus::departed
 
@@ -53,7 +56,6 @@ pub(crate) struct Walker {
     blocked: bool,
     failed: bool,
     leavers: Leavers,
-    departed: BTreeSet<DriveId>,
     /// Drives that were in service at some walk. Another has joined, and takes its share.
     met: BTreeSet<DriveId>,
 }
@@ -152,9 +154,8 @@ impl Walker {
     async fn idle(&mut self, inner: &Arc<Inner>) -> Result<Progress, EngineError> {
         inner.read_layout().await?;
         self.leavers.watch(inner).await;
-        let settled = self.leavers.settled();
-        self.departed.retain(|drive| settled.contains(drive));
         let seen = self.see(inner);
+        inner.rebuild.retain_departed(&seen.settled, seen.layout);
         if !self.due(inner, &seen) {
             return Ok(Progress::Done);
         }
@@ -166,11 +167,12 @@ impl Walker {
 
     fn see(&self, inner: &Inner) -> Seen {
         let fleet = inner.drives.fleet(room());
+        let layout = fleet.layout.version;
         Seen {
-            layout: fleet.layout.version,
+            layout,
             writable: fleet.writable,
             readable: fleet.readable,
-            settled: self.leavers.settled().clone(),
+            settled: self.leavers.settled(layout),
         }
     }
 
@@ -244,12 +246,14 @@ impl Walker {
             .rebuild
             .found(tally.left, tally.blocked, &tally.drives);
         let named = |drive: &&DriveId| tally.drives.contains_key(drive);
-        self.departed = seen
+        let departed: BTreeSet<DriveId> = seen
             .settled
             .iter()
             .filter(|drive| !incomplete && !named(drive))
             .copied()
             .collect();
+        // Not only when the walk ends: it may have another drive to empty first.
+        inner.rebuild.departed(departed, seen.layout);
         self.blocked = tally.blocked.stripes > 0;
         self.failed = incomplete;
         if tally.levels.is_empty() {
@@ -277,7 +281,7 @@ impl Walker {
     fn end(&mut self, inner: &Inner, seen: Seen) {
         self.seen = Some(seen);
         self.ended = inner.clock.monotonic();
-        inner.rebuild.ended(self.departed.clone());
+        inner.rebuild.ended();
     }
 
     async fn mend(

@@ -12,6 +12,7 @@
 #[expect(dead_code, reason = "shared with the other program")]
 mod support;
 
+mod departed;
 mod layout;
 mod liars;
 

@@ -55,7 +55,10 @@ async fn look(running: &Running) -> Result<(), AdminError> {
             node.drive_gone(id, "it has left the layout").await;
         }
     }
-    for drive in running.engine.rebuild_status().departed {
+    // Found under this very layout, and the change is refused under any other: so the drive was left
+    // out from before the survey that found nothing on it until it is dropped.
+    let rebuild = running.engine.rebuild_status();
+    for drive in rebuild.departed_under(known.version) {
         let leaves = known.drive(drive).is_some_and(|row| !row.state.counts());
         if leaves && !votes(&running.metadata, drive) {
             tracing::info!(%drive, "nothing names the drive any more: it leaves the layout");
