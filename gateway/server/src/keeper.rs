@@ -6,9 +6,11 @@
 //! keyring. Only this task does either, and both once a path at a time, so neither happens twice at once.
 //! What has to wait for a drive is done in a task of its own ([`Pending`]): one that hangs is not let go
 //! of, its path stays out, and the others are looked at. Before the store is open there is no engine, and
-//! all else is the same: so a start waits for its drives as a running node does. A drive that fails again
-//! soon after it came back waits longer each time.
+//! all else is the same: so a start waits for its drives as a running node does. A return that outlasts
+//! the start began without the engine, which has not heard of the drive: that part is done before the
+//! drive is in service. A drive that fails again soon after it came back waits longer each time.
 
+use crate::admission::{Admission, Back, NotBack};
 use crate::ends::Remembered;
 use crate::looks::Looks;
 use crate::pending::Pending;
@@ -17,9 +19,8 @@ use crate::shelf::{Place, Shelf, Shelved};
 use crate::shutdown::Ending;
 use crate::witness::WitnessKeeper;
 use engine_core::ports::{DriveFiles, ShardStore};
-use engine_disk::drives::readmit;
+use engine_disk::Drive;
 use engine_disk::mark::Mark;
-use engine_disk::{Drive, Role, SegmentStore};
 use engine_meta::metadata::Replicated;
 use engine_meta::service::Known;
 use engine_node::Engine;
@@ -31,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// How often every drive is looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// An ordered stop waits so long for a look at the witness.
+const LOOK_ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the task works with.
 #[derive(Debug)]
@@ -49,28 +52,11 @@ pub(crate) struct Keeper {
     relapses: Relapses,
     begun: Instant,
     leaving: Pending<()>,
-    returning: Pending<Result<Shelved, NotBack>>,
+    returning: Pending<Result<Back, NotBack>>,
     witness_dir: PathBuf,
     /// None while a look of its own goes on.
     witness: Option<WitnessKeeper>,
     looking_at_witness: Pending<WitnessKeeper>,
-}
-
-/// Why a drive was not brought back.
-#[derive(Debug)]
-struct NotBack {
-    why: String,
-    /// Its shards were looked through in vain: not to be done every second.
-    at_length: bool,
-}
-
-impl From<String> for NotBack {
-    fn from(why: String) -> Self {
-        Self {
-            why,
-            at_length: false,
-        }
-    }
 }
 
 /// What the marks say of a drive that is about to be opened.
@@ -115,7 +101,8 @@ impl Keeper {
         }
     }
 
-    /// The store is open: from now on its engine is told as well.
+    /// The store is open: from now on its engine is told as well. What returns meanwhile is not waited
+    /// for, since its disk may hang.
     pub(crate) fn serving(mut self, engine: Engine) -> Self {
         self.engine = Some(engine);
         self
@@ -126,10 +113,27 @@ impl Keeper {
         let mut tick = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                () = ending.begun() => return,
+                () = ending.begun() => return self.end().await,
                 _ = tick.tick() => {}
             }
             self.look_around().await;
+        }
+    }
+
+    /// What looks at the witness may be opening it, and what it opens is about to be closed.
+    async fn end(mut self) {
+        let path = self.witness_dir.clone();
+        if !self.looking_at_witness.has(&path) {
+            return;
+        }
+        tracing::info!(path = %path.display(), "a look at the witness goes on: it is waited for");
+        let ended = async {
+            while self.looking_at_witness.has(&path) {
+                drop(self.looking_at_witness.done(&path).await);
+            }
+        };
+        if tokio::time::timeout(LOOK_ENDS_WITHIN, ended).await.is_err() {
+            tracing::warn!(path = %path.display(), "the witness hangs: it is left behind as it is");
         }
     }
 
@@ -207,18 +211,26 @@ impl Keeper {
         if self.leaving.has(&place.path) && self.leaving.done(&place.path).await.is_none() {
             return;
         }
-        let sibling = self.sibling.clone();
-        let admission = Admission {
-            metadata: self.metadata.clone(),
-            engine: self.engine.clone(),
-            options: self.options,
-        };
+        let (admission, sibling) = (self.admission(), self.sibling.clone());
         let path = place.path.clone();
         let work = || async move { admission.bring_back(&path, sibling).await };
         self.returning.begin(&place.path, work);
-        let not_back = match self.returning.done(&place.path).await {
+        let done = match self.returning.done(&place.path).await {
+            // The engine began with the drives that were on the shelf then.
+            Some(Ok(Ok(Back {
+                served,
+                joined: false,
+            }))) if self.engine.is_some() => {
+                let admission = self.admission();
+                let work = || async move { admission.put_in(served).await };
+                self.returning.begin(&place.path, work);
+                self.returning.done(&place.path).await
+            }
+            done => done,
+        };
+        let not_back = match done {
             None => return,
-            Some(Ok(Ok(served))) => return self.came_back(place, served).await,
+            Some(Ok(Ok(back))) => return self.came_back(place, back.served).await,
             Some(Ok(Err(not_back))) => not_back,
             Some(Err(why)) => NotBack::from(why),
         };
@@ -230,6 +242,14 @@ impl Keeper {
                 path = %place.path.display(), reason = not_back.why, "drive stays out of service"
             );
             self.shelf.set(&place.path, None, Err(not_back.why));
+        }
+    }
+
+    fn admission(&self) -> Admission {
+        Admission {
+            metadata: self.metadata.clone(),
+            engine: self.engine.clone(),
+            options: self.options,
         }
     }
 
@@ -283,84 +303,4 @@ pub(crate) async fn let_go(served: Shelved, metadata: Replicated) {
         }
     }
     served.drive.release();
-}
-
-/// Brings one drive back, in a task of its own.
-#[derive(Debug)]
-struct Admission {
-    metadata: Replicated,
-    engine: Option<Engine>,
-    options: engine_disk::Options,
-}
-
-impl Admission {
-    async fn bring_back(&self, path: &Path, sibling: Option<Mark>) -> Result<Shelved, NotBack> {
-        let sibling = sibling.ok_or_else(|| "no drive is in service".to_owned())?;
-        let served = self.reopen(path, sibling).await?;
-        if let Err(error) = self.admit(&served).await {
-            self.metadata.node().drive_out(served.id(), &error).await;
-            let_go(served, self.metadata.clone()).await;
-            return Err(error.into());
-        }
-        Ok(served)
-    }
-
-    async fn reopen(&self, path: &Path, sibling: Mark) -> Result<Shelved, NotBack> {
-        let (path, options) = (path.to_owned(), self.options);
-        let opened = tokio::task::spawn_blocking(move || {
-            let drive = readmit(&path, Role::Drive, &sibling).map_err(|e| e.to_string())?;
-            let opened = SegmentStore::open(drive.files().clone(), options);
-            let (store, _) = opened.map_err(|error| NotBack {
-                why: error.to_string(),
-                at_length: true,
-            })?;
-            Ok(Shelved {
-                drive: Arc::new(drive),
-                store: Arc::new(store),
-            })
-        });
-        opened.await.map_err(|e| e.to_string())?
-    }
-
-    /// Replicas first: a drive that cannot vote is not in service.
-    async fn admit(&self, served: &Shelved) -> Result<(), String> {
-        let id = served.id();
-        let row = match &self.engine {
-            None => None,
-            Some(engine) => {
-                let mut rows = engine.drives().status().into_iter().map(|d| d.row);
-                let known = rows.find(|row| row.id == id);
-                Some(known.ok_or_else(|| {
-                    format!("drive {id} is not in the layout; add it: datamesh drive add")
-                })?)
-            }
-        };
-        let known = known_of(&served.drive.mark());
-        self.metadata
-            .node()
-            .drive_back_as(served.files(), known)
-            .await
-            .map_err(|e| e.to_string())?;
-        let drive = Arc::clone(&served.drive);
-        tokio::task::spawn_blocking(move || settle(&drive))
-            .await
-            .map_err(|e| e.to_string())??;
-        if let (Some(engine), Some(row)) = (&self.engine, row) {
-            // What was destroyed while it was away is erased on it before it is used.
-            if !engine
-                .keyring()
-                .bring_up(served.files())
-                .await
-                .map_err(|e| e.to_string())?
-            {
-                return Err("the keyring cannot be written to it".into());
-            }
-            engine.drives().add(
-                row,
-                Arc::clone(&served.store) as Arc<dyn ShardStore>,
-                served.files(),
-            );
-        }
-        Ok(())
-    }
 }

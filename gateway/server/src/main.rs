@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod admin;
+mod admission;
 mod commands;
 mod config;
 mod credentials;

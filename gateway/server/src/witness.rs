@@ -37,6 +37,8 @@ pub(crate) struct WitnessKeeper {
     metadata: Replicated,
     /// None while the store opens.
     engine: Option<Engine>,
+    /// What was admitted last was so without the engine, which has not heard of it.
+    unjoined: bool,
     looks: Looks,
 }
 
@@ -84,6 +86,7 @@ impl WitnessKeeper {
             shelf,
             metadata,
             engine: None,
+            unjoined: false,
             looks: Looks::default(),
         }
     }
@@ -103,6 +106,11 @@ impl WitnessKeeper {
             (before, Some(sibling)) => {
                 let state = self.try_back(before.is_some(), sibling).await;
                 self.set(state);
+                self.unjoined = self.engine.is_none();
+                #[cfg(sabotage)]
+                {
+                    self.unjoined &= !engine_types::sabotage("witness-unjoined");
+                }
             }
         }
         let why = self.shelf.witness().and_then(|witness| witness.why_not());
@@ -132,6 +140,12 @@ impl WitnessKeeper {
             self.set(Some(WitnessState::Failing(why)));
         } else if self.needed() == Some(false) && !votes(&self.metadata, DriveId::WITNESS) {
             self.retire(drive).await;
+        } else if self.unjoined && self.engine.is_some() {
+            // Its replicas stand: what is left is to erase on it what was destroyed while it was away,
+            // and to make it a holder. Where that fails it goes out as any other.
+            let state = self.admit(drive).await;
+            self.set(Some(state));
+            self.unjoined = false;
         }
     }
 

@@ -7,6 +7,7 @@
 )]
 
 mod keyring;
+mod late;
 mod leaves;
 mod returns;
 mod shutdown;

@@ -12,18 +12,18 @@ use std::process::Command;
 /// Control and eight more.
 const PARTITIONS: u64 = 9;
 
-fn directory(server: &Server) -> PathBuf {
+pub(crate) fn directory(server: &Server) -> PathBuf {
     server.folder.path().join("witness")
 }
 
-fn witness(server: &Server) -> Option<Value> {
+pub(crate) fn witness(server: &Server) -> Option<Value> {
     let output = server.run(&["status", "--output", "json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     status.get("witness").cloned()
 }
 
 /// All voters stand: nothing depends on one place alone.
-fn whole(server: &Server) -> bool {
+pub(crate) fn whole(server: &Server) -> bool {
     let output = server.run(&["status", "--output", "json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let partitions = status["partitions"].as_array().cloned().unwrap_or_default();
@@ -190,7 +190,7 @@ async fn nothing_takes_a_lost_witnesss_place_while_it_may_be_half_of_what_is_lef
 }
 
 /// What is at `one` is at `other` from now on, and the other way round; at no time is there nothing.
-fn exchange(one: &Path, other: &Path) {
+pub(crate) fn exchange(one: &Path, other: &Path) {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("exchanged");
 }
