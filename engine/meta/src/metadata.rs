@@ -40,7 +40,6 @@ impl Machine for Apply {
 #[derive(Clone, Debug)]
 pub struct Replicated {
     node: MetaNode,
-    clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -58,13 +57,9 @@ impl Replicated {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, MetaError> {
         let machine = Arc::new(Apply);
-        let (ours, theirs) = (Arc::clone(&clock), Arc::clone(&entropy));
-        let node = MetaNode::open(drives, options, ours, theirs, machine).await?;
-        Ok(Self {
-            node,
-            clock,
-            entropy,
-        })
+        let theirs = Arc::clone(&entropy);
+        let node = MetaNode::open(drives, options, clock, theirs, machine).await?;
+        Ok(Self { node, entropy })
     }
 
     /// Replicas, drives, shutdown: what the port does not show.
@@ -91,7 +86,7 @@ impl Metadata for Replicated {
 
     async fn stamp(&self, partition: PartitionId) -> Result<Stamp, MetaError> {
         let seen = self.node.stamp(group(partition))?;
-        if seen.plus_ms(STAMP_AGE_MS_MAX) >= Stamp(self.clock.unix_ms()) {
+        if self.node.age(group(partition), seen) <= STAMP_AGE_MS_MAX {
             return Ok(seen);
         }
         // An idle partition's stamp is as old as its last entry. Any entry moves it, also one that

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Milliseconds since the Unix epoch as a partition's leader stamped them: max(previous, now), so
-/// monotone per partition. Never a gateway's clock.
+/// Milliseconds since the Unix epoch as a partition's leader stamped them: they follow its
+/// wall clock, and never go back. Never a gateway's clock.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]

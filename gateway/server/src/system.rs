@@ -16,7 +16,7 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
-        // Before 1970 every stamp is the previous one: leaders stamp max(previous, now).
+        // Before 1970 it is behind every stamp, and partitions go by the monotonic clock.
         SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))

@@ -269,6 +269,15 @@ impl MetaNode {
         })
     }
 
+    /// How old `seen`, a stamp of [`MetaNode::stamp`], is in ms: see [`StampSource::age`]. 0 where the
+    /// group is not run here.
+    ///
+    /// [`StampSource::age`]: crate::raft::stamp::StampSource::age
+    pub fn age(&self, group: GroupId, seen: Stamp) -> u64 {
+        let part = self.inner.groups.get(&group);
+        part.map_or(0, |part| part.stamps.age(self.inner.clock.as_ref(), seen.0))
+    }
+
     /// The highest index applied here; 0 where there is no replica.
     pub fn applied(&self, group: GroupId) -> u64 {
         self.inner

@@ -4,8 +4,10 @@
 
 use super::Inner;
 use super::closing;
+use super::group::partition_name;
 use super::host::{self, Running};
 use super::quorum;
+use crate::raft::stamp::{Behind, News};
 use crate::raft::types::Proposal;
 use crate::replica::{Replica, ReplicaError};
 use engine_core::ports::{DriveError, MetaError};
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// Every so many looks: ticks, snapshots, repairs, leaders.
+/// Every so many looks: the clock, ticks, snapshots, repairs, leaders.
 const SLOW: u32 = 10;
 
 /// Until the node is closed or dropped.
@@ -27,6 +29,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
     let mut closed = strong.closed.subscribe();
     drop(strong);
     let mut look: u32 = 0;
+    let mut behind = Behind::default();
     loop {
         tokio::select! {
             _closed = closed.wait_for(|closed| *closed) => return,
@@ -38,6 +41,7 @@ pub(super) async fn run(inner: Weak<Inner>) {
         inner.look_at_replicas();
         inner.look_at_quorums();
         if look.is_multiple_of(SLOW) {
+            inner.look_at_clock(&mut behind);
             inner.try_back();
             inner.keep_up().await;
         }
@@ -58,6 +62,31 @@ impl Inner {
         for (drive, why) in failed {
             // What follows goes on by itself.
             drop(self.take_out(drive, &why, false));
+        }
+    }
+
+    /// Tells people of a wall clock far behind what was stamped, once, and when it has caught up.
+    fn look_at_clock(&self, behind: &mut Behind) {
+        let newest = |group: &GroupId| {
+            let replicas = self.replicas(*group);
+            let stamp = replicas.iter().map(|replica| replica.core.stamp()).max()?;
+            Some((stamp, *group))
+        };
+        let Some((stamp, group)) = self.options.groups.iter().filter_map(newest).max() else {
+            return;
+        };
+        let ms = stamp.saturating_sub(self.clock.unix_ms());
+        match behind.look(ms) {
+            Some(News::Behind) => tracing::warn!(
+                partition = %partition_name(group), behind_s = ms / 1000,
+                "the clock is behind the partitions' time: it was ahead before, or is behind now. \
+                 Nothing is lost; what is written is dated ahead of the clock, and background work \
+                 waits twice as long, until the clock has caught up. If it is wrong, set it right"
+            ),
+            Some(News::CaughtUp) => {
+                tracing::info!("the clock has caught up with the partitions' time");
+            }
+            None => {}
         }
     }
 
@@ -193,13 +222,13 @@ impl Inner {
         let Some(leader) = self.leader(group) else {
             return;
         };
-        let last = leader.core.stamp();
-        let idle = self.clock.unix_ms().saturating_sub(last);
+        let (stamps, last) = (&self.groups[&group].stamps, leader.core.stamp());
+        let idle = stamps.age(self.clock.as_ref(), last);
         // Without a majority each would wait in the log, one a look.
         if u128::from(idle) < self.options.tick_after.as_millis() || !quorum::heard(&leader) {
             return;
         }
-        let stamp = self.groups[&group].stamps.next(self.clock.as_ref(), last);
+        let stamp = stamps.next(self.clock.as_ref(), last);
         let command = self
             .machine
             .tick(group, engine_types::Stamp(stamp))

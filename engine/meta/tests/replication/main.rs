@@ -6,6 +6,7 @@
 )]
 
 mod ahead;
+mod clocks;
 mod common;
 mod digests;
 mod fjall_promises;
