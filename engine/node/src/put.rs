@@ -111,6 +111,15 @@ impl Inner {
         rejudge: &Rejudge<'_, T>,
         mut change: impl FnMut(BucketRef, Option<T>) -> Change,
     ) -> Result<Answer, EngineError> {
+        // Where it was destroyed while the body came, nobody could ever open what is said to be stored.
+        let by = stored.part.key.version;
+        #[cfg(sabotage)]
+        let by = by.filter(|_| !engine_types::sabotage("commit-destroyed"));
+        if let Some(version) = by
+            && self.keyring.secret(version).is_none()
+        {
+            return Err(EngineError::KeyUnavailable(self.keyring.name(version)));
+        }
         let (mut bucket, mut judged) = (bucket.clone(), None);
         for _ in 0..STALE_RETRIES_MAX {
             let reference = bucket.reference;

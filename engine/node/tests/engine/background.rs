@@ -152,23 +152,8 @@ async fn dead_rows_wait_for_a_drive_that_is_out() {
 async fn the_watermark_rises_and_waits_for_open_writes() {
     let cluster = Cluster::with(6, busy()).await;
     let partition = cluster.bucket.reference.partition;
-    let mut open = crate::support::request(&cluster.bucket, "slow", &bytes(50_000, 1));
-    let whole = std::mem::replace(
-        &mut open.body.stream,
-        futures::StreamExt::boxed(futures::stream::empty()),
-    );
-    let (begun, begins) = tokio::sync::oneshot::channel::<()>();
-    let (go, wait) = tokio::sync::oneshot::channel::<()>();
-    let hold = async move {
-        begun.send(()).unwrap();
-        wait.await.unwrap();
-    };
-    let waiting = futures::StreamExt::filter_map(futures::stream::once(hold), |()| async { None });
-    open.body.stream = futures::StreamExt::boxed(futures::StreamExt::chain(waiting, whole));
-    let engine = cluster.engine.clone();
-    let put = tokio::spawn(async move { engine.put(open).await });
+    let (put, go) = crate::support::held_put(&cluster, "slow", &bytes(50_000, 1)).await;
     // A body is read under a birth that is open already.
-    begins.await.unwrap();
     let born = cluster.metadata.stamp(partition).await.unwrap();
     cluster.metadata.advance(3_600_000);
     // Asked for before the watermark is moved.

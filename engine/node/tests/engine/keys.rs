@@ -1,6 +1,6 @@
 //! Keys at work: what their wrapping is bound to, wrapping anew, and what destroying one means.
 
-use crate::support::{Cluster, ROOT, bytes, quick, request};
+use crate::support::{Cluster, ROOT, bytes, held_put, quick, request};
 use engine_core::meta::{Condition, Encryption, KeyVersionId, Query, Reply};
 use engine_core::ports::{DriveFiles, Metadata};
 use engine_node::keyring::{KEYRING_FILE, KeyOwner, KeyState, RewrapPhase};
@@ -146,6 +146,26 @@ async fn after_a_rotation_data_keys_are_wrapped_anew_in_the_background() {
     found.found.row.attributes.encryption = kms(Some(OTHER));
     assert!(engine.read(found, 0..10, None).await.is_err());
     assert!(engine.shutdown(Duration::from_secs(10)).await);
+}
+
+#[tokio::test]
+async fn what_came_while_its_key_was_destroyed_is_not_said_to_be_stored() {
+    let cluster = Cluster::new(3).await;
+    for length in [100, 100_000] {
+        let (put, go) = held_put(&cluster, "during", &bytes(length, 5)).await;
+        let owner = KeyOwner::Account(ROOT);
+        cluster.engine.destroy_key(&owner).await.unwrap();
+        go.send(()).unwrap();
+        let answer = put.await.unwrap();
+        assert!(
+            matches!(&answer, Err(EngineError::KeyUnavailable(_))),
+            "{answer:?}"
+        );
+        assert!(cluster.is_missing("during").await);
+        cluster
+            .until("its copies are freed", |c| c.shards() == 0)
+            .await;
+    }
 }
 
 #[tokio::test]

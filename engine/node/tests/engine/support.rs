@@ -19,6 +19,8 @@ use serde_bytes::ByteBuf;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 pub(crate) const ROOT: AccountId = AccountId(1);
@@ -310,4 +312,29 @@ pub(crate) fn request<'a>(bucket: &Bucket, name: &str, bytes: &[u8]) -> PutReque
         body: body(bytes),
         rejudge: Rejudge::new(|_| async { Ok(attributes()) }),
     }
+}
+
+/// A PUT that is under way: its bytes come once the sender says so.
+pub(crate) async fn held_put(
+    cluster: &Cluster,
+    name: &str,
+    bytes: &[u8],
+) -> (
+    JoinHandle<Result<VersionRow, EngineError>>,
+    oneshot::Sender<()>,
+) {
+    let mut open = request(&cluster.bucket, name, bytes);
+    let whole = std::mem::replace(&mut open.body.stream, futures::stream::empty().boxed());
+    let (begun, begins) = oneshot::channel::<()>();
+    let (go, wait) = oneshot::channel::<()>();
+    let hold = async move {
+        begun.send(()).unwrap();
+        wait.await.unwrap();
+    };
+    let waiting = futures::stream::once(hold).filter_map(|()| async { None });
+    open.body.stream = waiting.chain(whole).boxed();
+    let engine = cluster.engine.clone();
+    let put = tokio::spawn(async move { engine.put(open).await });
+    begins.await.unwrap();
+    (put, go)
 }
