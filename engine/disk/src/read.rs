@@ -111,8 +111,10 @@ impl Shared {
         range: &Range<u32>,
         fresh: bool,
     ) -> Result<StoredShard, DriveError> {
-        // What the page cache gives is judged as the medium's is, but nothing is blamed on it.
+        // What the page cache gives is judged as the medium's is, but nothing is blamed on it. Who wants
+        // the header alone, as who looks for orphans does, is no reader to be remembered.
         if !fresh
+            && !range.is_empty()
             && self.asked.again(token, range.start)
             && let Ok(Some(file)) = self.segments.open_cached(place.segment)
         {

@@ -118,8 +118,10 @@ async fn damage_in_a_later_piece_is_seen_and_a_freed_copy_is_gone() {
 async fn what_is_asked_for_again_comes_from_memory_and_a_scrub_reads_the_medium() {
     let drive = new_drive();
     let (store, _) = open(drive.path()).await;
-    let shards = put_many(&store, 0..2, LENGTH).await;
-    let (asked, once) = (&shards[0], &shards[1]);
+    let shards = put_many(&store, 0..4, LENGTH).await;
+    let [asked, once, never, headed] = &shards[..] else {
+        panic!("four");
+    };
     let at = entry(&store, asked).await;
     let segments = &store.shared().segments;
     let cached = segments.open_cached(at.segment).expect("opens");
@@ -130,12 +132,23 @@ async fn what_is_asked_for_again_comes_from_memory_and_a_scrub_reads_the_medium(
     piece(&store, once, 0..LENGTH).await.expect("reads");
     for _ in 0..2 {
         piece(&store, asked, 0..LENGTH).await.expect("reads");
+        piece(&store, headed, 0..0).await.expect("reads");
     }
     store.files().root().faults.set_page_cache(PageCache::Warm);
     for one in &shards {
         lose(&store, &entry(&store, one).await, Errno::IO);
     }
     piece(&store, asked, 0..LENGTH).await.expect("from memory");
+    piece(&store, once, 0..LENGTH)
+        .await
+        .expect("the second time");
+    for one in [never, headed] {
+        let first = piece(&store, one, 0..LENGTH).await;
+        assert!(matches!(first, Err(DriveError::Corrupt(_))), "{first:?}");
+        piece(&store, one, 0..LENGTH)
+            .await
+            .expect("the second time");
+    }
     for one in &shards {
         let scrubbed = store.verify(one.0.token).await;
         assert!(

@@ -142,6 +142,34 @@ async fn a_drive_whose_reads_hang_goes_out_though_nobody_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drive_that_answers_from_memory_alone_stays_out() {
+    let silence = Duration::from_millis(200);
+    let options = EngineOptions {
+        background: true,
+        probe_period: Duration::from_millis(10),
+        silence,
+        hedge_after: silence / 2,
+        ..quick()
+    };
+    let cluster = Cluster::with(6, options).await;
+    let sent = bytes(300_000, 14);
+    cluster.put("k", &sent).await.unwrap();
+    let store = cluster.store(crate::scrub::slots(&cluster, "k").await[0]);
+    store.set_reads_silent(true);
+    store.set_medium_silent(true);
+    assert!(cluster.all("k").await.unwrap() == sent, "rebuilt meanwhile");
+    cluster.until("it is out", |c| out(c) == 1).await;
+    store.set_reads_silent(false);
+    let looked = store.frees();
+    cluster
+        .until("it is looked at", |_| store.frees() > looked + 2)
+        .await;
+    assert_eq!(out(&cluster), 1);
+    store.set_medium_silent(false);
+    cluster.until("it is back", |c| out(c) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drive_that_was_read_only_takes_writes_once_it_can() {
     let options = EngineOptions {
         background: true,

@@ -47,12 +47,18 @@ impl FakeShardStore {
         self.silent.send_replace(Silent {
             reads: silent,
             writes: silent,
+            medium: silent,
         });
     }
 
     /// No read is answered while set.
     pub fn set_reads_silent(&self, reads: bool) {
         self.silent.send_modify(|silent| silent.reads = reads);
+    }
+
+    /// Reads are answered from memory alone while set: none that has to look at the medium.
+    pub fn set_medium_silent(&self, medium: bool) {
+        self.silent.send_modify(|silent| silent.medium = medium);
     }
 
     /// No write or free is answered while set.

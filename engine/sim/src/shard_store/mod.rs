@@ -70,6 +70,8 @@ pub struct FakeShardStore {
 struct Silent {
     reads: bool,
     writes: bool,
+    /// Reads that may not be answered from memory.
+    medium: bool,
 }
 
 impl FakeShardStore {
@@ -100,6 +102,10 @@ impl FakeShardStore {
 
     async fn awake_for_writes(&self) {
         self.awake(|silent| !silent.writes).await;
+    }
+
+    async fn awake_for_the_medium(&self) {
+        self.awake(|silent| !silent.medium).await;
     }
 
     fn working(&self) -> Result<(), DriveError> {
@@ -270,6 +276,7 @@ impl ShardStore for FakeShardStore {
     }
 
     async fn verify(&self, token: CopyToken) -> Result<ShardHeader, DriveError> {
+        self.awake_for_the_medium().await;
         self.read(token, 0..u32::MAX)
             .await
             .map(|shard| shard.header)
