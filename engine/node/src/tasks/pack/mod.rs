@@ -11,9 +11,8 @@
 //! young: it costs what there is to pack, however many objects there are. Bytes are read only of
 //! what fills a pack. Who has little to pack waits: packs of a few KiB would cost a block on every
 //! drive each. So below [`PACK_BYTES_MIN`] for [`PACK_WAIT`], and below [`PACK_BYTES_FLOOR`] for
-//! good; then the metadata holds at most that much of each class in each partition. And as many as a pack
-//! may have stay inline for good where together they are below the floor (256 bytes each): named in a pack
-//! they would take as much room in the tables, and more on the drives.
+//! good; then the metadata holds at most that much of each class in each partition. As many as a pack may
+//! have are packed however short: inline each would keep a row of its own, and one that says it waits.
 
 mod sparse;
 mod write;
@@ -46,9 +45,6 @@ const CLASSES_MAX: usize = 16;
 pub(crate) struct Packer {
     /// Where each partition's pass goes on; none: from the oldest.
     after: BTreeMap<PartitionId, DataId>,
-    /// Where passes begin: what is before it is too small. Not kept across a restart; until then a part
-    /// that was born before it and stored a minute later stays inline.
-    begin: BTreeMap<PartitionId, DataId>,
     /// … and its next look for sparse packs.
     sparse: BTreeMap<PartitionId, PackId>,
 }
@@ -106,21 +102,6 @@ impl Packer {
         self.sparse(inner, partition).await
     }
 
-    /// What was read last in this pass, or what it begins behind.
-    fn cursor(&self, partition: PartitionId) -> Option<DataId> {
-        let after = self.after.get(&partition);
-        after.or_else(|| self.begin.get(&partition)).copied()
-    }
-
-    /// The next pass begins behind these, where nothing before them waits for a pack. Where classes are
-    /// mixed something does, and they are read again.
-    fn pass_over(&mut self, partition: PartitionId, small: &Draft, others: &Drafts) {
-        let (behind, last) = small.span();
-        if others.0.is_empty() && behind == self.begin.get(&partition).copied() {
-            self.begin.extend(last.map(|last| (partition, last)));
-        }
-    }
-
     async fn sparse(
         &mut self,
         inner: &Arc<Inner>,
@@ -141,7 +122,7 @@ impl Packer {
         drafts: &mut Drafts,
     ) -> Result<Option<Draft>, EngineError> {
         loop {
-            let after = self.cursor(partition);
+            let after = self.after.get(&partition).copied();
             let limit = PACK_PAGE_MAX;
             let query = PackQuery::Unpacked {
                 after,
@@ -153,15 +134,9 @@ impl Packer {
             };
             let end = rows.len() < limit as usize;
             for (data, row) in rows {
-                let behind = self.cursor(partition);
-                if let Some(full) = drafts.add(behind, data, &row) {
-                    if full.bytes() >= floor(inner) {
-                        // The row that did not fit is read again.
-                        return Ok(Some(full));
-                    }
-                    self.pass_over(partition, &full, drafts);
-                    // It is the first of the next draft: there is room for another class's.
-                    let _none = drafts.add(behind, data, &row);
+                if let Some(full) = drafts.add(data, &row) {
+                    // The row that did not fit is read again.
+                    return Ok(Some(full));
                 }
                 self.after.insert(partition, data);
             }
@@ -178,15 +153,14 @@ struct Drafts(BTreeMap<StorageClass, Draft>);
 
 impl Drafts {
     /// Takes a part, or hands out the draft that is full without it.
-    /// `behind`: what was read before it.
-    fn add(&mut self, behind: Option<DataId>, data: DataId, row: &UnpackedRow) -> Option<Draft> {
+    fn add(&mut self, data: DataId, row: &UnpackedRow) -> Option<Draft> {
         if !self.0.contains_key(&row.class) && self.0.len() == CLASSES_MAX {
             return None;
         }
         let draft = self
             .0
             .entry(row.class.clone())
-            .or_insert_with(|| Draft::new(row.class.clone(), behind));
+            .or_insert_with(|| Draft::new(row.class.clone()));
         if draft.add(data, row) {
             return None;
         }
@@ -198,12 +172,7 @@ impl Drafts {
 fn worth(inner: &Inner, draft: &Draft, old: Stamp) -> bool {
     let least = inner.options.pack_bytes_min;
     let waited = draft.oldest().is_some_and(|oldest| oldest.birth() < old);
-    draft.bytes() >= least || (waited && draft.bytes() >= floor(inner))
-}
-
-/// Fewer bytes are no pack.
-fn floor(inner: &Inner) -> u64 {
-    PACK_BYTES_FLOOR.min(inner.options.pack_bytes_min)
+    draft.bytes() >= least || (waited && draft.bytes() >= PACK_BYTES_FLOOR.min(least))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -250,15 +219,12 @@ mod tests {
         for length in [16, 16_400] {
             let mut drafts = Drafts::default();
             for number in 0..MEMBERS_MAX {
-                assert!(
-                    drafts
-                        .add(None, id(number), &row("STANDARD", length))
-                        .is_none()
-                );
+                let added = drafts.add(id(number), &row("STANDARD", length));
+                assert!(added.is_none());
                 let other = row("GLACIER", 16);
-                assert!(number > 0 || drafts.add(None, id(number), &other).is_none());
+                assert!(number > 0 || drafts.add(id(number), &other).is_none());
             }
-            let full = drafts.add(None, id(MEMBERS_MAX), &row("STANDARD", length));
+            let full = drafts.add(id(MEMBERS_MAX), &row("STANDARD", length));
             let full = full.expect("handed out");
             assert_eq!(full.bytes(), MEMBERS_MAX as u64 * u64::from(length));
             assert_eq!(drafts.0.len(), 1, "the other class's");
@@ -271,7 +237,7 @@ mod tests {
         let mut drafts = Drafts::default();
         let mut taken = 0;
         let full = loop {
-            if let Some(full) = drafts.add(None, id(0), &row("STANDARD", LENGTH)) {
+            if let Some(full) = drafts.add(id(0), &row("STANDARD", LENGTH)) {
                 break full;
             }
             taken += 1;
@@ -283,34 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn passes_begin_behind_what_is_too_small_and_nothing_else() {
-        let draft = |behind: Option<usize>, last: usize| {
-            let mut draft = Draft::new(row("STANDARD", 16).class, behind.map(id));
-            assert!(draft.add(id(last), &row("STANDARD", 16)));
-            draft
-        };
-        let (mut packer, partition) = (Packer::default(), PartitionId(3));
-        let none = Drafts::default();
-        packer.pass_over(partition, &draft(Some(5), 9), &none);
-        assert_eq!(packer.cursor(partition), None, "something waits before it");
-        let mut others = Drafts::default();
-        others.add(None, id(2), &row("GLACIER", 16));
-        packer.pass_over(partition, &draft(None, 9), &others);
-        assert_eq!(packer.cursor(partition), None, "something waits among it");
-        packer.pass_over(partition, &draft(None, 9), &none);
-        assert_eq!(packer.cursor(partition), Some(id(9)));
-        packer.pass_over(partition, &draft(Some(9), 12), &none);
-        assert_eq!(packer.cursor(partition), Some(id(12)));
-        assert_eq!(packer.cursor(PartitionId(4)), None, "another partition");
-    }
-
-    #[test]
     fn as_many_classes_as_may_be_and_one_more_waits() {
         let mut drafts = Drafts::default();
         for n in 0..=CLASSES_MAX {
             assert!(
                 drafts
-                    .add(None, DataId([1; 16]), &row(&format!("CLASS_{n}"), 16))
+                    .add(DataId([1; 16]), &row(&format!("CLASS_{n}"), 16))
                     .is_none()
             );
         }

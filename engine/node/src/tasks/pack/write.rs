@@ -29,8 +29,6 @@ const _: () = assert!(MEMBERS_MAX <= PACK_MEMBERS_MAX, "a command holds them");
 #[derive(Debug)]
 pub(super) struct Draft {
     class: StorageClass,
-    /// What was read before its first.
-    behind: Option<DataId>,
     members: Vec<PackMember>,
     /// Bytes of the pack at most.
     room: usize,
@@ -38,10 +36,9 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) const fn new(class: StorageClass, behind: Option<DataId>) -> Self {
+    pub(super) const fn new(class: StorageClass) -> Self {
         Self {
             class,
-            behind,
             members: Vec::new(),
             room: Contents::ROOM,
             bytes: 0,
@@ -76,11 +73,6 @@ impl Draft {
     /// Sealed bytes.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// What was read before its first, and its last.
-    pub(super) fn span(&self) -> (Option<DataId>, Option<DataId>) {
-        (self.behind, self.members.last().map(|member| member.data))
     }
 
     /// The one born first: they come in that order.
