@@ -1,4 +1,4 @@
-//! Shards read to be encoded anew: k of a stripe, and one more that has to agree with them.
+//! Shards read to be encoded anew: k of a stripe, and where there is one more, it has to agree with them.
 //!
 //! Checksums may hold over wrong bytes. A reader finds out, because what it opens is authentic or
 //! not; who encodes has no key. Parity made of a lie agrees with it, and once the old shards are
@@ -6,6 +6,10 @@
 //! what the k make of it. Where they contradict each other, and there is yet another, the liar is the
 //! one without which all others agree: it is reported and done without. Else nothing is made of the
 //! stripe: as it stands a reader can still tell.
+//!
+//! Where no more than k can be read there is nothing to compare, and what they say is taken: such a stripe
+//! is one fault from being lost, and a drive that is out may never come back. To wait for it would keep
+//! every stripe of its in that danger, for the sake of a lie under sound checksums.
 //!
 //! All shards are gone over together, a slice at a time: what is held does not grow with them.
 
