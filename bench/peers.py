@@ -38,6 +38,8 @@ from workloads import WORKLOADS, Endpoint, Workload, measured  # noqa: E402
 RELEASE = ROOT / "target" / "release"
 READY_S_MAX = 60
 PORT_MAX = 50_000
+# Of less it says nothing.
+WARP_S_MIN = 4
 # Our kind -> warp's.
 WARP = {"put": "put", "get": "get", "head": "stat", "list": "list", "mixed": "mixed", "delete": "delete"}
 
@@ -103,15 +105,17 @@ class Ours:
         self.server.__exit__(*why)
 
 
-def warp(program: Path, at: Endpoint, work: Workload, seconds: float) -> float:
-    """warp's own average of the run: MiB/s made MB/s, or objects a second."""
+def warp(program: Path, at: Endpoint, work: Workload, seconds: float, data: Path) -> float:
+    """warp's own average of the run, of all operations: MiB/s made MB/s, or objects a second."""
+    seconds = max(seconds, WARP_S_MIN)
     command = [str(program), WARP[work.kind], f"--host={at.address}", f"--access-key={at.access_key}",
                f"--secret-key={at.secret_key}", f"--obj.size={work.size}", f"--concurrent={work.connections}",
-               f"--duration={int(seconds)}s", "--noclear", "--no-color", "--bucket=warp-bench"]
+               f"--duration={int(seconds)}s", "--noclear", "--no-color", "--bucket=warp-bench",
+               f"--benchdata={data / 'warp'}"]
     if work.kind not in ("put",):
         command.append(f"--objects={work.objects}")
     text = subprocess.run(command, capture_output=True, text=True, timeout=seconds * 20 + 300).stdout
-    averages = re.findall(r"Average: (?:([\d.]+) MiB/s, )?([\d.]+) obj/s", text)
+    averages = re.findall(r"(?:Average|Cluster Total): (?:([\d.]+) MiB/s, )?([\d.]+) obj/s", text)
     if not averages:
         raise RuntimeError(f"warp said nothing of {at.name}, {work.name}: {text[-400:]}")
     mib, objects = averages[-1]
@@ -145,7 +149,7 @@ def main() -> int:
                         ours = measured(RELEASE / "datamesh-load", at, work, a.seconds, "bench-peers")[work.figure]
                         found.setdefault((work.name, runner.name, "load"), []).append(ours)
                         if a.warp:
-                            theirs = warp(a.warp, at, work, a.seconds)
+                            theirs = warp(a.warp, at, work, a.seconds, a.data)
                             found.setdefault((work.name, runner.name, "warp"), []).append(theirs)
                 except (RuntimeError, subprocess.TimeoutExpired) as why:
                     failed.append(f"{runner.name}, {work.name}: {why}"[:300])
