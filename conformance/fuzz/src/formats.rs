@@ -9,7 +9,7 @@ use engine_core::ports::{Clock, DriveFiles, Entropy};
 use engine_core::stripes::shard_length;
 use engine_disk::mark::FEATURE_LEVEL;
 use engine_disk::{DriveState, Mark};
-use engine_node::keyring::KEYRING_FILE;
+use engine_node::keyring::{KEYRING_FILE, KeyringParts};
 use engine_node::{Keyring, KeyringLock};
 use engine_sim::FakeDrive;
 use engine_types::{
@@ -207,7 +207,14 @@ pub(crate) fn keyrings() -> Vec<Vec<u8>> {
         return Vec::new();
     };
     runtime.block_on(async {
-        let made = Keyring::create(holders, lock(), Arc::new(Fixed), Arc::new(Fixed)).await;
+        let parts = KeyringParts {
+            holders,
+            voters: None,
+            boot: BootId(1),
+            entropy: Arc::new(Fixed),
+            clock: Arc::new(Fixed),
+        };
+        let made = Keyring::create(parts, lock()).await;
         let Ok(keyring) = made else { return Vec::new() };
         let empty = drive.read(KEYRING_FILE);
         let owner = engine_node::keyring::KeyOwner::Account(AccountId(3));

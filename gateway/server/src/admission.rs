@@ -1,16 +1,19 @@
 //! One drive comes back: opened at its path, its replicas, and then its part in the engine.
 //!
-//! The engine may be missing: the store is still being opened. What was begun so says so when it is done,
-//! and whoever has the engine by then has the drive put in once more, which adds that part.
+//! The engine may be missing: the store is still being opened. Or it has not read control's layout, and so
+//! does not know the drive. What was begun so says so when it is done, and whoever has the engine by then
+//! has the drive put in once more, until that part is added too.
 
 use crate::keeper::{known_of, let_go, settle};
 use crate::shelf::Shelved;
+use engine_core::placement::LayoutDrive;
 use engine_core::ports::ShardStore;
 use engine_disk::drives::readmit;
 use engine_disk::mark::Mark;
 use engine_disk::{Role, SegmentStore};
 use engine_meta::metadata::Replicated;
 use engine_node::Engine;
+use engine_types::DriveId;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,7 +30,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) struct Back {
     pub(crate) served: Shelved,
-    /// The engine has it; false: there was none.
+    /// The engine has it; false: there was none, or it does not know the drive yet.
     pub(crate) joined: bool,
 }
 
@@ -63,12 +66,14 @@ impl Admission {
     /// Puts an open drive into service. Where that was done without the engine, only the engine's part is
     /// left: replicas that stand and a mark that is settled stay as they are.
     pub(crate) async fn put_in(&self, served: Shelved) -> Result<Back, NotBack> {
-        if let Err(error) = self.admit(&served).await {
-            self.metadata.node().drive_out(served.id(), &error).await;
-            let_go(served, self.metadata.clone()).await;
-            return Err(error.into());
-        }
-        let joined = self.engine.is_some();
+        let joined = match self.admit(&served).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                self.metadata.node().drive_out(served.id(), &error).await;
+                let_go(served, self.metadata.clone()).await;
+                return Err(error.into());
+            }
+        };
         #[cfg(sabotage)]
         let joined = joined || engine_types::sabotage("drive-unjoined");
         Ok(Back { served, joined })
@@ -91,24 +96,9 @@ impl Admission {
         opened.await.map_err(|e| e.to_string())?
     }
 
-    /// Replicas first: a drive that cannot vote is not in service.
-    async fn admit(&self, served: &Shelved) -> Result<(), String> {
-        let id = served.id();
-        let row = match &self.engine {
-            None => None,
-            Some(engine) => {
-                // The engine may have begun without control's layout: that it does not know the drive says
-                // nothing then, and to take out one that votes already could cost control its majority.
-                if engine.drives().layout().version == 0 {
-                    engine.refresh_layout().await.map_err(|e| e.to_string())?;
-                }
-                let mut rows = engine.drives().status().into_iter().map(|d| d.row);
-                let known = rows.find(|row| row.id == id);
-                Some(known.ok_or_else(|| {
-                    format!("drive {id} is not in the layout; add it: datamesh drive add")
-                })?)
-            }
-        };
+    /// Replicas first: a drive that cannot vote is not in service. Whether the engine has it then.
+    async fn admit(&self, served: &Shelved) -> Result<bool, String> {
+        let row = self.row(served.id())?;
         let known = known_of(&served.drive.mark());
         self.metadata
             .node()
@@ -119,22 +109,50 @@ impl Admission {
         tokio::task::spawn_blocking(move || settle(&drive))
             .await
             .map_err(|e| e.to_string())??;
-        if let (Some(engine), Some(row)) = (&self.engine, row) {
-            // What was destroyed while it was away is erased on it before it is used.
-            if !engine
-                .keyring()
-                .bring_up(served.files())
-                .await
-                .map_err(|e| e.to_string())?
-            {
-                return Err("the keyring cannot be written to it".into());
-            }
-            engine.drives().add(
-                row,
-                Arc::clone(&served.store) as Arc<dyn ShardStore>,
-                served.files(),
-            );
+        let Some(engine) = &self.engine else {
+            return Ok(false);
+        };
+        let row = match row {
+            Some(row) => Some(row),
+            None => match engine.refresh_layout().await {
+                Ok(()) => self.row(served.id())?,
+                Err(error) => {
+                    tracing::warn!(drive = %served.id(), %error, "its row is not known yet");
+                    None
+                }
+            },
+        };
+        // The layout may need this very drive's voters to be read: it is not taken out for want of it.
+        let Some(row) = row else { return Ok(false) };
+        // What was destroyed while it was away is erased on it before it is used.
+        if !engine
+            .keyring()
+            .bring_up(served.files())
+            .await
+            .map_err(|e| e.to_string())?
+        {
+            return Err("the keyring cannot be written to it".into());
         }
-        Ok(())
+        engine.drives().add(
+            row,
+            Arc::clone(&served.store) as Arc<dyn ShardStore>,
+            served.files(),
+        );
+        Ok(true)
+    }
+
+    /// What the layout says of a drive; none: there is no engine, or it has not read control's layout.
+    fn row(&self, id: DriveId) -> Result<Option<LayoutDrive>, String> {
+        let Some(engine) = &self.engine else {
+            return Ok(None);
+        };
+        let mut rows = engine.drives().status().into_iter().map(|d| d.row);
+        match rows.find(|row| row.id == id) {
+            Some(row) => Ok(Some(row)),
+            None if engine.drives().layout().version == 0 => Ok(None),
+            None => Err(format!(
+                "drive {id} is not in the layout; add it: datamesh drive add"
+            )),
+        }
     }
 }

@@ -215,21 +215,17 @@ impl Keeper {
         let path = place.path.clone();
         let work = || async move { admission.bring_back(&path, sibling).await };
         self.returning.begin(&place.path, work);
-        let done = match self.returning.done(&place.path).await {
-            // The engine began with the drives that were on the shelf then.
+        let not_back = match self.returning.done(&place.path).await {
+            None => return,
+            // The engine began with the drives that were on the shelf then, or has yet to read of this one.
             Some(Ok(Ok(Back {
                 served,
                 joined: false,
             }))) if self.engine.is_some() => {
                 let admission = self.admission();
                 let work = || async move { admission.put_in(served).await };
-                self.returning.begin(&place.path, work);
-                self.returning.done(&place.path).await
+                return self.returning.begin(&place.path, work);
             }
-            done => done,
-        };
-        let not_back = match done {
-            None => return,
             Some(Ok(Ok(back))) => return self.came_back(place, back.served).await,
             Some(Ok(Err(not_back))) => not_back,
             Some(Err(why)) => NotBack::from(why),

@@ -12,6 +12,7 @@ mod erase;
 mod handles;
 mod holders;
 mod keeper;
+mod keyring;
 mod listen;
 mod looks;
 mod majority;

@@ -120,7 +120,7 @@ pub(crate) async fn wait_for_control(
 }
 
 /// What is waited for while the drives are looked at each second.
-struct Waiting<'a> {
+pub(crate) struct Waiting<'a> {
     keeper: &'a mut Keeper,
     shelf: &'a Shelf,
     health: &'a Health,
@@ -128,7 +128,7 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn new(keeper: &'a mut Keeper, shelf: &'a Shelf, health: &'a Health) -> Self {
+    pub(crate) fn new(keeper: &'a mut Keeper, shelf: &'a Shelf, health: &'a Health) -> Self {
         let mut tick = tokio::time::interval(LOOK);
         // The drives were opened just now.
         tick.reset();
@@ -141,13 +141,13 @@ impl<'a> Waiting<'a> {
     }
 
     /// At its time, at every drive once.
-    async fn look(&mut self) {
+    pub(crate) async fn look(&mut self) {
         self.tick.tick().await;
         self.keeper.look_around().await;
         self.health.set_left_out(&self.shelf.left_out());
     }
 
-    async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
+    pub(crate) async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
         let mut answer = pin!(answer);
         loop {
             // A look that was begun runs to its end: what it takes out or in must not stay half done.

@@ -3,13 +3,14 @@
 
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::store::{StoreError, keyring_lock};
+use crate::keyring::keyring_lock;
+use crate::store::StoreError;
 use crate::system::{SystemClock, SystemEntropy};
-use engine_core::ports::{Clock, DriveError, DriveFiles, Entropy, LogFile};
+use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_disk::{Opened, open_drives};
-use engine_node::keyring::{KEYRING_FILE, Restored};
+use engine_node::keyring::{KEYRING_FILE, KeyringParts, Restored};
 use engine_node::{Keyring, KeyringError, KeyringLock};
-use engine_types::{ClusterId, DriveId, DriveUuid};
+use engine_types::{BootId, ClusterId, DriveId, DriveUuid};
 use std::path::PathBuf;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -70,41 +71,36 @@ pub(crate) fn restore(
         .enable_all()
         .build();
     let runtime = runtime.map_err(|e| refused(e.to_string()))?;
-    let parts = || -> (Arc<dyn Entropy>, Arc<dyn Clock>) {
-        (Arc::new(SystemEntropy::new()), Arc::new(SystemClock::new()))
+    let parts = |holders| KeyringParts {
+        holders,
+        voters: None,
+        // Above all that is read is enough: no server writes meanwhile.
+        boot: BootId(0),
+        entropy: Arc::new(SystemEntropy::new()),
+        clock: Arc::new(SystemClock::new()),
     };
     // Before a key file is made: after a wrong passphrase it would be left, and open nothing.
-    let opens = runtime.block_on(opens(&export, &passphrase, parts()));
+    let opens = runtime.block_on(opens(
+        &passphrase,
+        parts(vec![Arc::new(Copy(export.clone()))]),
+    ));
     opens.map_err(|e| refused(e.to_string()))?;
     let lock = keyring_lock(config, true)?;
     let holders: Vec<Arc<dyn DriveFiles>> = open
         .iter()
         .map(|d| Arc::new(d.files().clone()) as Arc<dyn DriveFiles>)
         .collect();
-    let done = runtime.block_on(Keyring::restore(
-        holders,
-        (export, passphrase),
-        lock,
-        parts(),
-        None,
-    ));
+    let done = runtime.block_on(Keyring::restore(parts(holders), (export, passphrase), lock));
     open.iter().for_each(engine_disk::Drive::release);
     let (_keyring, restored) = done.map_err(|e| refused(e.to_string()))?;
     Ok(restored)
 }
 
-/// Whether the passphrase opens the export. That is a keyring's file, so it is opened as the only
-/// copy of one.
-async fn opens(
-    export: &[u8],
-    passphrase: &Zeroizing<String>,
-    (entropy, clock): (Arc<dyn Entropy>, Arc<dyn Clock>),
-) -> Result<(), KeyringError> {
-    let copy: Arc<dyn DriveFiles> = Arc::new(Copy(export.to_vec()));
+/// Whether the passphrase opens the export. That is a keyring's file, so it is opened as the only copy
+/// of one ([`Copy`]).
+async fn opens(passphrase: &Zeroizing<String>, parts: KeyringParts) -> Result<(), KeyringError> {
     let lock = KeyringLock::Passphrase(passphrase.clone());
-    Keyring::open(vec![copy], lock, entropy, clock)
-        .await
-        .map(drop)
+    Keyring::open(parts, lock).await.map(drop)
 }
 
 /// A keyring's file alone, on no drive. What is written is let go.

@@ -3,8 +3,10 @@
 
 use crate::admin::{Health, Phase};
 use crate::config::Config;
-use crate::credentials::{Credentials, key_file};
+use crate::credentials::Credentials;
+use crate::holders::control_voters;
 use crate::keeper::{Keeper, LOOK, known_of, settle};
+use crate::keyring::{keyring_lock, open_keyring, wait_for_keyring};
 use crate::majority::{fill, wait_for_control};
 use crate::paths::{Opening, open_paths, pending};
 use crate::shelf::Shelf;
@@ -15,9 +17,8 @@ use engine_disk::{Drive, DriveState, SegmentStore};
 use engine_meta::log::LogOptions;
 use engine_meta::metadata::Replicated;
 use engine_meta::service::MetaOptions;
-use engine_node::{
-    Engine, EngineOptions, EngineParts, Keyring, KeyringLock, NewCluster, Secret, bootstrap,
-};
+use engine_node::keyring::KeyringParts;
+use engine_node::{Engine, EngineOptions, EngineParts, Keyring, NewCluster, Secret, bootstrap};
 use engine_types::{BootId, ClusterId, DriveId, NodeId};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -114,10 +115,20 @@ impl Store {
             config.witness_path(),
         );
         wait_for_control(&mut keeper, &metadata, shelf, health).await?;
+        let keyring = wait_for_keyring(&mut keeper, shelf, health, || {
+            let parts = KeyringParts {
+                holders: shelf.files(),
+                voters: Some(control_voters(&metadata)),
+                boot: opening.boot,
+                entropy: Arc::clone(&entropy),
+                clock: Arc::clone(&clock),
+            };
+            open_keyring(&opening, parts, lock.clone())
+        });
         let parts = Parts {
+            keyring: keyring.await?,
             clock,
             entropy,
-            lock,
             config,
         };
         let engine = start_engine(&opening, &metadata, shelf, parts).await?;
@@ -248,19 +259,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .map_err(StoreError::because)?
 }
 
-/// `may_make`: a key file that is not there is made.
-pub(crate) fn keyring_lock(config: &Config, may_make: bool) -> Result<KeyringLock, StoreError> {
-    if let Some(file) = &config.key_file {
-        return Ok(KeyringLock::KeyFile(
-            key_file(file, may_make).map_err(StoreError::because)?,
-        ));
-    }
-    let words = config.passphrase().map_err(StoreError::because)?;
-    words
-        .map(KeyringLock::Passphrase)
-        .ok_or_else(|| StoreError::Refused("key_file: not set".into()))
-}
-
 /// How shard stores are set.
 pub(crate) fn disk_options(config: &Config) -> engine_disk::Options {
     let mut options = engine_disk::Options {
@@ -277,7 +275,7 @@ pub(crate) fn disk_options(config: &Config) -> engine_disk::Options {
 struct Parts<'a> {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    lock: KeyringLock,
+    keyring: Keyring,
     config: &'a Config,
 }
 
@@ -287,19 +285,7 @@ async fn start_engine(
     shelf: &Shelf,
     parts: Parts<'_>,
 ) -> Result<Engine, StoreError> {
-    let (holders, clock, entropy) = (
-        shelf.files(),
-        Arc::clone(&parts.clock),
-        Arc::clone(&parts.entropy),
-    );
-    // Only a first start may make a keyring: elsewhere its absence must be an error, not a new key.
-    let keyring = if opening.forming() {
-        Keyring::open_or_create(holders, parts.lock, entropy, clock).await
-    } else {
-        Keyring::open(holders, parts.lock, entropy, clock).await
-    };
-    let keyring = Arc::new(keyring.map_err(StoreError::because)?);
-    keyring.set_voters(crate::holders::control_voters(metadata));
+    let keyring = Arc::new(parts.keyring);
     let served = shelf.all();
     let rows: Vec<LayoutDrive> = served
         .iter()

@@ -28,8 +28,8 @@ use std::time::Duration;
 pub const KEYRING_FILE: &str = "keyring/keyring";
 /// What it replaces, until that is erased.
 pub const OLD_FILE: &str = "keyring/old";
-/// A drive that takes longer to write its copy does not count.
-const HOLDER_PATIENCE: Duration = Duration::from_secs(10);
+/// A drive that takes longer to read or write its copy does not count.
+pub(super) const HOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tells on which drives control's voters live; none: not known yet.
 pub type Voters = Arc<dyn Fn() -> Vec<DriveId> + Send + Sync>;
@@ -37,7 +37,7 @@ pub type Voters = Arc<dyn Fn() -> Vec<DriveId> + Send + Sync>;
 /// Who holds what.
 pub(super) struct Copies {
     holders: RwLock<Vec<Arc<dyn DriveFiles>>>,
-    voters: RwLock<Option<Voters>>,
+    voters: Option<Voters>,
     /// Generation that a drive holds alone, its older copy erased.
     held: Arc<Mutex<BTreeMap<DriveId, u64>>>,
     /// The generation that was last begun to be written to a drive, locked while that goes on.
@@ -56,14 +56,10 @@ impl Copies {
     pub(super) fn new(holders: Vec<Arc<dyn DriveFiles>>, voters: Option<Voters>) -> Self {
         Self {
             holders: RwLock::new(holders),
-            voters: RwLock::new(voters),
+            voters,
             held: Arc::default(),
             begun: Mutex::default(),
         }
-    }
-
-    pub(super) fn set_voters(&self, voters: Voters) {
-        *self.voters.write() = Some(voters);
     }
 
     pub(super) fn set_holders(&self, holders: Vec<Arc<dyn DriveFiles>>) {
@@ -84,7 +80,7 @@ impl Copies {
     pub(super) async fn write(&self, generation: u64, bytes: Vec<u8>) -> Result<(), KeyringError> {
         let holders = self.holders.read().clone();
         let done = self.write_to(&holders, generation, Arc::new(bytes)).await;
-        self.enough(&holders, &done)
+        self.enough(&done)
     }
 
     /// Writes to the holders that are behind, and are not being written to. Nothing is promised.
@@ -190,20 +186,8 @@ impl Copies {
         tokio::task::spawn_blocking(write).await
     }
 
-    fn enough(
-        &self,
-        holders: &[Arc<dyn DriveFiles>],
-        done: &BTreeSet<DriveId>,
-    ) -> Result<(), KeyringError> {
-        let voters = self.voters.read().clone();
-        let mut asked = voters.map(|voters| voters()).unwrap_or_default();
-        #[cfg(sabotage)]
-        if engine_types::sabotage("keyring-any-holder") {
-            asked.clear();
-        }
-        if asked.is_empty() {
-            asked = holders.iter().map(|files| files.drive()).collect();
-        }
+    fn enough(&self, done: &BTreeSet<DriveId>) -> Result<(), KeyringError> {
+        let asked = asked(&self.holders.read(), self.voters.as_ref());
         let written = asked.iter().filter(|drive| done.contains(drive)).count();
         let needed = asked.len() / 2 + 1;
         #[cfg(sabotage)]
@@ -220,6 +204,19 @@ impl Copies {
         }
         Ok(())
     }
+}
+
+/// The drives whose majority counts.
+pub(super) fn asked(holders: &[Arc<dyn DriveFiles>], voters: Option<&Voters>) -> Vec<DriveId> {
+    let mut asked = voters.map(|voters| voters()).unwrap_or_default();
+    #[cfg(sabotage)]
+    if engine_types::sabotage("keyring-any-holder") {
+        asked.clear();
+    }
+    if asked.is_empty() {
+        asked = holders.iter().map(|files| files.drive()).collect();
+    }
+    asked
 }
 
 /// What became of a copy that is durable.
@@ -257,28 +254,4 @@ fn erased(files: &dyn DriveFiles) -> Put {
     files
         .erase(OLD_FILE)
         .map_or_else(Put::BesideOld, |()| Put::Alone)
-}
-
-/// The files as they are, both of each drive; a drive that does not answer has none.
-pub(super) async fn read_copies(holders: &[Arc<dyn DriveFiles>]) -> Vec<Vec<u8>> {
-    let names = [KEYRING_FILE, OLD_FILE];
-    let both = holders
-        .iter()
-        .flat_map(|files| names.map(|name| (files, name)));
-    let reads = both.map(|(files, name)| {
-        let (files, drive) = (Arc::clone(files), files.drive());
-        let read = tokio::task::spawn_blocking(move || files.read(name));
-        async move {
-            match tokio::time::timeout(HOLDER_PATIENCE, read).await {
-                Ok(Ok(Ok(bytes))) => Some(bytes),
-                Ok(Ok(Err(DriveError::NotFound))) => None,
-                other => {
-                    tracing::warn!(%drive, ?other, "keyring copy not read");
-                    None
-                }
-            }
-        }
-    });
-    let read = futures::future::join_all(reads).await;
-    read.into_iter().flatten().collect()
 }

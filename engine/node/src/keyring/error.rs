@@ -44,6 +44,17 @@ pub enum KeyringError {
         /// Drives asked.
         holders: usize,
     },
+    /// Newer copies may lie on drives that were not read.
+    #[error(
+        "the keyring was read whole on {read} of {holders} drives; a majority is needed, since newer keys \
+         may lie on the others: bring them back"
+    )]
+    NotRead {
+        /// Whole copies, or certain absence.
+        read: usize,
+        /// Drives asked.
+        holders: usize,
+    },
     /// A bug.
     #[error("keyring: {0}")]
     Internal(String),
@@ -52,7 +63,9 @@ pub enum KeyringError {
 impl From<KeyringError> for EngineError {
     fn from(error: KeyringError) -> Self {
         match error {
-            KeyringError::NoMajority { .. } => Self::Unavailable(error.to_string()),
+            KeyringError::NoMajority { .. } | KeyringError::NotRead { .. } => {
+                Self::Unavailable(error.to_string())
+            }
             other => Self::Internal(other.to_string()),
         }
     }

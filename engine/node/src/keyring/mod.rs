@@ -2,10 +2,10 @@
 //! lost drive loses nothing, one stolen drive tells nothing, and destroying a key destroys the data
 //! under it.
 //!
-//! A version is used only once it is durable on a majority of control's voters' drives. Opening takes
-//! the newest copy that is authentic and brings the others up to it, so an old drive that rejoins
-//! loses what was destroyed meanwhile; control keeps the numbers of what was destroyed beside it, so
-//! that neither an import nor a copy older than all others brings any back.
+//! A version is used only once it is durable on a majority of control's voters' drives. Opening reads
+//! a majority of them, takes the newest copy that is authentic and brings the others up to it, so an old
+//! drive that rejoins loses what was destroyed meanwhile; control keeps the numbers of what was destroyed
+//! beside it, so that neither an import nor a copy older than all others brings any back.
 
 mod copies;
 mod error;
@@ -14,6 +14,7 @@ mod lock;
 mod moving;
 mod opened;
 mod pair;
+mod reading;
 mod rewrap;
 mod write;
 
@@ -29,18 +30,19 @@ pub use rewrap::{RewrapPhase, RewrapStatus, VersionProgress};
 
 pub(crate) use rewrap::Rewrapper;
 
-use copies::{Copies, read_copies};
+use copies::{Copies, asked};
 use engine_core::meta::KeyVersionId;
 use engine_core::ports::{Clock, DriveFiles, Entropy};
-use engine_types::DriveId;
+use engine_types::{BootId, DriveId};
 use file::{Entry, Ring};
 use lock::{LockKey, LockKind};
 use opened::{Opened, newest};
 use pair::Pair;
 use parking_lot::{Mutex, RwLock};
+use reading::{enough, files, read_copies};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use write::{Secrets, Turn};
+use write::{Secrets, Turn, first_generation};
 use zeroize::Zeroizing;
 
 /// A key version without its secret.
@@ -56,6 +58,30 @@ pub struct KeyVersion {
     pub state: KeyState,
 }
 
+/// What a keyring is opened over.
+#[derive(Clone)]
+pub struct KeyringParts {
+    /// Who holds copies.
+    pub holders: Vec<Arc<dyn DriveFiles>>,
+    /// A majority of whose drives is read before one is the newest, and written before it is in force;
+    /// none: of the holders.
+    pub voters: Option<Voters>,
+    /// This start's number: what it writes is newer than all that an earlier one wrote.
+    pub boot: BootId,
+    /// Of keys, salts, nonces.
+    pub entropy: Arc<dyn Entropy>,
+    /// When a version was made.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for KeyringParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyringParts")
+            .field("boot", &self.boot)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The keyring of a node.
 pub struct Keyring {
     opened: Arc<RwLock<Opened>>,
@@ -64,6 +90,8 @@ pub struct Keyring {
     pair: Pair,
     lock: LockKey,
     copies: Arc<Copies>,
+    /// This start writes none below.
+    first_generation: u64,
     rewrap: Mutex<RewrapStatus>,
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
@@ -81,28 +109,21 @@ impl std::fmt::Debug for Keyring {
 impl Keyring {
     /// Opens the newest copy; where no drive has one, makes it.
     pub async fn open_or_create(
-        holders: Vec<Arc<dyn DriveFiles>>,
+        parts: KeyringParts,
         lock: KeyringLock,
-        entropy: Arc<dyn Entropy>,
-        clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyringError> {
-        let parts = (Arc::clone(&entropy), Arc::clone(&clock));
-        match Self::open(holders.clone(), lock.clone(), parts.0, parts.1).await {
-            Err(KeyringError::Absent) => Self::create(holders, lock, entropy, clock).await,
+        match Self::open(parts.clone(), lock.clone()).await {
+            Err(KeyringError::Absent) => Self::create(parts, lock).await,
             other => other,
         }
     }
 
-    /// Makes an empty keyring; durable on a majority of `holders` once Ok.
-    pub async fn create(
-        holders: Vec<Arc<dyn DriveFiles>>,
-        lock: KeyringLock,
-        entropy: Arc<dyn Entropy>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, KeyringError> {
-        if !read_copies(&holders).await.is_empty() {
+    /// Makes an empty keyring; durable on a majority once Ok.
+    pub async fn create(parts: KeyringParts, lock: KeyringLock) -> Result<Self, KeyringError> {
+        if !files(read_copies(&parts.holders).await).is_empty() {
             return Err(KeyringError::Exists);
         }
+        let entropy = Arc::clone(&parts.entropy);
         let kind = LockKind::new(&lock, &*entropy);
         let lock = blocking(move || LockKey::derive(&lock, kind)).await??;
         let pair = Pair::new(&*entropy);
@@ -113,16 +134,8 @@ impl Keyring {
             seed,
             entries: Vec::new(),
         };
-        let keyring = Self {
-            opened: RwLock::new(Opened::new(ring.clone(), BTreeMap::new())).into(),
-            writing: Arc::default(),
-            pair,
-            lock,
-            copies: Copies::new(holders, None).into(),
-            rewrap: Mutex::default(),
-            entropy,
-            clock,
-        };
+        let opened = Opened::new(ring.clone(), BTreeMap::new());
+        let keyring = Self::over(parts, opened, (pair, lock));
         let turn = keyring.turn().await;
         keyring.write(turn, ring, Secrets::Same).await?;
         Ok(keyring)
@@ -132,33 +145,30 @@ impl Keyring {
     /// one. A drive that cannot take it now is mended later ([`Self::mend`]).
     ///
     /// # Errors
-    /// `Absent`, `WrongLock`, `LockKind`, or what is wrong with the best copy there is.
-    pub async fn open(
-        holders: Vec<Arc<dyn DriveFiles>>,
-        lock: KeyringLock,
-        entropy: Arc<dyn Entropy>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, KeyringError> {
-        let copies = read_copies(&holders).await;
-        let found = blocking(move || newest(&copies, &lock)).await??;
-        let keyring = Self {
-            opened: RwLock::new(found.opened).into(),
-            writing: Arc::default(),
-            pair: found.pair,
-            lock: found.lock,
-            copies: Copies::new(holders, None).into(),
-            rewrap: Mutex::default(),
-            entropy,
-            clock,
-        };
+    /// `NotRead` while too few drives answer to tell which is the newest, `Absent`, `WrongLock`,
+    /// `LockKind`, `Newer`, or what is wrong with the best copy there is.
+    pub async fn open(parts: KeyringParts, lock: KeyringLock) -> Result<Self, KeyringError> {
+        let copies = read_copies(&parts.holders).await;
+        enough(&copies, &asked(&parts.holders, parts.voters.as_ref()))?;
+        let found = blocking(move || newest(&files(copies), &lock)).await??;
+        let keyring = Self::over(parts, found.opened, (found.pair, found.lock));
         let generation = keyring.generation();
         keyring.copies.mend(generation, || Some(found.bytes)).await;
         Ok(keyring)
     }
 
-    /// From now on a version is used only once it is on a majority of these drives.
-    pub fn set_voters(&self, voters: Voters) {
-        self.copies.set_voters(voters);
+    fn over(parts: KeyringParts, opened: Opened, (pair, lock): (Pair, LockKey)) -> Self {
+        Self {
+            opened: RwLock::new(opened).into(),
+            writing: Arc::default(),
+            pair,
+            lock,
+            copies: Copies::new(parts.holders, parts.voters).into(),
+            first_generation: first_generation(parts.boot),
+            rewrap: Mutex::default(),
+            entropy: parts.entropy,
+            clock: parts.clock,
+        }
     }
 
     /// Replaces the drives that hold copies and brings them up to date.

@@ -4,17 +4,16 @@
 //! entries are sealed. So it opens the copies on the drives too, also versions made after it, and
 //! with the drives and a new lock it restores the store ([`Keyring::restore`]).
 
-use super::copies::{Copies, Voters, read_copies};
 use super::file::{Entry, Ring};
 use super::lock::{LockKey, LockKind};
 use super::opened::{Opened, newest};
 use super::pair::Pair;
+use super::reading::{files, read_copies};
 use super::write::Secrets;
-use super::{KeyState, Keyring, KeyringError, KeyringLock, blocking};
+use super::{KeyState, Keyring, KeyringError, KeyringLock, KeyringParts, blocking};
 use engine_core::meta::KeyVersionId;
-use engine_core::ports::{Clock, DriveFiles, Entropy};
+use engine_core::ports::Entropy;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What a restore found.
@@ -76,14 +75,12 @@ impl Keyring {
 
     /// Puts the keys of an export on drives whose keyring's lock is lost, under a new `lock`. Their
     /// own copies are opened with it too: what they hold beyond it is kept, and what they say is
-    /// destroyed stays so. For a store that is not running. Durable on a majority of `voters`, or of
-    /// `holders` where that is not given, once Ok; the other drives take it at their next start.
+    /// destroyed stays so. For a store that is not running. Durable on a majority once Ok; the other
+    /// drives take it at their next start.
     pub async fn restore(
-        holders: Vec<Arc<dyn DriveFiles>>,
+        parts: KeyringParts,
         (export, passphrase): (Vec<u8>, Zeroizing<String>),
         lock: KeyringLock,
-        (entropy, clock): (Arc<dyn Entropy>, Arc<dyn Clock>),
-        voters: Option<Voters>,
     ) -> Result<(Self, Restored), KeyringError> {
         let words = KeyringLock::Passphrase(passphrase);
         let found = blocking(move || newest(&[export], &words)).await??;
@@ -91,7 +88,7 @@ impl Keyring {
         let mut secrets = found.opened.secrets;
         let exported: BTreeSet<_> = secrets.keys().copied().collect();
         let mut lost = BTreeSet::new();
-        for copy in read_copies(&holders).await {
+        for copy in files(read_copies(&parts.holders).await) {
             let there = match Ring::decode(&copy) {
                 Ok(there) => there,
                 Err(error @ KeyringError::Newer(_)) => return Err(error),
@@ -108,17 +105,9 @@ impl Keyring {
             from_drives: secrets.keys().filter(|id| !exported.contains(id)).count(),
             lost: lost.len(),
         };
-        let (ring, lock) = locked_anew(ring, &pair, lock, &*entropy).await?;
-        let keyring = Self {
-            opened: parking_lot::RwLock::new(Opened::new(ring.clone(), secrets)).into(),
-            writing: Arc::default(),
-            pair,
-            lock,
-            copies: Copies::new(holders, voters).into(),
-            rewrap: super::RewrapStatus::default().into(),
-            entropy,
-            clock,
-        };
+        let (ring, lock) = locked_anew(ring, &pair, lock, &*parts.entropy).await?;
+        let opened = Opened::new(ring.clone(), secrets);
+        let keyring = Self::over(parts, opened, (pair, lock));
         let turn = keyring.turn().await;
         keyring.write(turn, ring, Secrets::Same).await?;
         Ok((keyring, restored))

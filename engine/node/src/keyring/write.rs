@@ -11,6 +11,7 @@ use super::lock::LockKey;
 use super::opened::Opened;
 use super::{Keyring, KeyringError};
 use engine_core::meta::KeyVersionId;
+use engine_types::BootId;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,10 +31,25 @@ pub(super) enum Secrets {
     Go(Vec<KeyVersionId>),
 }
 
+/// Writes of one start: more are as many as the next start may count from.
+const WRITES_BITS: u32 = 24;
+
+/// The lowest generation of a start. What an earlier one left on too few drives, before it ended, was
+/// never in force, and is older than all that a later one writes, whatever its number was: otherwise a
+/// drive that was away meanwhile would bring it back as the newest.
+pub(super) fn first_generation(boot: BootId) -> u64 {
+    #[cfg(sabotage)]
+    if engine_types::sabotage("keyring-counts-on") {
+        return 0;
+    }
+    boot.0.saturating_mul(1 << WRITES_BITS)
+}
+
 struct Write {
     opened: Arc<RwLock<Opened>>,
     copies: Arc<Copies>,
     lock: LockKey,
+    first_generation: u64,
     _turn: Turn,
 }
 
@@ -53,6 +69,7 @@ impl Keyring {
             opened: Arc::clone(&self.opened),
             copies: Arc::clone(&self.copies),
             lock: self.lock.clone(),
+            first_generation: self.first_generation,
             _turn: turn,
         };
         let written = tokio::spawn(write.run(ring, secrets)).await;
@@ -65,7 +82,7 @@ impl Write {
         // Raised in memory also where the write fails: some holder may have that generation.
         let generation = {
             let mut opened = self.opened.write();
-            opened.ring.generation += 1;
+            opened.ring.generation = (opened.ring.generation + 1).max(self.first_generation);
             opened.ring.generation
         };
         ring.generation = generation;

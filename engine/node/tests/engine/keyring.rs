@@ -1,13 +1,14 @@
 //! The keyring on drives that fail, lag and are tampered with.
 
-use crate::support::{TestEntropy, clock, key_file};
-use engine_core::ports::{DriveFiles, Entropy};
+use crate::support::{key_file, keyring_parts};
+use engine_core::ports::DriveFiles;
 use engine_node::keyring::{
-    KEYRING_BYTES_MAX, KEYRING_FILE, KeyOwner, KeyState, KeyringError, OLD_FILE, Restored,
+    KEYRING_BYTES_MAX, KEYRING_FILE, KeyOwner, KeyState, KeyringError, KeyringParts, OLD_FILE,
+    Restored,
 };
 use engine_node::{Keyring, KeyringLock};
 use engine_sim::FakeDrive;
-use engine_types::{AccountId, DriveId, DriveUuid};
+use engine_types::{AccountId, BootId, DriveId, DriveUuid};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -25,18 +26,26 @@ fn holders(drives: &[FakeDrive]) -> Vec<Arc<dyn DriveFiles>> {
         .collect()
 }
 
-pub(crate) fn entropy() -> Arc<dyn Entropy> {
-    Arc::new(TestEntropy)
+/// Without voters: all holders count.
+pub(crate) fn parts(drives: &[FakeDrive]) -> KeyringParts {
+    keyring_parts(holders(drives), BootId(1))
+}
+
+/// Control's voters live on the first drives.
+pub(crate) fn voted(parts: KeyringParts, voters: u32) -> KeyringParts {
+    let voters: Vec<DriveId> = (1..=voters).map(DriveId).collect();
+    KeyringParts {
+        voters: Some(Arc::new(move || voters.clone())),
+        ..parts
+    }
 }
 
 pub(crate) async fn open(drives: &[FakeDrive], lock: KeyringLock) -> Result<Keyring, KeyringError> {
-    Keyring::open(holders(drives), lock, entropy(), clock()).await
+    Keyring::open(parts(drives), lock).await
 }
 
 async fn create(drives: &[FakeDrive], lock: KeyringLock) -> Keyring {
-    Keyring::create(holders(drives), lock, entropy(), clock())
-        .await
-        .unwrap()
+    Keyring::create(parts(drives), lock).await.unwrap()
 }
 
 fn passphrase(words: &str) -> KeyringLock {
@@ -91,7 +100,7 @@ async fn the_wrong_lock_says_so() {
         open(&drives, key_file()).await.unwrap_err(),
         KeyringError::LockKind { .. }
     ));
-    let exists = Keyring::create(holders(&drives), key_file(), entropy(), clock()).await;
+    let exists = Keyring::create(parts(&drives), key_file()).await;
     assert_eq!(exists.unwrap_err(), KeyringError::Exists);
     let drives = self::drives(1);
     drop(create(&drives, key_file()).await);
@@ -275,7 +284,7 @@ async fn a_cut_between_the_two_names_loses_nothing() {
     for drive in &drives {
         assert!(drive.read(KEYRING_FILE).is_ok() && drive.read(OLD_FILE).is_err());
     }
-    let exists = Keyring::create(holders(&drives), key_file(), entropy(), clock()).await;
+    let exists = Keyring::create(parts(&drives), key_file()).await;
     assert_eq!(exists.unwrap_err(), KeyringError::Exists);
 }
 
@@ -293,9 +302,8 @@ async fn a_version_outlives_a_power_cut_of_all_drives() {
 #[tokio::test]
 async fn a_version_is_on_a_majority_of_controls_voters() {
     let drives = drives(6);
-    let keyring = create(&drives, key_file()).await;
-    let voters: Vec<DriveId> = (1..=5).map(DriveId).collect();
-    keyring.set_voters(Arc::new(move || voters.clone()));
+    let parts = voted(parts(&drives), 5);
+    let keyring = Keyring::create(parts, key_file()).await.unwrap();
     drives[1].set_full(true);
     drives[2].set_full(true);
     let id = keyring.current(&account(1)).await.unwrap();
@@ -331,14 +339,7 @@ async fn an_export_and_the_drives_restore_the_store_under_a_new_lock() {
     drop(keyring);
     let restore = |words: &str| {
         let export = (backup.clone(), Zeroizing::new(words.to_owned()));
-        let parts = (entropy(), clock());
-        Keyring::restore(
-            holders(&drives),
-            export,
-            passphrase("new lock"),
-            parts,
-            None,
-        )
+        Keyring::restore(parts(&drives), export, passphrase("new lock"))
     };
     assert_eq!(restore("other").await.unwrap_err(), KeyringError::WrongLock);
     assert!(

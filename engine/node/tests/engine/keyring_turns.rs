@@ -1,12 +1,12 @@
 //! Writes of the keyring that hang in a drive while later ones are made.
 
-use crate::keyring::{account, drives, entropy, ids, open};
-use crate::support::{clock, key_file};
+use crate::keyring::{account, drives, ids, open};
+use crate::support::{key_file, keyring_parts};
 use engine_core::ports::{DriveError, DriveFiles, LogFile};
 use engine_node::Keyring;
 use engine_node::keyring::{KEYRING_FILE, OLD_FILE};
 use engine_sim::FakeDrive;
-use engine_types::{DriveId, DriveUuid};
+use engine_types::{BootId, DriveId, DriveUuid};
 use parking_lot::{Condvar, Mutex};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn gated(drives: &[FakeDrive]) -> Vec<Arc<Gated>> {
 async fn create(gated: &[Arc<Gated>]) -> Arc<Keyring> {
     let files = gated.iter().map(Arc::clone);
     let holders = files.map(|files| files as Arc<dyn DriveFiles>).collect();
-    let keyring = Keyring::create(holders, key_file(), entropy(), clock());
+    let keyring = Keyring::create(keyring_parts(holders, BootId(1)), key_file());
     Arc::new(keyring.await.unwrap())
 }
 

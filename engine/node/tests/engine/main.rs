@@ -15,6 +15,7 @@ mod collector;
 mod ending;
 mod faults;
 mod keyring;
+mod keyring_reading;
 mod keyring_turns;
 mod keys;
 mod liars;

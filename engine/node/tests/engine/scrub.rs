@@ -1,6 +1,8 @@
 //! Scrub and emptying: what is damaged or lost is found, named and made anew; sparse segments go.
 
-use crate::support::{Cluster, TestEntropy, bytes, clock, collect, key_file, open_drive, quick};
+use crate::support::{
+    Cluster, TestEntropy, bytes, clock, collect, key_file, keyring_parts, open_drive, quick,
+};
 use engine_core::meta::{BodyStart, Slot};
 use engine_core::ports::{DriveFiles, Metadata, ShardStore};
 use engine_node::scrub::{Finding, FindingKind, FindingState};
@@ -270,12 +272,7 @@ pub(crate) async fn second(cluster: &Cluster, options: EngineOptions) -> Engine 
         .iter()
         .map(|d| Arc::new(d.files.clone()) as Arc<dyn DriveFiles>);
     let clock = clock();
-    let keyring = Keyring::open(
-        files.collect(),
-        key_file(),
-        Arc::new(TestEntropy),
-        Arc::clone(&clock),
-    );
+    let keyring = Keyring::open(keyring_parts(files.collect(), BootId(2)), key_file());
     Engine::start(EngineParts {
         node: NodeId(1),
         boot: BootId(2),

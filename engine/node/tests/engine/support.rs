@@ -4,6 +4,7 @@ use bytes::Bytes;
 use engine_core::meta::{Condition, Encryption, Query, VersionAttributes, VersionRow};
 use engine_core::placement::{DriveState, Layout, LayoutDrive};
 use engine_core::ports::{Clock, DriveFiles, Entropy, Metadata, ShardStore};
+use engine_node::keyring::KeyringParts;
 use engine_node::{
     BodyError, Bucket, Engine, EngineError, EngineOptions, EngineParts, Found, Keyring,
     KeyringLock, Lookup, NewBucket, NewCluster, PutBody, PutRequest, Rejudge, Secret, bootstrap,
@@ -99,6 +100,17 @@ pub(crate) fn quick() -> EngineOptions {
     }
 }
 
+/// Without voters: all holders count.
+pub(crate) fn keyring_parts(holders: Vec<Arc<dyn DriveFiles>>, boot: BootId) -> KeyringParts {
+    KeyringParts {
+        holders,
+        voters: None,
+        boot,
+        entropy: Arc::new(TestEntropy),
+        clock: clock(),
+    }
+}
+
 impl Cluster {
     pub(crate) async fn new(drives: u32) -> Self {
         Self::with(drives, quick()).await
@@ -113,9 +125,8 @@ impl Cluster {
             .collect();
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy);
         let clock = clock();
-        let keyring =
-            Keyring::open_or_create(files, key_file(), Arc::clone(&entropy), Arc::clone(&clock));
-        let keyring = keyring.await.unwrap();
+        let parts = keyring_parts(files, BootId(1));
+        let keyring = Keyring::open_or_create(parts, key_file()).await.unwrap();
         let new = NewCluster {
             cluster: ClusterId([9; 16]),
             layout: Layout {
@@ -160,8 +171,7 @@ impl Cluster {
         let files = files.map(|d| Arc::new(d.files.clone()) as Arc<dyn DriveFiles>);
         let entropy: Arc<dyn Entropy> = Arc::new(TestEntropy);
         let clock = clock();
-        let parts = (Arc::clone(&entropy), Arc::clone(&clock));
-        let keyring = Keyring::open(files.collect(), key_file(), parts.0, parts.1);
+        let keyring = Keyring::open(keyring_parts(files.collect(), BootId(2)), key_file());
         let parts = EngineParts {
             node: NodeId(1),
             boot: BootId(2),

@@ -138,7 +138,9 @@ impl From<KeyringError> for AdminError {
     fn from(error: KeyringError) -> Self {
         let text = error.to_string();
         match error {
-            KeyringError::NoMajority { .. } => Self::unavailable(text),
+            KeyringError::NoMajority { .. } | KeyringError::NotRead { .. } => {
+                Self::unavailable(text)
+            }
             KeyringError::WrongLock | KeyringError::LockKind { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "WrongPassphrase", text)
             }

@@ -48,6 +48,11 @@ fn waits_for_a_majority(server: &Server) -> bool {
     answer.starts_with("HTTP/1.1 503") && answer.contains("majority")
 }
 
+fn waits_for_the_keyring(server: &Server) -> bool {
+    let answer = server.open("/health/ready").unwrap_or_default();
+    answer.starts_with("HTTP/1.1 503") && answer.contains("keyring was read whole on 1 of 3")
+}
+
 fn ready(server: &Server) -> bool {
     let answer = server.open("/health/ready").unwrap_or_default();
     answer.starts_with("HTTP/1.1 200")
@@ -116,6 +121,32 @@ fn a_witness_whose_return_outlasts_the_start_holds_the_keys_after_it() {
     server.until("it holds the keys", |_| {
         keys(&first).is_some_and(|newest| keys(&place) == Some(newest))
     });
+}
+
+/// Control has its majority without the drives that hold the newest keys.
+#[test]
+fn an_old_keyring_is_not_served_while_newer_keys_may_lie_elsewhere() {
+    let mut server = Server::start();
+    let aside = |n: usize| server.folder.path().join(format!("aside{n}"));
+    let (one, two) = (aside(1), aside(2));
+    std::fs::rename(server.drive(1), &one).expect("moved");
+    server.until("it is out", |server| up(server) == 2);
+    server.json(&["keyring", "create", "meanwhile"]);
+    stop(&mut server);
+    std::fs::rename(&one, server.drive(1)).expect("moved back");
+    std::fs::rename(server.drive(2), &two).expect("moved");
+    // Unreadable, as by a bad sector.
+    let file = server.drive(3).join("keyring/keyring");
+    let there = server.drive(3).join("there");
+    std::fs::rename(&file, &there).expect("moved");
+    std::fs::create_dir(&file).expect("made");
+
+    server.spawn();
+    server.until("told", waits_for_the_keyring);
+    std::fs::rename(&two, server.drive(2)).expect("moved back");
+    server.until("ready", ready);
+    let keys = server.json(&["keyring", "list"]).to_string();
+    assert!(keys.contains("meanwhile"), "{keys}");
 }
 
 /// The witness is away for a moment, and a look at it hangs when it is back; its mark is returned.
