@@ -60,6 +60,8 @@ impl DriveFiles for DriveDir {
         Ok(Box::new(DiskLog::open(&self.root, name)?))
     }
     fn directory(&self, name: &str) -> Result<PathBuf, DriveError> {
+        // Whoever opens it does so by its path, and would make it anew where the drive was taken away.
+        self.root.path_leads_here();
         self.root.working()?;
         self.root.make_directories(name)?;
         Ok(self.root.path().join(name))

@@ -328,8 +328,16 @@ impl Root {
         })
     }
 
-    /// Whether the path still leads to the directory that was opened.
+    /// Whether the path still leads to the directory that was opened; fails the drive where it does not.
     pub(crate) fn path_leads_here(&self) -> bool {
+        let here = self.is_at_path();
+        if !here {
+            self.fail("its path leads elsewhere: unmounted or replaced");
+        }
+        here
+    }
+
+    fn is_at_path(&self) -> bool {
         let (Ok(now), Ok(opened)) = (std::fs::metadata(&self.path), self.dir.metadata()) else {
             return false;
         };

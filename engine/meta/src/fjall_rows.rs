@@ -114,6 +114,11 @@ impl Tables {
 
     /// The keyspace of a replica generation, created where absent. Blocking.
     pub fn generation(&self, group: GroupId, generation: u64) -> Result<Table, RowsError> {
+        // It makes what directories are missing, also where the drive has just been taken from its path.
+        if !self.directory.is_dir() {
+            let gone = format!("{} is gone", self.directory.display());
+            return Err(RowsError(gone));
+        }
         let memtable = self.options.memtable_bytes;
         let keyspace = self.database.keyspace(&name(group, generation), || {
             // A look-up reads one piece of a filter and of an index. Below its fourth level fjall keeps

@@ -380,3 +380,20 @@ fn a_drive_that_is_emptied_or_replaced_is_noticed() {
     assert!(drives[1].files().write("x", b"x").is_err());
     assert!(drives[2].files().write("x", b"x").is_ok());
 }
+
+/// A library makes what its path lacks: where another disk is mounted now, say.
+#[test]
+fn no_directory_is_given_out_where_the_drive_was_taken_away() {
+    let (_dirs, paths) = node(1);
+    let (_, drives) = started(&paths, Some(CLUSTER));
+    let drive = drives.into_iter().next().expect("one").expect("starts");
+    assert_eq!(
+        drive.files().directory("lib/x").expect("made"),
+        paths[0].join("lib/x")
+    );
+    let aside = new_drive();
+    std::fs::rename(&paths[0], aside.path().join("moved")).expect("moves");
+    assert!(drive.files().directory("lib/y").is_err());
+    assert!(drive.files().failure().is_some(), "out of service");
+    assert!(!paths[0].exists());
+}

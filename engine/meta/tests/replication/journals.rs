@@ -145,3 +145,18 @@ async fn a_node_that_is_stopped_leaves_no_journals_to_read() {
     expect_all(&node, CONTROL, 0..60).await;
     node.shutdown().await;
 }
+
+#[test]
+fn no_table_is_begun_where_the_drive_was_taken_away() {
+    let [drive] = &drives(1)[..] else {
+        panic!("one drive")
+    };
+    let tables = tables(drive);
+    let here = drive.table_directory();
+    let aside = here.with_extension("aside");
+    std::fs::rename(&here, &aside).expect("moves");
+    assert!(tables.generation(GroupId(1), 1).is_err());
+    assert!(!here.exists(), "nothing is made in its place");
+    std::fs::rename(&aside, &here).expect("moves back");
+    assert!(tables.generation(GroupId(1), 1).is_ok());
+}
