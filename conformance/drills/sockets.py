@@ -189,6 +189,8 @@ async def drill_(t: Trial) -> dict:
         ended = {kind: dict(crowd.answers(kind)) for kind in ("idle", "slow heads", "half")}
         t.note(f"ended by the server: {ended}")
         crowd.close()
+        # Its own connections have been idle as long.
+        c.forget()
         last = await probe(t, c, bodies, 4)
         seen = await c.request("GET", f"/{BUCKET}/half")
         if seen.status != 404:
