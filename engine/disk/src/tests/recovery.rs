@@ -8,7 +8,7 @@ use engine_core::ports::{DriveError, DriveFiles, ShardStore};
 use engine_sim::contracts::shard_store::shard;
 use engine_types::{DriveId, Stamp};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A small generator: the tests choose places by it.
 struct Dice(u64);
@@ -142,6 +142,35 @@ async fn a_damaged_index_loses_nothing() {
     }
 }
 
+/// The index's only one.
+fn journal(drive: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(drive.join("shards/index")).expect("lists");
+    let mut journals = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "jnl"));
+    let journal = journals.next().expect("a journal");
+    assert_eq!(journals.next(), None);
+    journal
+}
+
+/// It has no checksum over a batch's number, and as many as that are not to be had.
+#[tokio::test]
+async fn a_flipped_number_of_a_batch_costs_the_index_and_no_start() {
+    let drive = new_drive();
+    let (kept, dead) = filled(drive.path(), false).await;
+    let journal = journal(drive.path());
+    let mut bytes = std::fs::read(&journal).expect("reads");
+    // Tag, items u32, number u64, little-endian.
+    assert_eq!(bytes[0], 1, "the start of a batch");
+    bytes[12] ^= 0x80;
+    std::fs::write(&journal, bytes).expect("writes");
+    let (store, report) = open(drive.path()).await;
+    assert!(report.index_rebuilt);
+    check(&store, &kept, &dead).await;
+    put_many(&store, 500..503, 50_000).await;
+}
+
 /// What the index's journal may look like after a power cut: any part of its end missing, as a
 /// shorter file or as zeros.
 #[tokio::test]
@@ -150,16 +179,7 @@ async fn an_index_that_lost_its_end_is_completed() {
     for round in 0..12 {
         let drive = new_drive();
         let (kept, dead) = filled(drive.path(), false).await;
-        let index = drive.path().join("shards/index");
-        let entries = std::fs::read_dir(index).expect("lists").flatten();
-        let mut journals: Vec<_> = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "jnl"))
-            .collect();
-        journals.sort();
-        let [journal] = &journals[..] else {
-            panic!("one journal: {journals:?}")
-        };
+        let journal = &journal(drive.path());
         let bytes = std::fs::read(journal).expect("reads");
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("content");
         let from = usize::try_from(dice.roll(used as u64)).expect("small");

@@ -160,3 +160,26 @@ fn no_table_is_begun_where_the_drive_was_taken_away() {
     std::fs::rename(&aside, &here).expect("moves back");
     assert!(tables.generation(GroupId(1), 1).is_ok());
 }
+
+/// It has no checksum over a batch's number, and as many as that are not to be had.
+#[test]
+fn a_flipped_number_of_a_batch_costs_the_tables_and_no_start() {
+    let [drive] = &drives(1)[..] else {
+        panic!("one drive")
+    };
+    let before = tables(drive);
+    let table = before.generation(GroupId(1), 1).expect("made");
+    put(&table, "a", b"value");
+    drop((table, before));
+    let journal = drive.table_directory().join("0.jnl");
+    let mut bytes = std::fs::read(&journal).expect("readable");
+    // Tag, items u32, number u64, little-endian.
+    assert_eq!(bytes[0], 1, "the start of a batch");
+    bytes[12] ^= 0x80;
+    std::fs::write(&journal, bytes).expect("written");
+    let after = tables(drive);
+    assert!(after.rebuilt, "begun anew");
+    let table = after.generation(GroupId(1), 1).expect("made");
+    put(&table, "b", b"value");
+    assert_eq!(get(&table, "b"), Some(b"value".to_vec()));
+}
