@@ -147,7 +147,7 @@ impl<'a> Waiting<'a> {
         self.health.set_left_out(&self.shelf.left_out());
     }
 
-    pub(crate) async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
+    async fn until<T>(&mut self, answer: impl Future<Output = T>) -> T {
         let mut answer = pin!(answer);
         loop {
             // A look that was begun runs to its end: what it takes out or in must not stay half done.

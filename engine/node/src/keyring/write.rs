@@ -31,7 +31,7 @@ pub(super) enum Secrets {
     Go(Vec<KeyVersionId>),
 }
 
-/// Writes of one start: more are as many as the next start may count from.
+/// One start counts at most so many writes, as a power of two, before it reaches the next one's numbers.
 const WRITES_BITS: u32 = 24;
 
 /// The lowest generation of a start. What an earlier one left on too few drives, before it ended, was
